@@ -1,0 +1,265 @@
+"""`CoinRun`, a gymnax 1.x environment."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from gymnax.environments import environment, spaces
+
+from coinrun_jax import physics
+from coinrun_jax.generator import MODES, generate_level
+from coinrun_jax.observations import symbolic
+from coinrun_jax.params import EnvParams
+from coinrun_jax.placement import draw_coin, make_placement
+from coinrun_jax.pool import build_pool, level_of, refresh_pool
+from coinrun_jax.types import NUM_ACTIONS, Cause, EnvState, LevelPool
+
+OBSERVATIONS = ("symbolic",)
+NUM_SEEDS = 2**31  # level seeds that Procgen draws from when the set is unlimited
+DEFAULT_POOL_SIZE = 1024
+COIN_REWARD = 10.0
+
+
+class CoinRun(environment.Environment[EnvState, EnvParams]):
+    """Procgen's CoinRun with the coin apart from the level.
+
+    Reward 10 for the coin. Coin and death terminate, `max_steps_in_episode` truncates.
+    15 actions, as in Procgen.
+
+    Args:
+      mode: "hard" or "easy".
+      observation: "symbolic".
+      num_levels: size of the set of levels, 0 for all. As in Procgen, level seeds are
+        start_level ... start_level + num_levels - 1.
+      start_level: first level seed.
+      pool_size: most levels held ready at a time. A larger set takes turns in the pool:
+        call `refresh` between updates.
+
+    Raises:
+      ValueError: for arguments outside their range.
+    """
+
+    outcomes = tuple(cause.name.lower() for cause in Cause)
+    """Names of `info["outcome"]`; the first one means that the episode goes on."""
+
+    def __init__(
+        self,
+        mode: str = "hard",
+        observation: str = "symbolic",
+        num_levels: int = 0,
+        start_level: int = 0,
+        pool_size: int = DEFAULT_POOL_SIZE,
+    ) -> None:
+        super().__init__()
+        if mode not in MODES:
+            raise ValueError(f"mode {mode!r} is not one of {', '.join(MODES)}")
+        if observation not in OBSERVATIONS:
+            raise ValueError(f"observation {observation!r} is not one of {', '.join(OBSERVATIONS)}")
+        if num_levels < 0 or start_level < 0 or start_level + num_levels > NUM_SEEDS:
+            raise ValueError(
+                f"levels {start_level} ... {start_level} + {num_levels} are not within 0 ... 2^31"
+            )
+        if pool_size < 1:
+            raise ValueError(f"pool_size {pool_size} is not at least 1")
+        self.mode = mode
+        self.observation = observation
+        self.num_levels = num_levels
+        self.start_level = start_level
+        self.pool_size = min(pool_size, num_levels or pool_size)
+        self._default_params: EnvParams | None = None
+
+    @property
+    def name(self) -> str:
+        return "CoinRun-v1"
+
+    @property
+    def num_actions(self) -> int:
+        return NUM_ACTIONS
+
+    @property
+    def takes_turns(self) -> bool:
+        """Whether the set of levels is larger than the pool, so that `refresh` renews it."""
+        return self.num_levels == 0 or self.num_levels > self.pool_size
+
+    @property
+    def default_params(self) -> EnvParams:
+        """Params with the coin at the end and a pool built on first use."""
+        if self._default_params is None:
+            with jax.ensure_compile_time_eval():
+                self._default_params = self._make_params()
+        return self._default_params
+
+    def _make_params(self) -> EnvParams:
+        if self.takes_turns:
+            seeds = self._draw_seeds(jax.random.key(self.start_level))
+        else:
+            seeds = jnp.arange(self.start_level, self.start_level + self.num_levels, dtype=jnp.uint32)
+        return EnvParams(pool=self._build_pool(seeds), placement=make_placement("end"))
+
+    def _draw_seeds(self, key: jax.Array) -> jax.Array:
+        offset = jax.random.randint(
+            key, (self.pool_size,), 0, self.num_levels or NUM_SEEDS, jnp.uint32
+        )
+        return self.start_level + offset
+
+    @partial(jax.jit, static_argnames="self")
+    def _build_pool(self, seeds: jax.Array) -> LevelPool:
+        return build_pool(jax.vmap(partial(generate_level, mode=self.mode))(seeds))
+
+    @partial(jax.jit, static_argnames="self")
+    def refresh(self, key: jax.Array, state: EnvState, params: EnvParams) -> EnvParams:
+        """Renew the pool's levels but those that running episodes stand on.
+
+        Does nothing where the whole set fits in the pool. Call it between updates, with the
+        states of all environments that use these params (any batch shape).
+        """
+        if not self.takes_turns:
+            return params
+        fresh = self._build_pool(self._draw_seeds(key))
+        return params.replace(pool=refresh_pool(params.pool, fresh, state.level_index))
+
+    def reset_env(self, key: jax.Array, params: EnvParams) -> tuple[jax.Array, EnvState]:
+        state = self._reset_state(key, params)
+        return self.observe(key, state, None, params), state
+
+    def _reset_state(self, key: jax.Array, params: EnvParams) -> EnvState:
+        key_level, key_coin = jax.random.split(key)
+        pool = params.pool
+        index = pool.drawable[jax.random.randint(key_level, (), 0, pool.num_drawable)]
+        return _start(key_coin, index, params)
+
+    @partial(jax.jit, static_argnames="self")
+    def reset_to_level(
+        self, key: jax.Array, index: jax.Array | int, params: EnvParams
+    ) -> tuple[jax.Array, EnvState]:
+        """Start on a given entry of the pool; `key` places the coin."""
+        state = _start(key, jnp.asarray(index, jnp.int32), params)
+        return self.observe(key, state, None, params), state
+
+    def step_env(
+        self, key: jax.Array, state: EnvState, action: jax.Array, params: EnvParams
+    ) -> tuple[jax.Array, EnvState, jax.Array, jax.Array, dict[str, Any]]:
+        """One step without auto-reset; gymnax's five values (truncation is apart)."""
+        state, reward, terminated, info = self._transition(state, action, params)
+        return self.observe(key, state, action, params), state, reward, terminated, info
+
+    @partial(jax.jit, static_argnames="self")
+    def step(
+        self,
+        key: jax.Array,
+        state: EnvState,
+        action: jax.Array,
+        params: EnvParams | None = None,
+    ) -> tuple[jax.Array, EnvState, jax.Array, jax.Array, jax.Array, dict[str, Any]]:
+        """One step with auto-reset; gymnax's six values.
+
+        Observes once, after the choice between the next state and a fresh one;
+        `info["final_observation"]` costs nothing under jit where nobody reads it.
+        """
+        if params is None:
+            params = self.default_params
+        next_state, reward, terminated, info = self._transition(state, action, params)
+        truncated = self.is_truncated(next_state, params)
+        done = terminated | truncated
+        reset_state = self._reset_state(key, params)
+        state = jax.tree.map(lambda new, old: jnp.where(done, new, old), reset_state, next_state)
+        info |= {
+            "terminated": terminated,
+            "truncated": truncated,
+            "final_observation": self.observe(key, next_state, action, params),
+        }
+        return self.observe(key, state, None, params), state, reward, terminated, truncated, info
+
+    def _transition(
+        self, state: EnvState, action: jax.Array, params: EnvParams
+    ) -> tuple[EnvState, jax.Array, jax.Array, dict[str, Any]]:
+        state = physics.advance(state, action, params.pool)
+        state = _record_events(state, params)
+        got_coin = state.cause == Cause.COIN
+        terminated = self.is_terminated(state, params)
+        info = {
+            "outcome": state.cause,
+            "level_seed": params.pool.levels.seed[state.level_index],
+            "episode_length": state.time,
+            "coin_moved": state.coin_moved,
+            "coin_step": state.coin_step,
+            "end_step": state.end_step,
+            "ghost_step": state.ghost_step,
+            "discount": 1.0 - terminated,
+        }
+        return state, jnp.where(got_coin, COIN_REWARD, 0.0), terminated, info
+
+    def is_terminated(self, state: EnvState, params: EnvParams) -> jax.Array:
+        died_or_won = (state.cause != Cause.NONE) & (state.cause != Cause.TIMEOUT)
+        return died_or_won | (jnp.bool_(params.terminate_at_end) & (state.end_step > 0))
+
+    def observe(
+        self,
+        key: jax.Array,
+        state: EnvState,
+        action: jax.Array | None,
+        params: EnvParams,
+    ) -> jax.Array:
+        """Observation of a state; draws nothing from `key`."""
+        del key, action
+        return symbolic.observe(state, params.pool)
+
+    def action_space(self, params: EnvParams | None = None) -> spaces.Discrete:
+        return spaces.Discrete(NUM_ACTIONS)
+
+    def observation_space(self, params: EnvParams | None = None) -> spaces.Box:
+        return spaces.Box(-1.0, 1.0, (symbolic.SIZE,), jnp.float32)
+
+
+def _start(key: jax.Array, index: jax.Array, params: EnvParams) -> EnvState:
+    level = level_of(params.pool, index)
+    coin = draw_coin(key, level, params.placement)
+    no, never = jnp.bool_(False), jnp.int32(0)
+    return EnvState(
+        time=jnp.int32(0),
+        level_index=index,
+        x=level.start_xy[0],
+        y=level.start_xy[1],
+        vx=jnp.float32(0),
+        vy=jnp.float32(0),
+        on_crate=no,
+        facing_right=jnp.bool_(True),
+        walking=no,
+        supported=jnp.bool_(True),
+        entity_x=level.entity_xy[:, 0],
+        entity_vx=level.entity_vx,
+        coin_cell=coin.coin_cell,
+        coin_present=coin.present,
+        coin_moved=coin.moved,
+        ghost_cell=coin.ghost_cell,
+        coin_step=never,
+        end_step=never,
+        ghost_step=never,
+        cause=jnp.int8(Cause.NONE),
+    )
+
+
+def _record_events(state: EnvState, params: EnvParams) -> EnvState:
+    """First touches and the end of the episode, of the pose that a step arrived at."""
+    end_cell = params.pool.levels.end_cell[state.level_index].astype(jnp.int32)
+
+    def first(step: jax.Array, happens: jax.Array) -> jax.Array:
+        return jnp.where((step == 0) & happens, state.time, step)
+
+    at_coin = physics.touches(state.x, state.y, state.coin_cell) & state.coin_present
+    death = physics.contact(state, params.pool)
+    late = state.time >= params.max_steps_in_episode
+    cause = jnp.where(
+        at_coin,
+        Cause.COIN,
+        jnp.where(death != Cause.NONE, death, jnp.where(late, Cause.TIMEOUT, Cause.NONE)),
+    )
+    return state.replace(
+        coin_step=first(state.coin_step, at_coin),
+        end_step=first(state.end_step, physics.touches(state.x, state.y, end_cell)),
+        ghost_step=first(state.ghost_step, physics.touches(state.x, state.y, state.ghost_cell)),
+        cause=cause.astype(jnp.int8),
+    )

@@ -1,0 +1,34 @@
+"""`EnvParams`: everything about an environment that may change without recompiling."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+from flax import struct
+
+from coinrun_jax.placement import CoinPlacement, make_placement
+from coinrun_jax.pool import build_pool
+from coinrun_jax.types import TIME_LIMIT, Level, LevelPool
+
+
+@struct.dataclass
+class EnvParams:
+    """Traced knobs of `CoinRun`.
+
+    To give each environment of a batch its own placement, `vmap` over params whose
+    placement leaves have a batch axis, and keep the pool shared (`in_axes` None).
+    """
+
+    pool: LevelPool  # the levels that a reset draws from
+    placement: CoinPlacement
+    max_steps_in_episode: int | jax.Array = TIME_LIMIT
+    terminate_at_end: bool | jax.Array = False  # touching the end cell ends an episode
+
+    def with_levels(self, levels: Level) -> EnvParams:
+        """Put given levels into the pool: one `Level`, or a batch with a leading axis."""
+        return self.replace(pool=build_pool(levels))
+
+    def with_placement(self, *args: Any, **kwargs: Any) -> EnvParams:
+        """Place the coin otherwise; arguments of `placement.make_placement`."""
+        return self.replace(placement=make_placement(*args, **kwargs))

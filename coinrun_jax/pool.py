@@ -1,0 +1,142 @@
+"""A pool of ready levels: what every step looks up, computed once per level.
+
+Reset gathers an index from the pool instead of building a level, so that stepping costs
+the same however often episodes end, and an environment's state is its moving part only.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from coinrun_jax.types import (
+    MARGIN,
+    NUM_CRATE_THEMES,
+    WORLD_SIZE,
+    Cell,
+    Entity,
+    Level,
+    LevelPool,
+    Tile,
+)
+
+_TILE_OF_CELL = {
+    Cell.SOLID: Tile.SOLID,
+    Cell.SURFACE: Tile.SURFACE,
+    Cell.LAVA: Tile.LAVA,
+    Cell.LAVA_SURFACE: Tile.LAVA_SURFACE,
+}
+
+
+def tile_map(level: Level) -> jax.Array:
+    """What stands still in each cell, with a margin of solid ground around the world.
+
+    Returns:
+      uint8 [64 + 2 * MARGIN, 64 + 2 * MARGIN], codes of `Tile`.
+    """
+    tiles = jnp.zeros((WORLD_SIZE, WORLD_SIZE), jnp.uint8)
+    for cell, tile in _TILE_OF_CELL.items():
+        tiles = jnp.where(level.grid == cell, jnp.uint8(tile), tiles)
+
+    is_crate = level.entity_type == Entity.CRATE
+    order = jnp.cumsum(is_crate) - 1
+    crate = Tile.CRATE + NUM_CRATE_THEMES * order + level.entity_theme
+    code = jnp.where(is_crate, crate, jnp.where(level.entity_type == Entity.SAW, Tile.SAW, 0))
+    column, row = level.entity_xy.astype(jnp.int32).T
+    tiles = tiles.at[row, column].max(code.astype(jnp.uint8))
+    return jnp.pad(tiles, MARGIN, constant_values=Tile.SOLID)
+
+
+def enemy_lanes(level: Level) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The lane of every entity slot, as if an enemy stood there.
+
+    An enemy turns around at solid cells and barriers of its row, so between steps its row
+    holds all it can meet: two edges, and crates it walks through (they matter to the
+    agent's support, see `physics`). Two runs of adjacent crates are kept, which is all that
+    a generated level can hold.
+
+    Returns:
+      edge float32 [40, 2], wall bool [40, 2], crates float32 [40, 2, 2] (inf for none), as
+      in `LevelPool`.
+    """
+    column = jnp.arange(WORLD_SIZE)
+
+    def lane(xy: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        own_column, own_row = xy.astype(jnp.int32)
+        row = level.grid[own_row]
+        turns = (row == Cell.SOLID) | (row == Cell.SURFACE) | (row == Cell.BARRIER)
+        left = jnp.max(jnp.where(turns & (column < own_column), column, -1))
+        right = jnp.min(jnp.where(turns & (column > own_column), column, WORLD_SIZE))
+        wall = jnp.where(
+            jnp.array([left < 0, right >= WORLD_SIZE]),
+            True,  # outside the world everything is solid
+            row[jnp.stack([left, right])] == Cell.SOLID,
+        )
+        same_row = (level.entity_type == Entity.CRATE) & (level.entity_xy[:, 1] == xy[1])
+        crate = jnp.zeros(WORLD_SIZE + 2, bool)  # one column of padding on either side
+        crate = crate.at[level.entity_xy[:, 0].astype(jnp.int32) + 1].max(same_row)
+        crate &= jnp.pad((column > left) & (column < right), 1)
+        starts = crate[1:-1] & ~crate[:-2]
+        stops = crate[1:-1] & ~crate[2:]
+        centre = column + 0.5
+        runs = jnp.array(
+            [
+                [jnp.min(jnp.where(edge, centre, jnp.inf)) for edge in (starts, stops)],
+                [jnp.max(jnp.where(edge, centre, -jnp.inf)) for edge in (starts, stops)],
+            ]
+        )
+        return jnp.stack([left + 1, right]), wall, jnp.where(crate.any(), runs, jnp.inf)
+
+    edge, wall, crates = jax.vmap(lane)(level.entity_xy)
+    return edge.astype(jnp.float32), wall, crates.astype(jnp.float32)
+
+
+def build_pool(levels: Level) -> LevelPool:
+    """Pool of the given levels, all of them open to resets.
+
+    Args:
+      levels: `Level` with one leading axis P, or a single level.
+    """
+    if levels.grid.ndim == 2:
+        levels = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], levels)
+    edge, wall, crates = jax.vmap(enemy_lanes)(levels)
+    size = levels.grid.shape[0]
+    return LevelPool(
+        levels=levels,
+        tiles=jax.vmap(tile_map)(levels),
+        lane_edge=edge,
+        lane_wall=wall,
+        lane_crates=crates,
+        drawable=jnp.arange(size, dtype=jnp.int32),
+        num_drawable=jnp.int32(size),
+    )
+
+
+def refresh_pool(pool: LevelPool, fresh: LevelPool, in_use: jax.Array) -> LevelPool:
+    """Replace every level that no running episode stands on.
+
+    Resets then draw among the replaced ones only: a level that stays because an episode
+    still runs on it must not be drawn more often than others for being long.
+
+    Args:
+      pool: the pool in use, P levels.
+      fresh: P newly built levels.
+      in_use: int32 [N], the `level_index` of every running episode.
+    """
+    size = pool.drawable.shape[0]
+    kept = jnp.zeros(size, bool).at[in_use.reshape(-1)].set(True)
+
+    def choose(old: jax.Array, new: jax.Array) -> jax.Array:
+        return jnp.where(kept.reshape((size,) + (1,) * (old.ndim - 1)), old, new)
+
+    replaced = jax.tree.map(choose, pool.replace(drawable=kept, num_drawable=kept),
+                            fresh.replace(drawable=kept, num_drawable=kept))
+    order = jnp.argsort(kept, stable=True).astype(jnp.int32)
+    return replaced.replace(drawable=order, num_drawable=jnp.sum(~kept).astype(jnp.int32))
+
+
+def level_of(pool: LevelPool, index: jax.Array) -> Level:
+    """One level of the pool; under jit only the fields that are used are gathered."""
+    return jax.tree.map(lambda leaf: leaf[index], pool.levels)
+
+
