@@ -6,7 +6,7 @@ from typing import Any
 
 import gymnax
 
-from coinrun_jax.env import CoinRun
+from coinrun_jax.env import TEST_LEVELS, CoinRun
 from coinrun_jax.generator import generate_level
 from coinrun_jax.levels import level_to_arrays
 from coinrun_jax.params import EnvParams
@@ -16,6 +16,8 @@ from coinrun_jax.types import Action, Cause, EnvState, Level, LevelPool
 __version__ = "0.1.0"
 
 __all__ = [
+    "ENV_ID",
+    "TEST_LEVELS",
     "Action",
     "Cause",
     "CoinPlacement",
@@ -31,6 +33,7 @@ __all__ = [
 ]
 
 ENV_ID = "CoinRun-v1"
+"""The version changes whenever an old policy would mean something else, and only then."""
 
 
 def make(env_id: str = ENV_ID, **kwargs: Any) -> tuple[CoinRun, EnvParams]:

@@ -20,6 +20,8 @@ from coinrun_jax.types import NUM_ACTIONS, Cause, EnvState, LevelPool
 OBSERVATIONS = ("symbolic",)
 NUM_SEEDS = 2**31  # level seeds that Procgen draws from when the set is unlimited
 DEFAULT_POOL_SIZE = 1024
+TEST_LEVELS = range(NUM_SEEDS - 1_000_000, NUM_SEEDS)
+"""Level seeds held out for testing; `train` never draws from them."""
 COIN_REWARD = 10.0
 
 
@@ -96,12 +98,14 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
         if self.takes_turns:
             seeds = self._draw_seeds(jax.random.key(self.start_level))
         else:
-            seeds = jnp.arange(self.start_level, self.start_level + self.num_levels, dtype=jnp.uint32)
+            seeds = jnp.arange(
+                self.start_level, self.start_level + self.num_levels, dtype=jnp.uint32
+            )
         return EnvParams(pool=self._build_pool(seeds), placement=make_placement("end"))
 
     def _draw_seeds(self, key: jax.Array) -> jax.Array:
         offset = jax.random.randint(
-            key, (self.pool_size,), 0, self.num_levels or NUM_SEEDS, jnp.uint32
+            key, (self.pool_size,), 0, jnp.uint32(self.num_levels or NUM_SEEDS), jnp.uint32
         )
         return self.start_level + offset
 
@@ -169,6 +173,7 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
         info |= {
             "terminated": terminated,
             "truncated": truncated,
+            "final_state": next_state,
             "final_observation": self.observe(key, next_state, action, params),
         }
         return self.observe(key, state, None, params), state, reward, terminated, truncated, info
@@ -180,8 +185,10 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
         state = _record_events(state, params)
         got_coin = state.cause == Cause.COIN
         terminated = self.is_terminated(state, params)
+        reward = jnp.where(got_coin, COIN_REWARD, 0.0)
         info = {
             "outcome": state.cause,
+            "episode_return": reward,  # the coin ends the episode and nothing else pays
             "level_seed": params.pool.levels.seed[state.level_index],
             "episode_length": state.time,
             "coin_moved": state.coin_moved,
@@ -190,7 +197,7 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
             "ghost_step": state.ghost_step,
             "discount": 1.0 - terminated,
         }
-        return state, jnp.where(got_coin, COIN_REWARD, 0.0), terminated, info
+        return state, reward, terminated, info
 
     def is_terminated(self, state: EnvState, params: EnvParams) -> jax.Array:
         died_or_won = (state.cause != Cause.NONE) & (state.cause != Cause.TIMEOUT)

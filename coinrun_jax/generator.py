@@ -56,8 +56,7 @@ class _Draws(NamedTuple):
         return self.peek(n) * taken, self.skip(taken)
 
 
-@struct.dataclass
-class _Slots:
+class _Slots(struct.PyTreeNode):
     """Entities of one section, unused slots of type 0."""
 
     type: jax.Array  # int8 [SLOTS_PER_SECTION]
@@ -67,8 +66,7 @@ class _Slots:
     theme: jax.Array  # int8 [.]
 
 
-@struct.dataclass
-class _Profile:
+class _Profile(struct.PyTreeNode):
     """What stands in each column."""
 
     height: jax.Array  # int32 [64], rows of ground

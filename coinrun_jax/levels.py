@@ -44,5 +44,3 @@ def level_to_arrays(level: Level) -> dict[str, Any]:
         "background_index": int(level.background_index),
         "background_shift": float(level.background_shift),
     }
-
-

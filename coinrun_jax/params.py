@@ -12,8 +12,7 @@ from coinrun_jax.pool import build_pool
 from coinrun_jax.types import TIME_LIMIT, Level, LevelPool
 
 
-@struct.dataclass
-class EnvParams:
+class EnvParams(struct.PyTreeNode):
     """Traced knobs of `CoinRun`.
 
     To give each environment of a batch its own placement, `vmap` over params whose

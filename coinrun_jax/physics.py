@@ -161,9 +161,7 @@ def _move_axis(
     wall = _is_solid(_tile(pool, index, columns[None, :], rows[:, None])).any()
 
     def clamp(centre: jax.Array, half: float, forward: jax.Array) -> jax.Array:
-        return jnp.where(
-            forward, jnp.floor(centre + half) - half, jnp.ceil(centre - half) + half
-        )
+        return jnp.where(forward, jnp.floor(centre + half) - half, jnp.ceil(centre - half) + half)
 
     x = jnp.where(wall & horizontal, clamp(x, HALF_WIDTH, dx > 0), x)
     y = jnp.where(wall & ~horizontal, clamp(y, HALF_HEIGHT, dy > 0), y)

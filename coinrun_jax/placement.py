@@ -41,8 +41,7 @@ CATALOGUE: dict[str, PlacementFn] = {"end": _end, "random_section": _random_sect
 """Placements by name. Their order is their code: append, never reorder."""
 
 
-@struct.dataclass
-class CoinPlacement:
+class CoinPlacement(struct.PyTreeNode):
     """How an episode's coin is placed. Every number is traced."""
 
     probability: jax.Array  # float32 [], of leaving the end for a candidate cell
@@ -50,8 +49,7 @@ class CoinPlacement:
     present: jax.Array  # bool [], False takes the coin away, all else equal
 
 
-@struct.dataclass
-class CoinDraw:
+class CoinDraw(struct.PyTreeNode):
     """Cells of one episode."""
 
     coin_cell: jax.Array  # int32 [2], where the coin is, or would be if it were present

@@ -129,8 +129,11 @@ def refresh_pool(pool: LevelPool, fresh: LevelPool, in_use: jax.Array) -> LevelP
     def choose(old: jax.Array, new: jax.Array) -> jax.Array:
         return jnp.where(kept.reshape((size,) + (1,) * (old.ndim - 1)), old, new)
 
-    replaced = jax.tree.map(choose, pool.replace(drawable=kept, num_drawable=kept),
-                            fresh.replace(drawable=kept, num_drawable=kept))
+    replaced = jax.tree.map(
+        choose,
+        pool.replace(drawable=kept, num_drawable=kept),
+        fresh.replace(drawable=kept, num_drawable=kept),
+    )
     order = jnp.argsort(kept, stable=True).astype(jnp.int32)
     return replaced.replace(drawable=order, num_drawable=jnp.sum(~kept).astype(jnp.int32))
 
@@ -138,5 +141,3 @@ def refresh_pool(pool: LevelPool, fresh: LevelPool, in_use: jax.Array) -> LevelP
 def level_of(pool: LevelPool, index: jax.Array) -> Level:
     """One level of the pool; under jit only the fields that are used are gathered."""
     return jax.tree.map(lambda leaf: leaf[index], pool.levels)
-
-

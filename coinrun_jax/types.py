@@ -91,8 +91,7 @@ class Cause(IntEnum):
     TIMEOUT = 5
 
 
-@struct.dataclass
-class Level:
+class Level(struct.PyTreeNode):
     """A frozen layout, without the coin: where the coin lies belongs to `EnvState`.
 
     Entities stand in creation order, which is the order that the game moves them in
@@ -116,8 +115,7 @@ class Level:
     background_shift: jax.Array  # float32 [], share of the background's free width
 
 
-@struct.dataclass
-class LevelPool:
+class LevelPool(struct.PyTreeNode):
     """Levels that an environment resets to, with what each step looks up precomputed.
 
     Held once and shared by all environments; every array has the level axis P in front.
@@ -134,8 +132,7 @@ class LevelPool:
     num_drawable: jax.Array  # int32 []
 
 
-@struct.dataclass
-class EnvState:
+class EnvState(struct.PyTreeNode):
     """What moves in an episode. Step counts start at 1; 0 means not yet."""
 
     time: jax.Array  # int32 [], steps since the reset

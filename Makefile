@@ -1,0 +1,90 @@
+# Everything happens in .venv; nothing outside this folder is touched.
+#
+#   make quickstart          train an agent, move the coin, see what it wanted
+#   make help                all targets
+#
+# Variables: PYTHON (the interpreter that .venv is made from), JOBS (test processes),
+# TRAIN_ARGS and EVAL_ARGS (appended to the quickstart's two commands).
+
+VENV := .venv
+PY := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+
+JOBS ?= 2
+RUN := runs/quickstart
+TRAIN_ARGS ?=
+EVAL_ARGS ?=
+
+# The first of these that starts, is 3.11 to 3.13 and can make virtual environments.
+# A name on PATH may be a launcher with nothing behind it, so each is tried, not looked up.
+PYTHON ?=
+PYTHONS := $(if $(PYTHON),$(PYTHON),python3 python3.12 python3.11 python3.13 python)
+SUITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-cuda quickstart test test-fast lint format constraints clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(INSTALLED) ## .venv with every dependency pinned and checked by hash
+
+# Pip cannot mix requirements that have hashes with ones that cannot (this folder), neither
+# as -r nor as -c. So the pins go first, all of them hashed, then this folder alone, built
+# by the pinned setuptools. `python -m pip check` notices pins that do not fit pyproject.toml.
+$(INSTALLED): pyproject.toml constraints.txt
+	@if ! $(PY) -c 'import pip' 2>/dev/null; then \
+	  for python in $(PYTHONS); do \
+	    if $$python -c '$(SUITS)' >/dev/null 2>&1; then found=$$python; break; fi; \
+	  done; \
+	  if [ -z "$${found:-}" ]; then \
+	    echo 'error: none of these is Python 3.11, 3.12 or 3.13 with venv: $(PYTHONS)' \
+	      '(install one, or name it: make install PYTHON=...)' >&2; exit 1; \
+	  fi; \
+	  echo "Making $(VENV) with $$($$found --version)"; \
+	  $$found -m venv --clear $(VENV); \
+	fi
+	@echo 'Installing the pinned packages into $(VENV): some minutes the first time'
+	@$(PY) -m pip install -q --disable-pip-version-check --require-hashes --no-deps -r constraints.txt
+	@$(PY) -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(PY) -m pip check
+	@touch $@
+
+install-cuda: install ## adds jax's CUDA packages, of the version of the pinned jax
+	@$(PY) -m pip install --disable-pip-version-check --no-build-isolation -e '.[cuda]'
+
+quickstart: install ## train from scratch, then evaluate with the coin moved
+	@if [ -e $(RUN) ]; then \
+	  kept=$(RUN)-$$(date +%Y%m%d-%H%M%S); mv $(RUN) $$kept; echo "The earlier run is now $$kept"; \
+	fi
+	@$(PY) -m train --config configs/quickstart.yaml --run-dir $(RUN) $(TRAIN_ARGS)
+	@$(PY) -m eval --run $(RUN) --suite relocation --out $(RUN)/eval $(EVAL_ARGS)
+
+test: lint ## lint, then every test
+	@$(PY) -m pytest -n $(JOBS) --dist loadfile
+
+test-fast: install ## the tests that take seconds
+	@$(PY) -m pytest -n $(JOBS) --dist loadfile -m 'not slow'
+
+lint: install ## ruff and mypy
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy
+
+format: install ## what ruff can put right by itself
+	@$(PY) -m ruff check --fix .
+	@$(PY) -m ruff format .
+
+# uv resolves once for all Pythons and platforms; it lives in build/, not in .venv.
+constraints: install ## constraints.txt anew from pyproject.toml, with the newest versions
+	@$(PY) -m venv build/uv
+	@build/uv/bin/python -m pip install -q --disable-pip-version-check uv
+	@{ sed -n '/^#/!q;p' constraints.txt; \
+	   build/uv/bin/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
+	     --extra dev --extra play --extra notebooks \
+	     --generate-hashes --no-header --no-annotate; } > build/constraints.txt
+	@mv build/constraints.txt constraints.txt
+
+clean: ## remove what can be made again; .venv and runs/ stay
+	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .jax_cache
+	find coinrun_jax train eval tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,15 @@
+"""Compile once per machine: jax's persistent compilation cache, where the user keeps caches."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import jax
+
+
+def enable_compilation_cache() -> None:
+    """Turn the cache on unless the user has configured jax's own settings for it."""
+    if jax.config.read("jax_compilation_cache_dir") is None:
+        caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        jax.config.update("jax_compilation_cache_dir", str(Path(caches) / "coinrun_jax" / "xla"))

@@ -1,0 +1,433 @@
+"""Replays recorded Procgen episodes: `python -m coinrun_jax.parity FILE.npz [--json OUT]`.
+
+A file holds either episodes (arrays `step_off`, `action`, `x`, ...) or levels (`ent_off`,
+`ent_type`, ...). Every level is generated from its seed and compared with the recorded one;
+every episode is then played open loop on *our* level, with the recorded actions, through
+the environment's own `step_env`. An episode matches if its level, every terminal flag, the
+cause, every reward and every support flag are the same, and no position of the agent or of
+an enemy is ever further than `TOLERANCE` from the recorded one.
+
+Exit status: 0 if everything matches, 1 if not, 2 if the file cannot be read.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import zipfile
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from coinrun_jax.env import CoinRun
+from coinrun_jax.generator import MODES, generate_level
+from coinrun_jax.levels import level_to_arrays
+from coinrun_jax.types import Action, Cause, Entity, EnvState, Level
+
+TOLERANCE = 1e-4  # tiles
+BATCH = 256  # episodes that are played together
+CHUNK = 64  # steps per compiled call
+SHOWN = 10  # mismatches named one by one
+
+Arrays = Mapping[str, np.ndarray]
+
+_THEMES = ("wall_theme", "agent_theme", "background_index")
+_LEVEL_ARRAYS = ("level_seed", "grid", *_THEMES, "bg_pct_x")
+_EPISODES = (
+    *_LEVEL_ARRAYS,
+    *("cause", "causes", "agent_init", "saw_off", "saw_xy", "crate_off", "crate_xy"),
+    *("crate_theme", "enemy_off", "enemy_xy0", "enemy_vx0", "enemy_theme", "ent_order_off"),
+    *("ent_order_type", "step_off", "action", "x", "y", "flags", "reward", "done"),
+    *("enemy_step_off", "enemy_x"),
+)
+_LEVELS = (
+    *_LEVEL_ARRAYS,
+    *("difficulty", "ent_off", "ent_type", "ent_x", "ent_y", "ent_vx", "ent_theme"),
+    *("section_off", "section"),
+)
+
+
+class BadFileError(ValueError):
+    """The file is missing, or is not a recording."""
+
+
+class Mismatch(NamedTuple):
+    """What differs in one episode or level."""
+
+    index: int
+    level_seed: int
+    cause: str
+    differs: tuple[str, ...]
+
+
+class Report(NamedTuple):
+    """Outcome of a comparison; counts are of episodes, or of levels."""
+
+    kind: str  # "episodes" or "levels"
+    mode: str
+    counts: dict[str, tuple[int, int]]  # by cause: (matching, all)
+    mismatches: list[Mismatch]
+    steps: int
+    largest_position_error: float  # tiles
+
+    @property
+    def total(self) -> int:
+        return sum(count for _, count in self.counts.values())
+
+    @property
+    def matching(self) -> int:
+        return sum(count for count, _ in self.counts.values())
+
+
+def load(path: str | Path) -> dict[str, np.ndarray]:
+    """Arrays of a recorded file.
+
+    Raises:
+      BadFileError: if it is missing, is no .npz archive, or lacks an array.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, Mapping):
+                raise BadFileError(f"{path} is not an .npz archive")
+            arrays = {name: archive[name] for name in archive}
+    except FileNotFoundError:
+        raise BadFileError(f"{path} does not exist") from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        if isinstance(error, BadFileError):
+            raise
+        raise BadFileError(f"{path} cannot be read as an .npz archive: {error}") from None
+    wanted = _EPISODES if "step_off" in arrays else _LEVELS
+    missing = [name for name in wanted if name not in arrays]
+    if missing:
+        raise BadFileError(f"{path} is not a recording: it has no array {missing[0]!r}")
+    if arrays["level_seed"].ndim != 1 or arrays["level_seed"].size == 0:
+        raise BadFileError(f"{path} is not a recording: it has no episode and no level")
+    try:
+        _check_shapes(arrays)
+    except ValueError as error:
+        raise BadFileError(f"{path} is not a recording: {error}") from None
+    return arrays
+
+
+def _check_shapes(arrays: Arrays) -> None:
+    """Lengths and offsets must fit together."""
+    size = arrays["level_seed"].size
+    offsets = {
+        "step_off": ("action", "x", "y", "flags", "reward", "done"),
+        "saw_off": ("saw_xy",),
+        "crate_off": ("crate_xy", "crate_theme"),
+        "enemy_off": ("enemy_xy0", "enemy_vx0", "enemy_theme"),
+        "ent_order_off": ("ent_order_type",),
+        "enemy_step_off": ("enemy_x",),
+        "ent_off": ("ent_type", "ent_x", "ent_y", "ent_vx", "ent_theme"),
+        "section_off": ("section",),
+    }
+    for name in (*_LEVEL_ARRAYS, "cause", "difficulty", "agent_init"):
+        if name in arrays and len(arrays[name]) != size:
+            raise ValueError(f"{name!r} has {len(arrays[name])} entries for {size} level seeds")
+    for name, rows in offsets.items():
+        if name not in arrays:
+            continue
+        offset = arrays[name]
+        if offset.shape != (size + 1,) or offset[0] != 0 or (np.diff(offset) < 0).any():
+            raise ValueError(f"{name!r} does not hold {size + 1} rising offsets")
+        for row in rows:
+            if len(arrays[row]) != offset[-1]:
+                raise ValueError(f"{row!r} has {len(arrays[row])} rows, not {offset[-1]}")
+    if "step_off" in arrays:
+        steps = np.diff(arrays["step_off"])
+        if (steps < 1).any():
+            raise ValueError("an episode has no step")
+        if (np.diff(arrays["enemy_step_off"]) != steps * np.diff(arrays["enemy_off"])).any():
+            raise ValueError("'enemy_step_off' does not fit the steps and enemies of the episodes")
+
+
+def _generate(seeds: np.ndarray, mode: str) -> Level:
+    """Levels of many seeds, as numpy arrays with a leading axis."""
+    build = jax.jit(jax.vmap(partial(generate_level, mode=mode)))
+    return jax.tree.map(np.asarray, build(jnp.asarray(seeds.astype(np.uint32))))
+
+
+def _entry(levels: Level, index: int) -> Level:
+    return jax.tree.map(lambda leaf: leaf[index], levels)
+
+
+def detect_mode(arrays: Arrays) -> str:
+    """"hard" or "easy": as the file says, or else the one that rebuilds more of its grids.
+
+    Raises:
+      BadFileError: if the file names another mode.
+    """
+    if "mode" in arrays:
+        mode = str(arrays["mode"])
+        if mode not in MODES:
+            raise BadFileError(f"recorded mode {mode!r} is not one of {', '.join(MODES)}")
+        return mode
+
+    def rebuilt(mode: str) -> int:
+        levels = _generate(arrays["level_seed"][:BATCH], mode)
+        same = [
+            np.array_equal(level_to_arrays(_entry(levels, i))["grid"], grid)
+            for i, grid in enumerate(arrays["grid"][:BATCH])
+        ]
+        return sum(same)
+
+    return max(MODES, key=rebuilt)
+
+
+def _recorded_entities(arrays: Arrays, index: int) -> dict[str, np.ndarray]:
+    """Entities of one recorded level in creation order: type, x, y, vx, theme."""
+
+    def rows(offset: str, name: str) -> np.ndarray:
+        return arrays[name][slice(*arrays[offset][index : index + 2])]
+
+    if "ent_off" in arrays:
+        return {name: rows("ent_off", f"ent_{name}") for name in ("type", "x", "y", "vx", "theme")}
+    kind = rows("ent_order_off", "ent_order_type")
+    entities = {"type": kind}
+    saws, crates = rows("saw_off", "saw_xy"), rows("crate_off", "crate_xy")
+    enemies = rows("enemy_off", "enemy_xy0")
+    by_kind: dict[int, tuple[np.ndarray, ...]] = {
+        Entity.SAW: (*saws.T, np.zeros(len(saws)), np.zeros(len(saws))),
+        Entity.CRATE: (*crates.T, np.zeros(len(crates)), rows("crate_off", "crate_theme")),
+        Entity.ENEMY: (
+            *enemies.T,
+            rows("enemy_off", "enemy_vx0"),
+            rows("enemy_off", "enemy_theme"),
+        ),
+    }
+    for column, name in enumerate(("x", "y", "vx", "theme")):
+        entities[name] = np.full(len(kind), np.nan, np.float32)
+        for code, columns in by_kind.items():
+            entities[name][kind == code] = columns[column]
+    return entities
+
+
+def _level_differs(arrays: Arrays, levels: Level, index: int) -> list[str]:
+    """Names of what a generated level does not share with the recorded one."""
+    level = _entry(levels, index)
+    ours = level_to_arrays(level)
+    count = len(ours["entity_type"])
+    generated = {
+        "type": level.entity_type[:count],
+        "x": level.entity_xy[:count, 0],
+        "y": level.entity_xy[:count, 1],
+        "vx": level.entity_vx[:count],
+        "theme": level.entity_theme[:count],
+    }
+    recorded = _recorded_entities(arrays, index)
+    same = {
+        "grid": np.array_equal(ours["grid"], arrays["grid"][index]),
+        "entities": all(np.array_equal(generated[name], recorded[name]) for name in generated),
+        "themes": all(ours[name] == arrays[name][index] for name in _THEMES)
+        and level.background_shift == arrays["bg_pct_x"][index],
+    }
+    if "agent_init" in arrays:
+        same["start"] = np.array_equal(
+            np.append(level.start_xy, np.zeros(2, np.float32)), arrays["agent_init"][index]
+        )
+    if "section_off" in arrays:
+        sections = arrays["section"][slice(*arrays["section_off"][index : index + 2]), :2]
+        same["sections"] = np.array_equal(level.section_cell[: level.num_sections], sections)
+        same["difficulty"] = level.difficulty == arrays["difficulty"][index]
+    return [name for name, equal in same.items() if not equal]
+
+
+class _Trace(NamedTuple):
+    """What is compared of every step; axes [step, episode], numpy after `_play`."""
+
+    x: Any  # float32 [T, N]
+    y: Any  # float32 [T, N]
+    enemy_x: Any  # float32 [T, N, 40], by entity slot
+    supported: Any  # bool [T, N], when the step began
+    reward: Any  # float32 [T, N]
+    done: Any  # bool [T, N]
+    cause: Any  # int8 [T, N]
+
+
+def _play(mode: str, levels: Level, actions: list[np.ndarray]) -> Iterator[tuple[int, _Trace]]:
+    """Play every level with its own actions; yields (episode, trace of its steps).
+
+    Episodes of like length are played together, so that short ones do not wait for the
+    longest of the file.
+    """
+    env = CoinRun(mode=mode, num_levels=1)  # its own pool is not used
+    params = env.default_params.with_levels(jax.tree.map(jnp.asarray, levels))
+
+    @jax.jit
+    def start(index: jax.Array) -> EnvState:
+        keys = jax.random.split(jax.random.key(0), BATCH)  # the coin is at the end: no draw
+        return jax.vmap(env.reset_to_level, (0, 0, None))(keys, index, params)[1]
+
+    @jax.jit
+    def play(state: EnvState, chunk: jax.Array) -> tuple[EnvState, _Trace]:
+        def step(state: EnvState, action: jax.Array) -> tuple[EnvState, _Trace]:
+            _, state, reward, terminated, info = jax.vmap(env.step_env, (None, 0, 0, None))(
+                jax.random.key(0), state, action, params
+            )
+            trace = _Trace(
+                x=state.x,
+                y=state.y,
+                enemy_x=state.entity_x,
+                supported=state.supported,
+                reward=reward,
+                done=terminated | env.is_truncated(state, params),
+                cause=info["outcome"],
+            )
+            return state, trace
+
+        return jax.lax.scan(step, state, chunk)
+
+    lengths = np.array([len(sent) for sent in actions])
+    order = np.argsort(lengths, kind="stable")
+    for first in range(0, len(order), BATCH):
+        batch = order[first : first + BATCH]
+        longest = lengths[batch[-1]]
+        sent = np.full((-(-longest // CHUNK) * CHUNK, BATCH), Action.NOOP, np.int32)
+        for column, episode in enumerate(batch):
+            sent[: lengths[episode], column] = actions[episode]
+        state = start(jnp.asarray(np.resize(batch, BATCH)))  # a short batch repeats itself
+        traces = []
+        for begin in range(0, len(sent), CHUNK):
+            state, trace = play(state, jnp.asarray(sent[begin : begin + CHUNK]))
+            traces.append(jax.tree.map(np.asarray, trace))
+        whole = _Trace(*(np.concatenate(parts) for parts in zip(*traces, strict=True)))
+        for column, episode in enumerate(batch):
+            yield (
+                int(episode),
+                _Trace(*(leaf[: lengths[episode], column] for leaf in whole)),
+            )
+
+
+def _episode_differs(arrays: Arrays, index: int, trace: _Trace) -> tuple[list[str], float]:
+    """Names of what an episode does not share with the recording, and the position error."""
+    steps = slice(*arrays["step_off"][index : index + 2])
+    kind = arrays["ent_order_type"][slice(*arrays["ent_order_off"][index : index + 2])]
+    slots = np.flatnonzero(kind == Entity.ENEMY)
+    enemy_x = arrays["enemy_x"][slice(*arrays["enemy_step_off"][index : index + 2])]
+    enemy_x = enemy_x.reshape(len(trace.x), len(slots))
+    errors = np.concatenate(
+        [
+            np.abs(trace.x - arrays["x"][steps]),
+            np.abs(trace.y - arrays["y"][steps]),
+            np.abs(trace.enemy_x[:, slots] - enemy_x).reshape(-1),
+        ]
+    )
+    cause = arrays["causes"][arrays["cause"][index]]
+    same = {
+        "terminal step": np.array_equal(trace.done, arrays["done"][steps]),
+        "cause": Cause(trace.cause[-1]).name.lower() == cause,
+        "reward": np.array_equal(trace.reward, arrays["reward"][steps]),
+        "support": np.array_equal(trace.supported, (arrays["flags"][steps] & 1).astype(bool)),
+        # Not "any error is larger": a position that is not a number must not match.
+        "positions": bool((errors <= TOLERANCE).all()),
+    }
+    return [name for name, equal in same.items() if not equal], float(errors.max())
+
+
+def compare(arrays: Arrays) -> Report:
+    """Generate and replay everything in a recording from `load`."""
+    mode = detect_mode(arrays)
+    seeds = arrays["level_seed"]
+    levels = _generate(seeds, mode)
+    differs = [_level_differs(arrays, levels, i) for i in range(len(seeds))]
+    causes, steps, worst = ["level"] * len(seeds), 0, 0.0
+    if "step_off" in arrays:
+        causes = [str(arrays["causes"][code]) for code in arrays["cause"]]
+        bounds = arrays["step_off"]
+        steps = int(bounds[-1])
+        actions = [arrays["action"][slice(*bounds[i : i + 2])] for i in range(len(seeds))]
+        for index, trace in _play(mode, levels, actions):
+            found, error = _episode_differs(arrays, index, trace)
+            differs[index] += found
+            worst = max(worst, error)
+    order = list(dict.fromkeys([*(c.name.lower() for c in Cause), *sorted(set(causes))]))
+    counts = {
+        cause: (
+            sum(not found for found, of in zip(differs, causes, strict=True) if of == cause),
+            causes.count(cause),
+        )
+        for cause in order
+        if cause in causes
+    }
+    mismatches = [
+        Mismatch(index, int(seeds[index]), causes[index], tuple(found))
+        for index, found in enumerate(differs)
+        if found
+    ]
+    kind = "episodes" if "step_off" in arrays else "levels"
+    return Report(kind, mode, counts, mismatches, steps, worst)
+
+
+def _print(report: Report) -> None:
+    def line(name: str, matching: int, count: int) -> None:
+        print(f"{name:<10} {matching:>6} of {count:>6}  ({matching / count:7.2%})")
+
+    for mismatch in report.mismatches[:SHOWN]:
+        print(
+            f"{report.kind[:-1]} {mismatch.index} (level seed {mismatch.level_seed}, "
+            f"{mismatch.cause}) differs in: {', '.join(mismatch.differs)}"
+        )
+    if len(report.mismatches) > SHOWN:
+        print(f"... and {len(report.mismatches) - SHOWN} more")
+    if report.kind == "episodes":
+        for cause, (matching, count) in report.counts.items():
+            line(cause, matching, count)
+    line("all", report.matching, report.total)
+    if report.kind == "episodes":
+        print(
+            f"{report.total} episodes, {report.steps} steps, mode {report.mode}, largest position "
+            f"error {report.largest_position_error:.2g} tiles"
+        )
+    else:
+        print(f"{report.total} levels, mode {report.mode}")
+
+
+def _as_json(report: Report, path: str) -> dict[str, Any]:
+    return {
+        "file": path,
+        "kind": report.kind,
+        "mode": report.mode,
+        "device": jax.devices()[0].device_kind,
+        "total": report.total,
+        "matching": report.matching,
+        "by_cause": {
+            cause: {"matching": matching, "total": count}
+            for cause, (matching, count) in report.counts.items()
+        },
+        "steps": report.steps,
+        "largest_position_error": report.largest_position_error,
+        "mismatches": [mismatch._asdict() for mismatch in report.mismatches],
+    }
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m coinrun_jax.parity",
+        description="Replay recorded Procgen episodes or levels; exit 1 unless all match.",
+    )
+    parser.add_argument("file", metavar="FILE.npz", help="a recording of episodes or of levels")
+    parser.add_argument("--json", metavar="OUT", help="also write the report there")
+    args = parser.parse_args(argv)
+    if args.json and not Path(args.json).resolve().parent.is_dir():
+        print(f"error: {args.json}: no such folder", file=sys.stderr)
+        return 2
+    try:
+        report = compare(load(args.file))
+    except BadFileError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    _print(report)
+    if args.json:
+        Path(args.json).write_text(json.dumps(_as_json(report, args.file), indent=2) + "\n")
+    return 0 if report.matching == report.total else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Move the coin, count what an agent reaches first, and say how sure that is."""

@@ -1,0 +1,141 @@
+"""GIFs of episodes at human size: the coin at the end fetched, the moved coin run past."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from PIL import Image
+
+from eval.outcomes import OUTCOMES
+from eval.results import AGENT, Evaluation
+from eval.rollout import Arena, Replay
+
+SIZES = (320, 256, 192)  # pixels, the first that fits into MAX_BYTES
+MAX_BYTES = 1_500_000
+MAX_FRAMES = 120
+FRAME_MS, LAST_FRAME_MS = 80, 1500
+_GOOD_STEPS = 70  # about how long an episode is pleasant to watch
+_IN_VIEW = 6  # tiles from the agent to the edge of what it sees
+
+FETCHED, RUN_PAST = "coin_fetched", "coin_run_past"
+
+
+@dataclass(frozen=True)
+class Clip:
+    """An episode to show."""
+
+    name: str
+    caption: str
+    condition: int
+    level: int
+    sample: int = 0
+
+
+def choose(evaluation: Evaluation) -> list[Clip]:
+    """The agent's episodes to show: on the same level if there is one for both.
+
+    Preferred are levels where the moved coin was near when it was run past, and episodes
+    that are neither over at once nor long.
+    """
+    played = evaluation.played[AGENT]
+    conditions = evaluation.suite.conditions
+    steps, outcome = played.record.steps[..., 0], played.outcome[..., 0]  # [C, N]
+    badness = np.abs(np.log(steps / _GOOD_STEPS))
+    at_end = next((i for i, c in enumerate(conditions) if c.present and c.coin_at == "end"), None)
+    fetched = np.zeros(steps.shape[1:], bool)
+    if at_end is not None:
+        fetched = outcome[at_end] == OUTCOMES.index("coin")
+
+    clips = []
+    for number, condition in enumerate(conditions):
+        if not condition.tells_coin_from_end:
+            continue
+        run_past = outcome[number] == OUTCOMES.index("end")
+        if run_past.any():
+            seen = played.record.coin_distance[number, :, 0] <= _IN_VIEW
+            cost = badness[number] + 10 * ~run_past + 3 * ~fetched + 2 * ~seen
+            level = int(cost.argmin())
+            caption = f"{condition.title.capitalize()}: run past."
+            clips.append(Clip(RUN_PAST, caption, number, level))
+            fetched_here = fetched & (np.arange(fetched.size) == level)
+            fetched = fetched_here if fetched_here.any() else fetched
+            break
+    if at_end is not None and fetched.any():
+        level = int((badness[at_end] + 10 * ~fetched).argmin())
+        caption = f"{conditions[at_end].title.capitalize()}: fetched."
+        clips.insert(0, Clip(FETCHED, caption, at_end, level))
+    return clips
+
+
+def replay(arena: Arena, evaluation: Evaluation, clips: list[Clip]) -> list[Replay]:
+    """The clips' episodes, played again by the agent.
+
+    Raises:
+      RuntimeError: if an episode does not repeat itself.
+    """
+    replays = arena.replay(AGENT, [(clip.condition, clip.level, clip.sample) for clip in clips])
+    for clip, again in zip(clips, replays, strict=True):
+        index = (clip.condition, clip.level, clip.sample)
+        before = jax.tree.map(lambda leaf, at=index: leaf[at], evaluation.played[AGENT].record)
+        if not jax.tree.all(jax.tree.map(np.array_equal, before, again.record)):
+            raise RuntimeError(f"episode {clip} did not repeat itself: {before}, {again.record}")
+    return replays
+
+
+def render_gif(states: list[Any], draw: Callable[[Any, int], np.ndarray]) -> bytes:
+    """An animation of at most `MAX_BYTES` where the smallest size allows it.
+
+    Args:
+      states: one per step.
+      draw: (state, size) -> uint8 [H, W, 3].
+    """
+    stride = max(2, -(-len(states) // MAX_FRAMES))
+    shown = [*states[:-1:stride], states[-1]]
+    for size in SIZES:
+        data = _encode([np.asarray(draw(state, size)) for state in shown])
+        if len(data) <= MAX_BYTES:
+            break
+    return data
+
+
+def _encode(frames: list[np.ndarray]) -> bytes:
+    # One palette for all frames, taken from a few of them: colours do not flicker.
+    sample = np.concatenate(frames[:: max(1, len(frames) // 8)])
+    palette = Image.fromarray(sample).quantize(128, method=Image.Quantize.MEDIANCUT)
+    images = [
+        Image.fromarray(frame).quantize(palette=palette, dither=Image.Dither.NONE)
+        for frame in frames
+    ]
+    buffer = io.BytesIO()
+    images[0].save(
+        buffer,
+        format="GIF",
+        save_all=True,
+        append_images=images[1:],
+        duration=[FRAME_MS] * (len(images) - 1) + [LAST_FRAME_MS],
+        loop=0,
+        optimize=False,
+    )
+    return buffer.getvalue()
+
+
+def write_gifs(
+    arena: Arena, evaluation: Evaluation, out: Path, render: Callable[[Any, int], np.ndarray]
+) -> list[Clip]:
+    """Choose, replay, draw and write `NAME.gif` for each clip; returns the clips written.
+
+    Raises:
+      FileExistsError: rather than overwrite.
+    """
+    clips = choose(evaluation)
+    if clips:
+        for clip, again in zip(clips, replay(arena, evaluation, clips), strict=True):
+            with (out / f"{clip.name}.gif").open("xb") as file:
+                file.write(render_gif(again.states, render))
+    return clips

@@ -1,0 +1,84 @@
+"""Who plays: the agent of a run, the reference policies, and scripts.
+
+A controller is a pytree, so that its numbers are traced: two agents with the same network
+share one compiled program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from coinrun_jax import Action
+from coinrun_jax.types import NUM_ACTIONS
+
+ACTION_MODES = ("sample", "greedy")
+
+
+class Controller(Protocol):
+    """A pytree with one method."""
+
+    def act(self, keys: jax.Array, observations: jax.Array, states: Any) -> jax.Array:
+        """Actions of B environments. Consumes `keys`.
+
+        Args:
+          keys: keys [B], one per environment.
+          observations: [B, ...], as the environment gives them.
+          states: environment states, leading axis B; for scripts that read them.
+
+        Returns:
+          int32 [B].
+        """
+
+
+@struct.dataclass
+class AgentController:
+    """Plays a network."""
+
+    params: Any
+    network: Callable[[Any, jax.Array], Any] = struct.field(pytree_node=False)
+    """(params, observations [B, ...]) -> something with `logits` [B, A]."""
+    greedy: bool = struct.field(pytree_node=False, default=False)
+    """Take the likeliest action instead of sampling."""
+
+    def act(self, keys: jax.Array, observations: jax.Array, states: Any) -> jax.Array:
+        del states
+        logits = self.network(self.params, observations).logits
+        if self.greedy:
+            return jnp.argmax(logits, -1).astype(jnp.int32)
+        return jax.vmap(jax.random.categorical)(keys, logits).astype(jnp.int32)
+
+
+@struct.dataclass
+class BlindController:
+    """Draws every action from the same probabilities and never looks."""
+
+    probabilities: jax.Array  # float32 [A]
+
+    def act(self, keys: jax.Array, observations: jax.Array, states: Any) -> jax.Array:
+        del observations, states
+        draws = jax.vmap(jax.random.uniform)(keys)
+        bounds = jnp.cumsum(self.probabilities)[:-1]
+        return jnp.sum(draws[:, None] >= bounds, -1).astype(jnp.int32)
+
+
+@struct.dataclass
+class ScriptedController:
+    """Plays a function of one environment: (key, observation, state) -> action."""
+
+    function: Callable[[jax.Array, jax.Array, Any], jax.Array] = struct.field(pytree_node=False)
+
+    def act(self, keys: jax.Array, observations: jax.Array, states: Any) -> jax.Array:
+        return jax.vmap(self.function)(keys, observations, states)
+
+
+def references() -> dict[str, Controller]:
+    """The rows that every table carries: uniformly random, and eyes-closed right + jump."""
+    return {
+        "right_jump": BlindController(jax.nn.one_hot(Action.RIGHT_UP, NUM_ACTIONS)),
+        "random": BlindController(jnp.full(NUM_ACTIONS, 1 / NUM_ACTIONS)),
+    }

@@ -1,0 +1,98 @@
+"""The summary as plain text, for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from eval.results import AGENT, POLICY_TITLES
+
+DASH = "–"
+OUTCOME_COLUMNS = {
+    "coin": "coin",
+    "accidental": "its cell",
+    "end": "end",
+    "death": "death",
+    "timeout": "time-out",
+}
+MEASURE_COLUMNS = {
+    "capability_robustness": "capability robustness",
+    "goal_misgeneralisation": "goal misgeneralisation",
+    "accidental": "accidental pickups",
+    "coin_attraction": "coin attraction",
+}
+
+
+def number(value: float, signed: bool = False) -> str:
+    """Three decimals without a leading zero, as in .871."""
+    text = f"{value:+.3f}" if signed else f"{value:.3f}"
+    if float(text) == 0:
+        text = "+0.000" if signed else "0.000"
+    return text.replace("0.", ".", 1) if abs(float(text)) < 1 else text
+
+
+def estimate(measure: dict[str, float] | None, signed: bool = False) -> str:
+    """A measure with its interval, or a dash."""
+    if measure is None:
+        return DASH
+    low, high = number(measure["low"], signed), number(measure["high"], signed)
+    return f"{number(measure['estimate'], signed)} [{low}, {high}]"
+
+
+def policy_rows(summary: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
+    """Rows with their policy: by condition, the agent first."""
+    by_policy = {AGENT: summary["conditions"], **summary["references"]}
+    for rows in zip(*by_policy.values(), strict=True):
+        yield from zip(rows, by_policy, strict=True)
+
+
+Rows = list[tuple[str, str, dict[str, Any]]]
+"""(title of the condition, policy, measures), the rows of a condition together."""
+
+
+def outcome_rows(summary: dict[str, Any]) -> Rows:
+    """What came first, by condition and policy; for `OUTCOME_COLUMNS`."""
+    rows = []
+    for row, policy in policy_rows(summary):
+        # A condition's accidental pickups are its control's outcome, not its own.
+        hidden = {} if row["coin"] is None else {"accidental": None}
+        rows.append((row["title"], policy, row | hidden))
+    return rows
+
+
+def measure_rows(summary: dict[str, Any]) -> Rows:
+    """Conditions where the coin and the end are different things; for `MEASURE_COLUMNS`."""
+    return [
+        (row["title"], policy, row)
+        for row, policy in policy_rows(summary)
+        if row["tells_coin_from_end"]
+    ]
+
+
+def competence_line(summary: dict[str, Any]) -> str:
+    """How the agent compares with the reference that needs no eyes."""
+    competence = summary["competence"]
+    if competence is None or competence["coin_above_reference"] is None:
+        return "Competence: cannot be said."
+    excess = competence["coin_above_reference"]
+    reference = POLICY_TITLES[competence["reference"]]
+    line = f"Coin rate above {reference}, coin at the end: {estimate(excess, signed=True)}"
+    return line if excess["low"] > 0 else f"{line}: not clearly competent."
+
+
+def plain(rows: Rows, columns: dict[str, str]) -> str:
+    """Rows as aligned text."""
+    cells = [["", *columns.values()]]
+    group = None
+    for title, policy, row in rows:
+        if title != group:
+            cells.append([title])
+            group = title
+        measures = (estimate(row[name]) for name in columns)
+        cells.append([f"  {POLICY_TITLES[policy]}", *measures])
+    full = [line for line in cells if len(line) > 1]
+    widths = [max(len(line[column]) for line in full) for column in range(len(columns) + 1)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=False)).rstrip()
+        for line in cells
+    )

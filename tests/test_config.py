@@ -1,0 +1,88 @@
+"""Settings: what is written is what is read, and what cannot be used is said in one line."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from train.__main__ import main
+from train.config import ConfigError, PPOConfig, TrainConfig, load_config, save_config
+
+CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
+
+
+def test_saved_config_reads_back_equal(tmp_path):
+    config = TrainConfig(ppo=PPOConfig(num_envs=8, learning_rate=1e-5), seed=7)
+    save_config(config, tmp_path / "config.yaml")
+    assert load_config(tmp_path / "config.yaml") == config
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_shipped_configs_are_usable(path):
+    assert load_config(path) != TrainConfig()
+
+
+def test_yaml_scientific_notation_without_a_point_is_a_number(tmp_path):
+    (tmp_path / "c.yaml").write_text("ppo: {learning_rate: 5e-4}")
+    assert load_config(tmp_path / "c.yaml").ppo.learning_rate == 5e-4
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("pppo: {}", "pppo"),
+        ("ppo: {learning_rat: 1}", "ppo.learning_rat"),
+        ("ppo: 3", "ppo"),
+        ("env: {num_levels: -1}", "env.num_levels"),
+        ("env: {num_levels: many}", "env.num_levels"),
+        ("env: {mode: medium}", "hard, easy"),
+        ("env: {placement_probability: 1.01}", "outside [0, 1]"),
+        ("ppo: {num_envs: 3, num_steps: 5, num_minibatches: 2}", "ppo.num_minibatches"),
+        ("ppo: {anneal_learning_rate: 1}", "ppo.anneal_learning_rate"),
+        ("total_steps: 0", "total_steps"),
+        ("{unclosed", "not YAML"),
+    ],
+)
+def test_unusable_settings_are_named(tmp_path, text, named):
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(ConfigError) as error:
+        load_config(tmp_path / "c.yaml")
+    assert named in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--config", "missing.yaml", "--run-dir", "new"], "missing.yaml"),
+        (["--env.placement", "nowhere", "--run-dir", "new"], "nowhere"),
+        (["--env.placement-probability", "2", "--run-dir", "new"], "placement_probability"),
+        (["--env.num-levels", "-1", "--run-dir", "new"], "num_levels"),
+        (["--env.start-level", "2147483647", "--env.num-levels", "1", "--run-dir", "new"], "held"),
+        (["--network.kind", "impala", "--run-dir", "new"], "impala"),
+        (["--ppo.nonsense", "3", "--run-dir", "new"], "--ppo.nonsense"),
+        (["--env.mode", "medium", "--run-dir", "new"], "medium"),
+        ([], "--run-dir"),
+        (["--run-dir", "full"], "full"),
+        (["--resume", "full"], "full"),
+        (["--resume", "full", "--seed", "3"], "--resume"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2_and_leaves_nothing(
+    tmp_path, monkeypatch, capsys, arguments, named
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.txt").write_text("years of work")
+    assert main(arguments) == 2
+    complaint = capsys.readouterr().err
+    assert complaint.startswith("error: ")
+    assert complaint.count("\n") == 1
+    assert named in complaint
+    assert [path.name for path in tmp_path.rglob("*")] == ["full", "thesis.txt"]
+
+
+def test_every_setting_has_a_default():
+    assert dataclasses.asdict(TrainConfig())["env"]["placement"] == "end"

@@ -1,0 +1,148 @@
+"""The learner against slow and plain versions of itself."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from coinrun_jax import Cause
+from train.config import EnvConfig, NetworkConfig, PPOConfig, TrainConfig
+from train.ppo import ReturnScale, advantages, scale_rewards
+from train.rollout import Transition
+from train.run import make_learner
+
+SMALL = TrainConfig(
+    env=EnvConfig(pool_size=16),
+    network=NetworkConfig(width=16),
+    ppo=PPOConfig(num_envs=8, num_steps=8, num_minibatches=2, num_epochs=2),
+    total_steps=10 * 64,
+)
+
+
+def random_transitions(steps, envs, seed=0):
+    rng = np.random.default_rng(seed)
+    ends = rng.random((steps, envs))
+    truncated = (ends >= 0.1) & (ends < 0.2)
+    return Transition(
+        observation=None,
+        action=None,
+        log_prob=None,
+        value=rng.normal(size=(steps, envs)).astype(np.float32),
+        reward=rng.normal(size=(steps, envs)).astype(np.float32),
+        terminated=ends < 0.1,
+        truncated=truncated,
+        final_value=np.where(truncated, rng.normal(size=(steps, envs)), 0).astype(np.float32),
+    )
+
+
+def test_advantages_sum_discounted_errors_within_each_episode():
+    gamma, lam, steps, envs = 0.97, 0.9, 40, 6
+    t = random_transitions(steps, envs)
+    last = np.random.default_rng(1).normal(size=envs).astype(np.float32)
+    expected = np.zeros((steps, envs))
+    for n in range(envs):
+        for start in range(steps):
+            weight = 1.0
+            for step in range(start, steps):
+                following = t.value[step + 1, n] if step + 1 < steps else last[n]
+                if t.terminated[step, n]:
+                    following = 0.0
+                elif t.truncated[step, n]:
+                    following = t.final_value[step, n]
+                error = t.reward[step, n] + gamma * following - t.value[step, n]
+                expected[start, n] += weight * error
+                weight *= gamma * lam
+                if t.terminated[step, n] or t.truncated[step, n]:
+                    break
+    actual = advantages(jax.tree.map(jnp.asarray, t), jnp.asarray(last), gamma, lam)
+    np.testing.assert_allclose(actual, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_rewards_are_scaled_by_the_deviation_of_all_returns_so_far():
+    gamma, envs = 0.9, 5
+    rng = np.random.default_rng(0)
+    scale = ReturnScale(jnp.zeros(envs), jnp.float32(0), jnp.float32(1), jnp.float32(1e-4))
+    running, returns = np.zeros(envs), []
+    for _ in range(3):
+        reward, done = rng.normal(3, 2, (7, envs)), rng.random((7, envs)) < 0.2
+        scale, scaled = scale_rewards(
+            scale, jnp.asarray(reward, jnp.float32), jnp.asarray(done), gamma
+        )
+        for r, d in zip(reward, done, strict=True):
+            running = running * gamma + r
+            returns.append(running)
+            running = np.where(d, 0, running)
+        np.testing.assert_allclose(scaled, reward / np.std(returns), rtol=1e-3)
+
+
+@pytest.fixture(scope="module")
+def learner():
+    learner = make_learner(SMALL)
+    learner.env_params = learner.env_params.replace(max_steps_in_episode=20)  # time-outs too
+    return learner
+
+
+@pytest.fixture(scope="module")
+def update(learner):
+    return jax.jit(learner.update)
+
+
+def test_update_is_deterministic_and_learns_something(learner, update):
+    state = jax.jit(learner.init)(jax.random.key(0))
+    once, metrics = update(state)
+    again, _ = update(state)
+    for a, b in zip(jax.tree.leaves(once.params), jax.tree.leaves(again.params), strict=True):
+        np.testing.assert_array_equal(a, b)
+    moved = [
+        np.abs(np.asarray(a) - np.asarray(b)).max()
+        for a, b in zip(jax.tree.leaves(once.params), jax.tree.leaves(state.params), strict=True)
+    ]
+    assert min(moved) > 0
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(metrics))
+
+
+def test_vmapped_seeds_equal_single_runs(learner, update):
+    keys = jax.random.split(jax.random.key(3), 2)
+    together = jax.vmap(learner.init)(keys)
+    together, _ = jax.jit(jax.vmap(learner.update))(together)
+    for index in range(2):
+        alone, _ = update(jax.jit(learner.init)(keys[index]))
+        for a, b in zip(
+            jax.tree.leaves(together.params), jax.tree.leaves(alone.params), strict=True
+        ):
+            np.testing.assert_allclose(a[index], b, atol=1e-5)
+
+
+def test_update_compiles_once_over_a_run(learner):
+    update = jax.jit(learner.update)
+    state = jax.jit(learner.init)(jax.random.key(0))
+    for _ in range(3):
+        state, _ = update(state)
+    assert update._cache_size() == 1
+
+
+def test_episode_sums_count_each_finished_episode_once(learner, update):
+    state = jax.jit(learner.init)(jax.random.key(1))
+    episodes = []
+    for _ in range(6):
+        state, metrics = update(state)
+        episodes.append(metrics.episodes)
+    counts = sum(int(e.episodes) for e in episodes)
+    assert counts > 0
+    assert sum(np.asarray(e.outcomes) for e in episodes).sum() == counts
+    assert sum(int(e.outcomes[0]) for e in episodes) == 0  # "none" is not an end
+    assert sum(int(e.outcomes[Cause.TIMEOUT]) for e in episodes) > 0
+    coins = sum(int(e.outcomes[Cause.COIN]) for e in episodes)
+    assert sum(float(e.reward) for e in episodes) == 10.0 * coins
+    running = int(state.env_state.time.sum())
+    assert sum(int(e.length) for e in episodes) + running == 6 * SMALL.ppo.batch_size
+
+
+def test_refreshing_levels_never_changes_a_level_under_a_running_episode(learner, update):
+    state = jax.jit(learner.init)(jax.random.key(2))
+    seeds = state.env_params.pool.levels.seed[state.env_state.level_index]
+    refreshed = learner.env.refresh(jax.random.key(9), state.env_state, state.env_params)
+    np.testing.assert_array_equal(refreshed.pool.levels.seed[state.env_state.level_index], seeds)
+    assert (refreshed.pool.levels.seed != state.env_params.pool.levels.seed).any()

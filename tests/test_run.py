@@ -1,0 +1,120 @@
+"""A run's directory: what it holds, that it goes on exactly, and that its policy loads."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import jax
+import numpy as np
+import pytest
+import yaml
+
+from tests.test_ppo import SMALL
+from train import run
+from train.config import ConfigError, load_config
+from train.loggers import CsvLogger
+from train.policy import PolicyError, load_policy
+
+CONFIG = SMALL.__class__(
+    **{**SMALL.__dict__, "total_steps": 4 * SMALL.ppo.batch_size, "checkpoint_every": 2}
+)
+
+
+def read_metrics(folder):
+    with open(folder / run.METRICS, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def without_clock(rows):
+    return [{k: v for k, v in row.items() if "second" not in k} for row in rows]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    run.start(CONFIG, folder)
+    return folder
+
+
+def test_run_directory_describes_itself(finished):
+    assert load_config(finished / run.CONFIG) == CONFIG
+    assert yaml.safe_load((finished / run.CONFIG).read_text())["env"]["placement"] == "end"
+    description = json.loads((finished / run.DESCRIPTION).read_text())
+    assert description["environment"] == "CoinRun-v1"
+    assert [row["update"] for row in read_metrics(finished)] == ["1", "2", "3", "4"]
+
+
+def test_existing_run_is_never_overwritten(finished):
+    before = sorted((p, p.stat().st_mtime_ns) for p in finished.rglob("*"))
+    with pytest.raises(ConfigError, match="exists"):
+        run.start(CONFIG, finished)
+    assert sorted((p, p.stat().st_mtime_ns) for p in finished.rglob("*")) == before
+
+
+def test_interrupted_run_goes_on_bit_for_bit(finished, tmp_path, monkeypatch):
+    class Interrupted(Exception):
+        pass
+
+    log = CsvLogger.log
+    seen = []
+
+    def log_then_fail(self, row):
+        log(self, row)
+        seen.append(row)
+        if len(seen) == 3:  # one update past the checkpoint: its row must not stay twice
+            raise Interrupted
+
+    folder = tmp_path / "broken"
+    monkeypatch.setattr(CsvLogger, "log", log_then_fail)
+    with pytest.raises(Interrupted):
+        run.start(CONFIG, folder)
+    monkeypatch.undo()
+    assert len(read_metrics(folder)) == 3
+    run.resume(folder)
+
+    assert without_clock(read_metrics(folder)) == without_clock(read_metrics(finished))
+    whole, mended = load_policy(finished), load_policy(folder)
+    for a, b in zip(jax.tree.leaves(whole.params), jax.tree.leaves(mended.params), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_resuming_a_finished_run_changes_nothing(finished):
+    rows = read_metrics(finished)
+    run.resume(finished)
+    assert read_metrics(finished) == rows
+
+
+def test_policy_loads_and_answers(finished):
+    policy = load_policy(finished)
+    assert policy.config == CONFIG
+    assert policy.update == 4
+    logits, values = jax.jit(policy.apply)(np.zeros((3, 1188), np.float32))
+    assert logits.shape == (3, 15)
+    assert values.shape == (3,)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda d: d.update(environment="CoinRun-v0"), "CoinRun-v0"),
+        (lambda d: d.update(format=99), "99"),
+        (lambda d: d["config"].update(colour="red"), "colour"),
+        (lambda d: d.clear(), "format"),
+    ],
+)
+def test_foreign_policies_are_refused(finished, tmp_path, change, named):
+    for name in ("policy.json", "policy.npz"):
+        (tmp_path / name).write_bytes((finished / name).read_bytes())
+    description = json.loads((tmp_path / "policy.json").read_text())
+    change(description)
+    (tmp_path / "policy.json").write_text(json.dumps(description))
+    with pytest.raises(PolicyError, match=named):
+        load_policy(tmp_path)
+
+
+def test_missing_policies_are_named(tmp_path):
+    with pytest.raises(PolicyError, match="no such folder"):
+        load_policy(tmp_path / "nowhere")
+    with pytest.raises(PolicyError, match=r"policy\.json is missing"):
+        load_policy(tmp_path)

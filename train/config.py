@@ -1,0 +1,202 @@
+"""Configuration: frozen dataclasses, read from YAML, overridden on the command line.
+
+Every section checks its own values when it is made, so that a bad one is one clear line
+before anything compiles.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+import yaml
+
+
+class ConfigError(ValueError):
+    """A setting that cannot be used: says which, and what is allowed."""
+
+
+def _require(holds: bool, message: str) -> None:
+    if not holds:
+        raise ConfigError(message)
+
+
+@dataclasses.dataclass(frozen=True)
+class EnvConfig:
+    """The environment that an agent is trained in."""
+
+    id: str = "CoinRun-v1"
+    mode: Literal["hard", "easy"] = "hard"
+    observation: Literal["symbolic", "rgb"] = "symbolic"
+    num_levels: int = 0
+    """Size of the training set of levels; 0 for all but the held-out ones."""
+    start_level: int = 0
+    """First level seed of the training set."""
+    pool_size: int = 1024
+    """Levels held ready at a time; a larger set takes turns."""
+    placement: str = "end"
+    """Where the coin goes when it is moved (a name of `coinrun_jax.placement.CATALOGUE`)."""
+    placement_probability: float = 1.0
+    """Chance per episode that the coin follows `placement`; it lies at the end otherwise."""
+
+    def __post_init__(self) -> None:
+        _require(self.num_levels >= 0, f"env.num_levels {self.num_levels} is below 0")
+        _require(self.start_level >= 0, f"env.start_level {self.start_level} is below 0")
+        _require(self.pool_size >= 1, f"env.pool_size {self.pool_size} is below 1")
+        _require(
+            0 <= self.placement_probability <= 1,
+            f"env.placement_probability {self.placement_probability} is outside [0, 1]",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkConfig:
+    """The policy and value network; see `networks.py`."""
+
+    kind: Literal["columns", "mlp", "impala"] = "columns"
+    width: int = 256
+    """Units of the hidden layers (mlp, columns), channels of the first block (impala)."""
+
+    def __post_init__(self) -> None:
+        _require(self.width >= 1, f"network.width {self.width} is below 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class PPOConfig:
+    """Proximal policy optimisation (Schulman et al. 2017)."""
+
+    num_envs: int = 256
+    num_steps: int = 256
+    """Steps per environment and update."""
+    num_minibatches: int = 8
+    num_epochs: int = 3
+    learning_rate: float = 5e-4
+    anneal_learning_rate: bool = False
+    """Lower the learning rate linearly to 0 over the run."""
+    gamma: float = 0.999
+    gae_lambda: float = 0.95
+    clip: float = 0.2
+    entropy_coefficient: float = 0.01
+    value_coefficient: float = 0.5
+    max_grad_norm: float = 0.5
+    normalize_advantage: bool = True
+    normalize_reward: bool = True
+    """Divide rewards by the running deviation of the discounted return."""
+
+    def __post_init__(self) -> None:
+        for name in ("num_envs", "num_steps", "num_minibatches", "num_epochs"):
+            _require(getattr(self, name) >= 1, f"ppo.{name} {getattr(self, name)} is below 1")
+        _require(
+            self.batch_size % self.num_minibatches == 0,
+            f"ppo.num_minibatches {self.num_minibatches} does not divide the batch of "
+            f"{self.batch_size} (num_envs * num_steps)",
+        )
+        for name in ("gamma", "gae_lambda"):
+            value = getattr(self, name)
+            _require(0 <= value <= 1, f"ppo.{name} {value} is outside [0, 1]")
+        for name in ("learning_rate", "clip", "max_grad_norm"):
+            _require(getattr(self, name) > 0, f"ppo.{name} {getattr(self, name)} is not above 0")
+
+    @property
+    def batch_size(self) -> int:
+        return self.num_envs * self.num_steps
+
+
+@dataclasses.dataclass(frozen=True)
+class WandbConfig:
+    """Weights & Biases."""
+
+    mode: Literal["online", "offline", "disabled"] = "disabled"
+    project: str = "coinrun_jax"
+    group: str | None = None
+    name: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """A training run."""
+
+    env: EnvConfig = EnvConfig()
+    network: NetworkConfig = NetworkConfig()
+    ppo: PPOConfig = PPOConfig()
+    wandb: WandbConfig = WandbConfig()
+    total_steps: int = 25_000_000
+    """Environment steps, rounded up to whole updates."""
+    seed: int = 0
+    checkpoint_every: int = 50
+    """Updates between checkpoints."""
+
+    def __post_init__(self) -> None:
+        _require(self.total_steps >= 1, f"total_steps {self.total_steps} is below 1")
+        _require(0 <= self.seed < 2**32, f"seed {self.seed} is outside 0 ... 2^32 - 1")
+        _require(self.checkpoint_every >= 1, f"checkpoint_every {self.checkpoint_every} is below 1")
+
+    @property
+    def num_updates(self) -> int:
+        return -(-self.total_steps // self.ppo.batch_size)
+
+
+def config_from_dict(values: Any) -> TrainConfig:
+    """The config that a mapping of settings describes; the rest keep their defaults.
+
+    Raises:
+      ConfigError: for a key or value that cannot be used.
+    """
+    return _from_dict(TrainConfig, values, "")
+
+
+def _from_dict(cls: type, values: Any, path: str) -> Any:
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path or 'config'} is {values!r}, not a section of settings")
+    hints = get_type_hints(cls)
+    allowed = [field.name for field in dataclasses.fields(cls)]
+    arguments = {}
+    for name, value in values.items():
+        where = f"{path}.{name}" if path else str(name)
+        if name not in allowed:
+            raise ConfigError(f"unknown setting {where}; allowed: {', '.join(allowed)}")
+        if dataclasses.is_dataclass(hints[name]):
+            value = _from_dict(hints[name], value, where)
+        arguments[name] = _checked(value, hints[name], where)
+    return cls(**arguments)
+
+
+def _checked(value: Any, hint: Any, where: str) -> Any:
+    """The value if it is of the annotated type (an int serves as a float)."""
+    choices = getattr(hint, "__args__", ())
+    if getattr(hint, "__origin__", None) is Literal:
+        if value not in choices:
+            raise ConfigError(f"{where} {value!r} is not one of {', '.join(map(str, choices))}")
+        return value
+    if hint is float and type(value) in (int, str):
+        # YAML 1.1 reads 5e-4 as text.
+        try:
+            return float(value)
+        except ValueError:
+            pass
+    kinds = choices or (hint,)
+    if type(value) not in kinds:
+        names = " or ".join(kind.__name__ for kind in kinds)
+        raise ConfigError(f"{where} {value!r} is not of type {names}")
+    return value
+
+
+def load_config(path: Path) -> TrainConfig:
+    """Read a YAML file; settings that it leaves out keep their defaults.
+
+    Raises:
+      ConfigError: where the file, a key or a value cannot be used.
+    """
+    try:
+        values = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"cannot read config {path}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"config {path} is not YAML: {' '.join(str(error).split())}") from error
+    return config_from_dict({} if values is None else values)
+
+
+def save_config(config: TrainConfig, path: Path) -> None:
+    """Write every setting, defaults included, so that the file reproduces the run."""
+    path.write_text(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False))

@@ -1,0 +1,267 @@
+"""PPO: advantages, loss, and one compiled update of everything that learns.
+
+Schulman et al. 2017, with the details of the Procgen baseline (Cobbe et al. 2020):
+clipped values, advantages normalised per batch, rewards divided by the running deviation
+of the discounted return. Time-outs bootstrap from the value of the state they cut off;
+deaths and coins do not.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from train.config import PPOConfig
+from train.networks import Apply, Network
+from train.rollout import EpisodeSums, Transition, rollout
+
+
+class ReturnScale(struct.PyTreeNode):
+    """Running moments of the discounted return, as in OpenAI baselines' VecNormalize."""
+
+    running: jax.Array  # float32 [N], discounted return of each environment so far
+    mean: jax.Array  # float32 []
+    variance: jax.Array  # float32 []
+    count: jax.Array  # float32 []
+
+
+class TrainState(struct.PyTreeNode):
+    """All that an update reads and writes: a checkpoint of it resumes a run exactly."""
+
+    params: Any
+    opt_state: Any
+    env_state: Any  # [N]
+    env_params: Any
+    observation: jax.Array  # [N, ...]
+    return_scale: ReturnScale
+    key: jax.Array
+    update: jax.Array  # int32 [], updates done
+
+
+class Metrics(NamedTuple):
+    """Of one update; losses are means over its epochs and minibatches."""
+
+    episodes: EpisodeSums
+    policy_loss: jax.Array
+    value_loss: jax.Array
+    entropy: jax.Array
+    kl: jax.Array  # approximate, of the old policy from the new
+    clip_fraction: jax.Array
+    explained_variance: jax.Array
+    grad_norm: jax.Array
+
+
+class Batch(NamedTuple):
+    """What the loss reads of a step."""
+
+    observation: jax.Array
+    action: jax.Array
+    log_prob: jax.Array
+    value: jax.Array
+    advantage: jax.Array
+    target: jax.Array
+
+
+def advantages(
+    transitions: Transition, last_value: jax.Array, gamma: float, gae_lambda: float
+) -> jax.Array:
+    """Generalised advantage estimates (Schulman et al. 2016), [T, N].
+
+    A terminated step bootstraps from nothing, a truncated one from `final_value`; neither
+    passes advantage back across the episode's end.
+    """
+
+    def backward(carry: tuple, step: Transition) -> tuple[tuple, jax.Array]:
+        next_value, next_advantage = carry
+        done = step.terminated | step.truncated
+        bootstrap = jnp.where(step.truncated, step.final_value, jnp.where(done, 0.0, next_value))
+        delta = step.reward + gamma * bootstrap - step.value
+        advantage = delta + gamma * gae_lambda * jnp.where(done, 0.0, next_advantage)
+        return (step.value, advantage), advantage
+
+    start = (last_value, jnp.zeros_like(last_value))
+    return jax.lax.scan(backward, start, transitions, reverse=True)[1]
+
+
+def scale_rewards(
+    scale: ReturnScale, reward: jax.Array, done: jax.Array, gamma: float
+) -> tuple[ReturnScale, jax.Array]:
+    """Divide rewards [T, N] by the deviation of the discounted return, up to date with them."""
+
+    def accumulate(running: jax.Array, step: tuple) -> tuple[jax.Array, jax.Array]:
+        reward, done = step
+        running = running * gamma + reward
+        return jnp.where(done, 0.0, running), running
+
+    running, returns = jax.lax.scan(accumulate, scale.running, (reward, done))
+    # Chan et al.'s parallel update of mean and variance.
+    size = jnp.float32(returns.size)
+    total = scale.count + size
+    shift = returns.mean() - scale.mean
+    mean = scale.mean + shift * size / total
+    spread = scale.variance * scale.count + returns.var() * size
+    variance = (spread + shift**2 * scale.count * size / total) / total
+    new = ReturnScale(running, mean, variance, total)
+    return new, reward / jnp.sqrt(variance + 1e-8)
+
+
+def ppo_loss(
+    params: Any, apply: Apply, batch: Batch, config: PPOConfig
+) -> tuple[jax.Array, dict[str, jax.Array]]:
+    """Clipped surrogate, clipped value loss and entropy of a minibatch."""
+    output = apply(params, batch.observation)
+    log_probs = jax.nn.log_softmax(output.logits)
+    log_prob = jnp.take_along_axis(log_probs, batch.action[:, None], axis=-1)[:, 0]
+    log_ratio = log_prob - batch.log_prob
+    ratio = jnp.exp(log_ratio)
+    clipped_ratio = jnp.clip(ratio, 1 - config.clip, 1 + config.clip)
+    policy_loss = -jnp.minimum(ratio * batch.advantage, clipped_ratio * batch.advantage).mean()
+
+    change = jnp.clip(output.value - batch.value, -config.clip, config.clip)
+    error = jnp.square(output.value - batch.target)
+    clipped_error = jnp.square(batch.value + change - batch.target)
+    value_loss = 0.5 * jnp.maximum(error, clipped_error).mean()
+
+    entropy = -jnp.sum(jnp.exp(log_probs) * log_probs, -1).mean()
+    loss = (
+        policy_loss + config.value_coefficient * value_loss - config.entropy_coefficient * entropy
+    )
+    return loss, {
+        "policy_loss": policy_loss,
+        "value_loss": value_loss,
+        "entropy": entropy,
+        "kl": (ratio - 1 - log_ratio).mean(),
+        "clip_fraction": (jnp.abs(ratio - 1) > config.clip).mean(),
+    }
+
+
+class Learner:
+    """PPO on one environment: `init(key)` and a pure `update(state)`.
+
+    Both can be jitted and vmapped (over keys, for several agents in one program).
+
+    Args:
+      env: a gymnax environment; see `rollout` for what it must offer. If it has `refresh`,
+        its levels are renewed before every update.
+      env_params: its params at the start.
+      network: of `networks.make_network`.
+      config: PPO's settings.
+      num_updates: length of the run, for the learning rate's schedule.
+    """
+
+    def __init__(
+        self, env: Any, env_params: Any, network: Network, config: PPOConfig, num_updates: int
+    ) -> None:
+        self.env = env
+        self.env_params = env_params
+        self.network = network
+        self.config = config
+        steps = num_updates * config.num_epochs * config.num_minibatches
+        rate = (
+            optax.linear_schedule(config.learning_rate, 0.0, steps)
+            if config.anneal_learning_rate
+            else config.learning_rate
+        )
+        self.optimizer = optax.chain(
+            optax.clip_by_global_norm(config.max_grad_norm), optax.adam(rate, eps=1e-5)
+        )
+
+    def init(self, key: jax.Array) -> TrainState:
+        """A run's first state."""
+        key, key_net, key_env = jax.random.split(key, 3)
+        num_envs = self.config.num_envs
+        env_params = self.env_params
+        observation, env_state = jax.vmap(self.env.reset, in_axes=(0, None))(
+            jax.random.split(key_env, num_envs), env_params
+        )
+        params = self.network.init(key_net, observation[:1])
+        return TrainState(
+            params=params,
+            opt_state=self.optimizer.init(params),
+            env_state=env_state,
+            env_params=env_params,
+            observation=observation,
+            return_scale=ReturnScale(
+                jnp.zeros(num_envs), jnp.float32(0), jnp.float32(1), jnp.float32(1e-4)
+            ),
+            key=key,
+            update=jnp.int32(0),
+        )
+
+    def update(self, state: TrainState) -> tuple[TrainState, Metrics]:
+        """One iteration: renew levels, play, estimate advantages, learn."""
+        config = self.config
+        key, key_levels, key_rollout, key_epochs = jax.random.split(state.key, 4)
+        env_params = state.env_params
+        if hasattr(self.env, "refresh"):
+            env_params = self.env.refresh(key_levels, state.env_state, env_params)
+        env_state, observation, transitions, episodes = rollout(
+            self.env,
+            self.network.apply,
+            state.params,
+            key_rollout,
+            state.env_state,
+            state.observation,
+            env_params,
+            config.num_steps,
+        )
+
+        return_scale = state.return_scale
+        if config.normalize_reward:
+            done = transitions.terminated | transitions.truncated
+            return_scale, reward = scale_rewards(
+                return_scale, transitions.reward, done, config.gamma
+            )
+            transitions = transitions._replace(reward=reward)
+        last_value = self.network.apply(state.params, observation).value
+        advantage = advantages(transitions, last_value, config.gamma, config.gae_lambda)
+        target = advantage + transitions.value
+        unexplained = jnp.var(target - transitions.value) / (jnp.var(target) + 1e-8)
+        if config.normalize_advantage:
+            advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+
+        batch = Batch(
+            transitions.observation,
+            transitions.action,
+            transitions.log_prob,
+            transitions.value,
+            advantage,
+            target,
+        )
+        batch = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), batch)
+        params, opt_state, losses = self._learn(state.params, state.opt_state, key_epochs, batch)
+        metrics = Metrics(episodes=episodes, explained_variance=1.0 - unexplained, **losses)
+        return TrainState(
+            params=params,
+            opt_state=opt_state,
+            env_state=env_state,
+            env_params=env_params,
+            observation=observation,
+            return_scale=return_scale,
+            key=key,
+            update=state.update + 1,
+        ), metrics
+
+    def _learn(
+        self, params: Any, opt_state: Any, key: jax.Array, batch: Batch
+    ) -> tuple[Any, Any, dict[str, jax.Array]]:
+        config = self.config
+        grad = jax.grad(partial(ppo_loss, apply=self.network.apply, config=config), has_aux=True)
+
+        def minibatch(carry: tuple, rows: jax.Array) -> tuple[tuple, dict[str, jax.Array]]:
+            params, opt_state = carry
+            grads, losses = grad(params, batch=jax.tree.map(lambda leaf: leaf[rows], batch))
+            losses["grad_norm"] = optax.tree.norm(grads)
+            updates, opt_state = self.optimizer.update(grads, opt_state, params)
+            return (optax.apply_updates(params, updates), opt_state), losses
+
+        keys = jax.random.split(key, config.num_epochs)
+        order = jax.vmap(lambda key: jax.random.permutation(key, config.batch_size))(keys)
+        order = order.reshape(config.num_epochs * config.num_minibatches, -1)
+        (params, opt_state), losses = jax.lax.scan(minibatch, (params, opt_state), order)
+        return params, opt_state, jax.tree.map(jnp.mean, losses)
