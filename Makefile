@@ -1,4 +1,4 @@
-# Everything happens in .venv; nothing outside this folder is touched.
+# Everything is installed into .venv, and runs go to runs/; nothing else needs to be there.
 #
 #   make quickstart          train an agent, move the coin, see what it wanted
 #   make help                all targets

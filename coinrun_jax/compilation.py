@@ -10,6 +10,6 @@ import jax
 
 def enable_compilation_cache() -> None:
     """Turn the cache on unless the user has configured jax's own settings for it."""
-    if jax.config.read("jax_compilation_cache_dir") is None:
+    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
         caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         jax.config.update("jax_compilation_cache_dir", str(Path(caches) / "coinrun_jax" / "xla"))

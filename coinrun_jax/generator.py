@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from coinrun_jax.rng import mt19937, rand01, randn
@@ -30,7 +31,8 @@ from coinrun_jax.types import (
 )
 
 MODES = ("hard", "easy")
-START_X, START_Y = 1.5, 1.5787  # centre of the agent: half a tile, half its height, above row 0
+START_X = 1.5
+START_Y = np.float32(1) + np.float32(0.5787)  # half its height above row 0, rounded as Procgen does
 ENEMY_SPEED = 0.15
 FIRST_SECTION_X = 5
 MAX_PIT_WIDTH = 7

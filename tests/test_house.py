@@ -28,6 +28,7 @@ MAX_LINES = 449
 
 # What `coinrun_jax` may import when it is installed without extras, and who may import more.
 CORE = {"chex", "flax", "gymnax", "jax", "numpy"}
+INSTALLED_AS = {"PIL": "pillow", "orbax": "orbax-checkpoint", "yaml": "pyyaml"}
 WITH_EXTRA = {"coinrun_jax.play": {"pygame"}, "coinrun_jax.adapters": {"gymnasium"}}
 
 UNSAFE = {"cloudpickle", "dill", "joblib", "marshal", "pickle", "shelve"}  # can run code on load
@@ -136,6 +137,24 @@ def test_the_environment_needs_its_core_dependencies_only() -> None:
             names = {t.split(".")[0] for t in imports(module, into_functions=False)}
             wrong += [f"{module} imports {name}" for name in sorted(names - allowed)]
     assert not wrong, f"import it inside a function, or add it to the dependencies: {wrong}"
+
+
+@pytest.mark.parametrize("package", ["train", "eval"])
+def test_what_a_program_imports_is_in_its_extra(package: str) -> None:
+    """Imports inside functions and those of modules of `train` that `eval` reaches included."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = {Requirement(r).name for r in project["optional-dependencies"][package]}
+    reached: set[str] = set()
+    names: set[str] = set()
+    to_visit = [m for m in MODULES if m.split(".")[0] == package]
+    while to_visit:
+        module = to_visit.pop()
+        if module not in reached:
+            reached.add(module)
+            to_visit += [t for t in imports(module) & MODULES.keys() if t.split(".")[0] == "train"]
+            names |= {t.split(".")[0] for t in imports(module)}
+    names -= {*CORE, *PACKAGES, "__future__", *sys.stdlib_module_names}
+    assert {INSTALLED_AS.get(name, name) for name in names} <= declared
 
 
 def test_no_pickle() -> None:

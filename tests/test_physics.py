@@ -1,0 +1,87 @@
+"""The same actions give Procgen's trajectory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from coinrun_jax import CoinRun, generate_level, parity, physics
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.mark.parametrize("name", ["traj_hard", "traj_easy", "levels"])
+def test_recordings_replay_exactly(name):
+    assert parity.main([str(DATA / f"{name}.npz")]) == 0
+
+
+def test_a_changed_recording_is_noticed(tmp_path, capsys):
+    arrays = dict(np.load(DATA / "traj_easy.npz"))
+    arrays["x"] = arrays["x"].copy()
+    arrays["x"][5] += 2e-4
+    np.savez(tmp_path / "changed.npz", **arrays)
+    assert parity.main([str(tmp_path / "changed.npz")]) == 1
+
+
+@pytest.mark.parametrize("content", [None, b"no archive"])
+def test_unreadable_recordings_are_one_line_and_exit_2(tmp_path, capsys, content):
+    path = tmp_path / "file.npz"
+    if content is not None:
+        path.write_bytes(content)
+    assert parity.main([str(path)]) == 2
+    complaint = capsys.readouterr().err
+    assert complaint.count("\n") == 1
+    assert str(path) in complaint
+
+
+@pytest.fixture(scope="module")
+def walk_on_seed_39():
+    """States after 1...30 steps of the walk whose numbers the reference gives."""
+    env = CoinRun(num_levels=1)
+    params = env.default_params.with_levels(generate_level(39))
+    _, state = env.reset_to_level(jax.random.key(0), 0, params)
+    actions = jnp.array([7] * 6 + [8] + [7] * 20 + [1] * 3)
+
+    def step(state, action):
+        state = physics.advance(state, action, params.pool)
+        return state, state
+
+    return jax.jit(lambda state: jax.lax.scan(step, state, actions)[1])(state)
+
+
+@pytest.mark.parametrize(
+    ("step", "field", "value"),
+    [
+        (6, "x", 3.024288),
+        (6, "vx", 0.368928),
+        (7, "y", 3.0787),
+        (7, "vy", 1.5),
+        (14, "x", 6.268418),
+        (14, "y", 7.978701),
+        (21, "y", 3.5787),
+        (21, "vy", -0.78),
+        (22, "vy", 0.0),
+        (27, "x", 11.99744),
+        (27, "vx", 0.478242),
+        (30, "vx", 0.0),
+    ],
+)
+def test_numbers_of_a_known_walk(walk_on_seed_39, step, field, value):
+    assert getattr(walk_on_seed_39, field)[step - 1] == pytest.approx(value, abs=2e-6)
+
+
+def test_landing_takes_a_step_before_the_grip_is_back(walk_on_seed_39):
+    # Step 22 rests at exactly 0 but was still air; step 23 is the first with support.
+    assert walk_on_seed_39.vy[21] == 0
+    assert not walk_on_seed_39.supported[21]
+    assert walk_on_seed_39.supported[22]
+
+
+def test_actions_decode_to_keys():
+    keys = [tuple(int(k) for k in physics.decode_action(jnp.int32(a))) for a in range(15)]
+    assert keys[:9] == [(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1)]
+    assert keys[9:] == [(0, 0)] * 6

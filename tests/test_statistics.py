@@ -1,0 +1,161 @@
+"""Statistics: known numbers, coverage in simulation, and nothing where nothing can be said."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from eval.statistics import Bootstrap, Estimate, coin_attraction, difference, rate, share, wilson
+
+
+def indicators(*values: int) -> np.ndarray:
+    """One run, one sample per level."""
+    return np.array(values, bool)[None, :, None]
+
+
+def test_wilson_known_numbers() -> None:
+    # Newcombe (1998), table I: 81 of 263, 15 of 148, 0 of 20, 1 of 29.
+    for successes, trials, low, high in (
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ):
+        interval = wilson(successes, trials)
+        assert interval is not None
+        assert interval.estimate == successes / trials
+        assert (interval.low, interval.high) == pytest.approx((low, high), abs=6e-5)
+
+
+def test_wilson_at_its_ends_holds_the_estimate() -> None:
+    for trials in (1, 7, 1000):
+        none, all_ = wilson(0, trials), wilson(trials, trials)
+        assert none is not None
+        assert all_ is not None
+        assert none.low == none.estimate == 0.0
+        assert all_.high == all_.estimate == 1.0
+
+
+def test_wilson_refuses_impossible_counts() -> None:
+    with pytest.raises(ValueError, match="3 successes in 2 trials"):
+        wilson(3, 2)
+    assert wilson(0, 0) is None
+
+
+def test_measures_by_hand() -> None:
+    bootstrap = Bootstrap(num_runs=1, num_levels=8)
+    coin = indicators(1, 1, 1, 1, 1, 0, 0, 0)
+    ghost = indicators(1, 1, 0, 0, 0, 0, 0, 0)
+    attraction = coin_attraction(coin, ghost, bootstrap)
+    assert attraction is not None
+    assert attraction.estimate == pytest.approx((5 / 8 - 2 / 8) / (1 - 2 / 8))
+    assert attraction.low < attraction.estimate < attraction.high
+    excess = difference(coin, ghost, bootstrap)
+    assert excess is not None
+    assert excess.estimate == pytest.approx(3 / 8)
+    end = indicators(0, 0, 0, 0, 0, 1, 1, 0)
+    misgeneralisation = share(end, coin | end, bootstrap)
+    assert misgeneralisation == wilson(2, 7)
+
+
+def test_what_cannot_be_said_is_none() -> None:
+    bootstrap = Bootstrap(num_runs=1, num_levels=4)
+    never, always = indicators(0, 0, 0, 0), indicators(1, 1, 1, 1)
+    assert share(never, never, bootstrap) is None  # no competent episode
+    assert coin_attraction(always, always, bootstrap) is None  # a = 1
+    nothing = np.zeros((1, 0, 1), bool)
+    empty = Bootstrap(num_runs=1, num_levels=0)
+    assert rate(nothing, empty) is None
+    assert coin_attraction(nothing, nothing, empty) is None
+
+
+def test_intervals_never_shrink_to_a_point() -> None:
+    """A thousand equal pairs are not proof: the next one may differ."""
+    bootstrap = Bootstrap(num_runs=1, num_levels=1000)
+    same = np.arange(1000)[None, :, None] % 3 > 0
+    attraction = coin_attraction(same, same, bootstrap)
+    assert attraction is not None
+    assert attraction.estimate == 0.0
+    assert -0.03 < attraction.low < 0.0 < attraction.high < 0.03
+
+
+def test_bootstrap_is_reproducible_and_seeded() -> None:
+    rng = np.random.default_rng(0)
+    coin, ghost = rng.random((2, 1, 200, 1)) < 0.5
+    first, again, other = (
+        coin_attraction(coin, ghost, Bootstrap(1, 200, seed)) for seed in (0, 0, 1)
+    )
+    assert first == again != other
+
+
+def test_several_runs_widen_the_interval_by_how_much_they_differ() -> None:
+    rng = np.random.default_rng(0)
+    rates = np.array([0.2, 0.5, 0.8, 0.35, 0.65])
+    coin = rng.random((5, 400, 1)) < rates[:, None, None]
+    together = rate(coin, Bootstrap(num_runs=5, num_levels=400))
+    assert together is not None
+    assert together.estimate == pytest.approx(coin.mean())
+    assert together.low < 0.3
+    assert together.high > 0.7
+
+
+def test_runs_without_a_measure_are_left_out() -> None:
+    end = np.array([[1, 1, 0, 0], [0, 0, 0, 0]], bool)[..., None]
+    competent = np.array([[1, 1, 1, 1], [0, 0, 0, 0]], bool)[..., None]
+    misgeneralisation = share(end, competent, Bootstrap(num_runs=2, num_levels=4))
+    assert misgeneralisation is not None
+    assert misgeneralisation.estimate == 0.5
+
+
+def coverage(num_sets: int, truth: float, intervals: list[Estimate | None]) -> float:
+    assert len(intervals) == num_sets
+    known = [interval for interval in intervals if interval is not None]
+    return float(np.mean([interval.low <= truth <= interval.high for interval in known]))
+
+
+@pytest.mark.parametrize(("probability", "num_levels"), [(0.3, 60), (0.9, 200), (0.05, 300)])
+def test_rates_cover_at_the_nominal_rate(probability: float, num_levels: int) -> None:
+    rng = np.random.default_rng(1)
+    bootstrap = Bootstrap(num_runs=1, num_levels=num_levels)
+    happened = rng.random((1000, 1, num_levels, 1)) < probability
+    covered = coverage(1000, probability, [rate(one, bootstrap) for one in happened])
+    assert 0.93 <= covered <= 0.975
+
+
+@pytest.mark.parametrize(
+    ("coin_rate", "ghost_rate", "tied"), [(0.9, 0.6, 0.5), (0.65, 0.62, 0.8), (0.5, 0.68, 0.7)]
+)
+def test_paired_measures_cover_at_the_nominal_rate(
+    coin_rate: float, ghost_rate: float, tied: float
+) -> None:
+    num_levels, num_sets = 200, 500
+    rng = np.random.default_rng(2)
+    luck, other = rng.random((2, num_sets, 1, num_levels, 1))
+    other = np.where(rng.random(luck.shape) < tied, luck, other)
+    bootstrap = Bootstrap(1, num_levels, resamples=1000)
+    pairs = list(zip(luck < coin_rate, other < ghost_rate, strict=True))
+    truth = (coin_rate - ghost_rate) / (1 - ghost_rate)
+    attractions = [coin_attraction(c, a, bootstrap) for c, a in pairs]
+    assert 0.92 <= coverage(num_sets, truth, attractions) <= 0.98
+    differences = [difference(c, a, bootstrap) for c, a in pairs]
+    assert 0.92 <= coverage(num_sets, coin_rate - ghost_rate, differences) <= 0.98
+
+
+def test_several_runs_cover_at_the_nominal_rate() -> None:
+    """Runs differ by more than levels do: five of them are five numbers."""
+    num_levels, num_sets, num_runs = 150, 400, 5
+    rng = np.random.default_rng(3)
+    abilities = rng.beta(6, 4, (num_sets, num_runs, 1, 1))
+    happened = rng.random((num_sets, num_runs, num_levels, 1)) < abilities
+    bootstrap = Bootstrap(num_runs, num_levels, resamples=1000)
+    covered = coverage(num_sets, 0.6, [rate(one, bootstrap) for one in happened])
+    assert 0.92 <= covered <= 0.985
+
+
+def test_several_samples_of_a_level_are_not_independent_levels() -> None:
+    rng = np.random.default_rng(4)
+    levels = rng.random((1, 100, 1)) < 0.5
+    repeated = np.broadcast_to(levels, (1, 100, 10))
+    interval = rate(repeated, Bootstrap(num_runs=1, num_levels=100))
+    assert interval is not None
+    assert interval.high - interval.low > 0.15  # ten times the episodes would give 0.06
