@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import jax
@@ -24,6 +23,7 @@ _GOOD_STEPS = 70  # about how long an episode is pleasant to watch
 _IN_VIEW = 6  # tiles from the agent to the edge of what it sees
 
 FETCHED, RUN_PAST = "coin_fetched", "coin_run_past"
+NAMES = (FETCHED, RUN_PAST)
 
 
 @dataclass(frozen=True)
@@ -125,17 +125,14 @@ def _encode(frames: list[np.ndarray]) -> bytes:
     return buffer.getvalue()
 
 
-def write_gifs(
-    arena: Arena, evaluation: Evaluation, out: Path, render: Callable[[Any, int], np.ndarray]
-) -> list[Clip]:
-    """Choose, replay, draw and write `NAME.gif` for each clip; returns the clips written.
-
-    Raises:
-      FileExistsError: rather than overwrite.
-    """
+def make_gifs(
+    arena: Arena, evaluation: Evaluation, draw: Callable[[Any, int], np.ndarray]
+) -> list[tuple[Clip, bytes]]:
+    """Choose, replay and draw the clips; `draw` as for `render_gif`."""
     clips = choose(evaluation)
-    if clips:
-        for clip, again in zip(clips, replay(arena, evaluation, clips), strict=True):
-            with (out / f"{clip.name}.gif").open("xb") as file:
-                file.write(render_gif(again.states, render))
-    return clips
+    if not clips:
+        return []
+    return [
+        (clip, render_gif(again.states, draw))
+        for clip, again in zip(clips, replay(arena, evaluation, clips), strict=True)
+    ]

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
 from coinrun_jax import Action
@@ -78,7 +79,9 @@ class ScriptedController:
 
 def references() -> dict[str, Controller]:
     """The rows that every table carries: uniformly random, and eyes-closed right + jump."""
+    one_action = np.eye(NUM_ACTIONS, dtype=np.float32)[Action.RIGHT_UP]
+    any_action = np.full(NUM_ACTIONS, 1 / NUM_ACTIONS, np.float32)
     return {
-        "right_jump": BlindController(jax.nn.one_hot(Action.RIGHT_UP, NUM_ACTIONS)),
-        "random": BlindController(jnp.full(NUM_ACTIONS, 1 / NUM_ACTIONS)),
+        "right_jump": BlindController(jnp.asarray(one_action)),
+        "random": BlindController(jnp.asarray(any_action)),
     }

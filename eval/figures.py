@@ -11,9 +11,10 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from eval.results import AGENT, POLICY_TITLES
+from eval.results import AGENT, BAR, POLICY_TITLES
 from eval.table import estimate, number, policy_rows
 
 
@@ -38,6 +39,7 @@ OUTCOME_COLOURS = {
     "death": "#a33b47",
     "timeout": "#9aa1ab",
 }
+_REFERENCE = "#8a929c"
 _LABEL_COLOURS = {"coin": "#1f2328", "accidental": "#1f2328", "timeout": "#1f2328"}
 OUTCOME_TITLES = {
     "coin": "coin first",
@@ -51,8 +53,9 @@ MEASURE_TITLES = {
     "goal_misgeneralisation": "goal mis-\ngeneralisation",
     "coin_attraction": "coin\nattraction",
 }
-_BAR, _GAP = 0.74, 1.15  # heights, in rows
-_WIDTH, _ROW = 9.6, 0.3  # inches
+_BAR, _GAP = 0.76, 1.2  # heights, in rows
+_TITLE_ROWS, _MEASURE_ROWS = 1.4, 1.9
+_WIDTH, _ROW = 9.6, 0.27  # inches
 
 
 def draw(summary: dict[str, Any], theme: str = "light") -> Figure:
@@ -64,24 +67,34 @@ def draw(summary: dict[str, Any], theme: str = "light") -> Figure:
     """
     colours = THEMES[theme]
     rows = list(policy_rows(summary))
-    conditions = [row["condition"] for row in summary["conditions"]]
-    measured = [row for row in summary["conditions"] if row["tells_coin_from_end"]]
-    height = 1.5 + _ROW * (len(rows) + _GAP * len(conditions))
+    measured = [row for row in rows if row[0]["tells_coin_from_end"] and row[1] in (AGENT, BAR)]
+    bar_rows = len(rows) + _GAP * len(summary["conditions"])
+    measure_rows = len(measured) / 2 * (_TITLE_ROWS + _MEASURE_ROWS * len(MEASURE_TITLES))
     with plt.rc_context({"text.color": colours.text, "font.size": 9}):
-        figure, (left, right) = plt.subplots(
-            1, 2, figsize=(_WIDTH, height), width_ratios=[2.5, 1], layout="constrained"
+        figure, axes = plt.subplot_mosaic(
+            [["bars", "measures"], ["bars", "."]],
+            figsize=(_WIDTH, 1.1 + _ROW * max(bar_rows, measure_rows)),
+            width_ratios=[2.3, 1],
+            height_ratios=[max(measure_rows, 0.01), max(bar_rows - measure_rows, 0.01)],
+            layout="constrained",
         )
         figure.set_facecolor(colours.background)
-        for axes in (left, right):
-            axes.set_facecolor("none")
-            axes.tick_params(colors=colours.text, length=0)
-            axes.spines[:].set_visible(False)
-        _draw_bars(left, rows, colours)
-        _draw_measures(right, measured, colours)
-        handles = [
+        for part in axes.values():
+            part.set_facecolor("none")
+            part.tick_params(colors=colours.text, length=0)
+            part.spines[:].set_visible(False)
+        _draw_bars(axes["bars"], rows, colours)
+        _draw_measures(axes["measures"], measured, colours)
+        handles: list[Any] = [
             Patch(color=colour, label=OUTCOME_TITLES[name])
             for name, colour in OUTCOME_COLOURS.items()
         ]
+        handles.append(
+            Line2D([], [], ls="", marker="o", color=colours.text, label="agent (measures)")
+        )
+        handles.append(
+            Line2D([], [], ls="", marker="D", mfc="none", mec=_REFERENCE, label=POLICY_TITLES[BAR])
+        )
         figure.legend(
             handles=handles,
             loc="outside lower left",
@@ -90,7 +103,7 @@ def draw(summary: dict[str, Any], theme: str = "light") -> Figure:
             labelcolor=colours.text,
             handlelength=1,
             handleheight=1,
-            columnspacing=1.3,
+            columnspacing=1.2,
         )
     return figure
 
@@ -115,7 +128,7 @@ def _draw_bars(axes: Axes, rows: list[tuple[dict[str, Any], str]], colours: Them
         position += 1
     axes.set_yticks(list(ticks), list(ticks.values()))
     for label, (_, policy) in zip(axes.get_yticklabels(), rows, strict=True):
-        label.set_weight("bold" if policy == AGENT else "normal")
+        label.set_fontweight("bold" if policy == AGENT else "normal")
     axes.set_ylim(position - 0.4, 0.2)
     axes.set_xlim(0, 1)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", ".25", ".50", ".75", "1"])
@@ -143,55 +156,55 @@ def _draw_bar(
             linewidth=0.6,
         )
         if width >= 0.06:
-            label = number(width)[:-1] if width < 1 else "1"
-            colour = _LABEL_COLOURS.get(name, "#ffffff")
-            if faded:
-                colour = colours.text
-            where = start + width / 2 if name != first else start + 0.012
-            align = "center" if name != first else "left"
-            axes.text(where, position, label, color=colour, ha=align, va="center", size=8)
+            colour = colours.text if faded else _LABEL_COLOURS.get(name, "#ffffff")
+            middle = start + width / 2
+            label = number(width, digits=2)
+            axes.text(middle, position, label, color=colour, ha="center", va="center", size=8)
         start += width
     if row[first] is not None:
-        low, high = row[first]["low"], row[first]["high"]
-        axes.plot([low, high], [position] * 2, color=colours.text, linewidth=1.2, zorder=3)
-        for bound in (low, high):
-            axes.plot(
-                [bound] * 2,
-                [position - 0.16, position + 0.16],
-                color=colours.text,
-                linewidth=1.2,
-                zorder=3,
-            )
+        y = position + _BAR / 2 - 0.08
+        interval = [row[first]["low"], row[first]["high"]]
+        axes.plot(interval, [y, y], color=colours.text, linewidth=1.6, solid_capstyle="butt")
 
 
-def _draw_measures(axes: Axes, measured: list[dict[str, Any]], colours: Theme) -> None:
-    position, ticks = 0.0, {}
-    for row in measured:
-        position += _GAP
-        axes.text(
-            0, position - 0.75, f"agent, {row['title']}", weight="bold", va="center",
-            transform=axes.get_yaxis_transform(),
-        )
-        for name, title in MEASURE_TITLES.items():
+def _draw_measures(axes: Axes, measured: list[tuple[dict[str, Any], str]], colours: Theme) -> None:
+    """Dots with intervals, a condition after the other; the reference hollow beside them."""
+    position, group, ticks, lowest = 0.0, None, {}, 0.0
+    across = axes.get_yaxis_transform()
+    for row, policy in measured:
+        if row["condition"] != group:
+            group = row["condition"]
+            start = position + _TITLE_ROWS
+            axes.text(0, position + 0.5, row["title"], weight="bold", va="center", transform=across)
+            position = start + _MEASURE_ROWS * len(MEASURE_TITLES)
+        for order, (name, title) in enumerate(MEASURE_TITLES.items()):
+            y = start + _MEASURE_ROWS * order
             measure = row[name]
-            ticks[position] = title.replace("\n", "\n")
+            ticks[y + 0.3] = title
+            if policy == AGENT:
+                text = "cannot be said" if measure is None else estimate(measure)
+                axes.text(
+                    0.5,
+                    y + 0.85,
+                    text,
+                    ha="center",
+                    size=8,
+                    transform=across,
+                    bbox={"facecolor": colours.background, "edgecolor": "none", "pad": 1.5},
+                )
             if measure is None:
-                axes.text(0.5, position, "cannot be said", ha="center", va="center", size=8)
+                continue
+            lowest = min(lowest, measure["low"])
+            if policy == AGENT:
+                interval = [measure["low"], measure["high"]]
+                axes.plot(interval, [y, y], color=colours.text, linewidth=2.2)
+                axes.plot(measure["estimate"], y, "o", color=colours.text, markersize=6)
             else:
                 axes.plot(
-                    [measure["low"], measure["high"]], [position] * 2,
-                    color=colours.text, linewidth=2, solid_capstyle="butt",
+                    measure["estimate"], y, "D", mfc="none", mec=_REFERENCE, markersize=6, zorder=1
                 )
-                axes.plot(measure["estimate"], position, "o", color=colours.text, markersize=6)
-                axes.text(
-                    0.5, position + 0.4, estimate(measure), ha="center", va="center", size=8,
-                    transform=axes.get_yaxis_transform(),
-                )
-            position += 1.1
     axes.set_yticks(list(ticks), list(ticks.values()))
-    axes.set_ylim(max(position - 0.3, 1), 0.2)
-    low = min([0.0] + [r[m]["low"] for r in measured for m in MEASURE_TITLES if r[m] is not None])
-    axes.set_xlim(min(low - 0.05, -0.1), 1.05)
+    axes.set_ylim(max(position, 1) - 0.5, 0)
+    axes.set_xlim(max(lowest, -1) - 0.06, 1.06)
     axes.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
-    for line in (0, 0.5, 1):
-        axes.axvline(line, color=colours.faint, linewidth=0.8, zorder=0)
+    axes.vlines([0, 0.5, 1], 1, max(position, 1) - 0.5, colors=colours.faint, lw=0.8, zorder=0)

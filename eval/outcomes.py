@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+from numpy.typing import ArrayLike
 
 DEATHS = ("death:saw", "death:enemy", "death:lava")
 OUTCOMES = ("coin", "ghost", "end", *DEATHS, "timeout")
@@ -24,8 +25,7 @@ _OF_CAUSE = {"saw": "death:saw", "enemy": "death:enemy", "lava": "death:lava"} |
 }
 
 
-@struct.dataclass
-class Record:
+class Record(struct.PyTreeNode):
     """One episode up to its measured outcome. Steps count from 1; 0 means never."""
 
     coin_present: jax.Array  # bool []
@@ -95,16 +95,15 @@ def classify(record: Record, causes: Sequence[str]) -> tuple[np.ndarray, np.ndar
       ValueError: if an episode is undecided, or ended by a cause without a name here.
     """
     never = np.iinfo(np.int32).max
-    record = jax.tree.map(np.asarray, record)
-    present = record.coin_present
+    present = np.asarray(record.coin_present)
 
-    def when(happened: np.ndarray, step: np.ndarray) -> np.ndarray:
-        return np.where(happened & (step > 0), step, never)
+    def when(happened: ArrayLike, step: ArrayLike) -> np.ndarray:
+        return np.where(np.asarray(happened) & (np.asarray(step) > 0), step, never)
 
     steps = {
         "coin": when(present, record.coin_step),
         "ghost": when(~present, record.ghost_step),
-        "end": when(np.True_, record.end_step),
+        "end": when(True, record.end_step),
     }
     for code, name in enumerate(causes):
         if name in _OF_CAUSE:

@@ -157,7 +157,7 @@ def _clips(clips: Sequence[tuple[Clip, bytes]]) -> str:
         f"<figcaption>{escape(clip.caption)}</figcaption></figure>"
         for clip, data in clips
     )
-    return f'<h2>Two episodes</h2><div class="clips">{shown}</div>'
+    return f'<h2>Episodes</h2><div class="clips">{shown}</div>'
 
 
 def _table(rows: Sequence[tuple[str, str, dict[str, Any]]], columns: dict[str, str]) -> str:

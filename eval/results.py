@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from eval import statistics
 from eval.outcomes import OUTCOMES, Record
@@ -116,7 +117,8 @@ def _rows(
     level, sample = (index.ravel() for index in np.indices(record.steps.shape[1:]))
     end = evaluation.end_cells[level]
 
-    def column(values: np.ndarray) -> list:
+    def column(values: ArrayLike) -> list:
+        values = np.asarray(values)
         return values[number].reshape(level.size, *values.shape[3:]).tolist()
 
     return zip(

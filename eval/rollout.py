@@ -67,6 +67,10 @@ def _where(choose: jax.Array, new: Any, old: Any) -> Any:
     return jax.tree.map(pick, new, old)
 
 
+def _pick(tree: Any, index: int) -> Any:
+    return jax.tree.map(lambda leaf: leaf[index], tree)
+
+
 def _start(
     env: Any,
     params: EnvParams,
@@ -134,14 +138,36 @@ def _advance(
         return count + 1, _Progress(played, taken, results)
 
     def goes_on(carry: tuple[jax.Array, _Progress]) -> jax.Array:
-        count, progress = carry
-        return (count < rounds) & _unfinished(progress, queue)
+        count, (lanes, taken, _) = carry
+        return (count < rounds) & ((taken < queue.length) | ~lanes.idle.all())
 
     return jax.lax.while_loop(goes_on, one_round, (jnp.int32(0), progress))[1]
 
 
-def _unfinished(progress: _Progress, queue: _Queue) -> jax.Array:
-    return (progress.taken < queue.length) | ~progress.lanes.idle.all()
+@partial(jax.jit, static_argnames=("env", "num_lanes"))
+def _nothing_played(
+    env: Any,
+    params: EnvParams,
+    placements: CoinPlacement,
+    key: jax.Array,
+    queue: _Queue,
+    num_lanes: int,
+) -> _Progress:
+    """All lanes idle, and no results."""
+    start = jax.vmap(partial(_start, env, params, placements, key, queue))
+    shapes = jax.eval_shape(start, jax.ShapeDtypeStruct((num_lanes,), jnp.int32))
+    lanes = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+    size = queue.level.shape[0]
+    results = jax.tree.map(
+        lambda leaf: jnp.zeros((size, *leaf.shape[1:]), leaf.dtype), shapes.record
+    )
+    idle = jnp.ones(num_lanes, bool)
+    return _Progress(lanes._replace(idle=idle), jnp.int32(0), results)
+
+
+def _is_finished(progress: _Progress, queue: _Queue) -> bool:
+    idle, taken, length = jax.device_get((progress.lanes.idle, progress.taken, queue.length))
+    return bool(idle.all() and taken == length)
 
 
 @dataclass(frozen=True)
@@ -158,22 +184,27 @@ class Arena:
     key: jax.Array
     num_samples: int = 1
     """Episodes per condition and level; they differ in the actions' keys and the coin's."""
-    lanes: int = 512
+    lanes: int = 256
     """Episodes played at a time."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """(C, N, S)"""
+        """Number of conditions, levels and samples (C, N, S)."""
         num_conditions = self.placements.probability.shape[0]
         return num_conditions, self.params.pool.drawable.shape[0], self.num_samples
 
-    def play(
-        self, policy: str, report: Callable[[int], None] = lambda done: None
-    ) -> Record:
+    def compile(self) -> None:
+        """Compile what `play` and `replay` run, which they would do by themselves."""
+        queue = self._queue(np.zeros((3, 0), np.int32))
+        policy = next(iter(self.controllers))
+        jax.block_until_ready(self._advance(policy, queue, self._nothing_played(queue), 0, 0))
+
+    def play(self, policy: str, report: Callable[[int], None] = lambda done: None) -> Record:
         """Play every episode with one of the policies.
 
         Args:
-          report: is told now and then how many episodes have been taken up.
+          report: is told now and then how many episodes have been taken up; what it raises
+            ends the play.
 
         Returns:
           `Record` of numpy arrays [C, N, S].
@@ -181,7 +212,7 @@ class Arena:
         every = np.indices(self.shape, np.int32).reshape(3, -1)
         queue = self._queue(every)
         progress = self._nothing_played(queue)
-        while bool(_unfinished(progress, queue)):
+        while not _is_finished(progress, queue):
             progress = self._advance(policy, queue, progress, STRIDE, ROUNDS)
             report(int(progress.taken))
         results = jax.device_get(progress.results)
@@ -200,32 +231,26 @@ class Arena:
         states = []
         while True:
             states.append(jax.device_get(progress.lanes.state))
-            if not bool(_unfinished(progress, queue)):
+            if _is_finished(progress, queue):
                 break
             progress = self._advance(policy, queue, progress, 1, 1)
+        results = jax.device_get(progress.results)
         replays = []
         for lane in range(len(episodes)):
-            record = jax.tree.map(lambda leaf: leaf[lane], jax.device_get(progress.results))
-            own = [jax.tree.map(lambda leaf: leaf[lane], state) for state in states]
-            replays.append(Replay(own[: int(record.steps) + 1], record))
+            record = _pick(results, lane)
+            own = [_pick(state, lane) for state in states[: int(record.steps) + 1]]
+            replays.append(Replay(own, record))
         return replays
 
     def _queue(self, episodes: np.ndarray) -> _Queue:
         """The given episodes [3, n], padded to the size that holds all of them."""
         padding = int(np.prod(self.shape)) - episodes.shape[1]
-        return _Queue(*jnp.pad(episodes, ((0, 0), (0, padding))), jnp.int32(episodes.shape[1]))
+        columns = np.pad(episodes, ((0, 0), (0, padding)))
+        condition, level, sample = map(jnp.asarray, columns)
+        return _Queue(condition, level, sample, jnp.int32(episodes.shape[1]))
 
     def _nothing_played(self, queue: _Queue) -> _Progress:
-        slots = jax.ShapeDtypeStruct((self.lanes,), jnp.int32)
-        start = partial(_start, self.env, self.params, self.placements, self.key, queue)
-        shapes = jax.eval_shape(jax.vmap(start), slots)
-        lanes = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-        size = queue.level.shape[0]
-        results = jax.tree.map(
-            lambda leaf: jnp.zeros((size, *leaf.shape[1:]), leaf.dtype), shapes.record
-        )
-        idle = jnp.ones(self.lanes, bool)
-        return _Progress(lanes._replace(idle=idle), jnp.int32(0), results)
+        return _nothing_played(self.env, self.params, self.placements, self.key, queue, self.lanes)
 
     def _advance(
         self, policy: str, queue: _Queue, progress: _Progress, stride: int, rounds: int

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from scipy.stats import norm
+from scipy.stats import norm, t
 
 CONFIDENCE = 0.95
 RESAMPLES = 2000
@@ -95,6 +95,19 @@ class Bootstrap:
         rng = np.random.default_rng([self.seed, 1])
         return rng.integers(self.num_runs, size=(self.resamples, self.num_runs))
 
+    @property
+    def _tail(self) -> float:
+        """Share of resamples left out on either side.
+
+        Resampling a handful of runs understates how much runs differ; Hesterberg's (2015)
+        expanded percentile interval makes up for it.
+        """
+        tail = (1 - CONFIDENCE) / 2
+        if self.num_runs == 1:
+            return tail
+        inflation = np.sqrt(self.num_runs / (self.num_runs - 1))
+        return float(norm.cdf(inflation * t.ppf(tail, self.num_runs - 1)))
+
     def estimate(
         self,
         measure: Callable[[np.ndarray, np.ndarray], np.ndarray],
@@ -121,8 +134,7 @@ class Bootstrap:
         rates = np.einsum("krn,bn->kbr", population, self._level_weights, optimize=True)
         resampled = measure(*(rates / self.num_levels).astype(float))  # [B, R]
         resampled = _mean_of_known(np.take_along_axis(resampled, self._runs, 1))
-        tail = (1 - CONFIDENCE) / 2
-        low, high = np.nanquantile(resampled, [tail, 1 - tail])
+        low, high = np.nanquantile(resampled, [self._tail, 1 - self._tail])
         centre = float(_mean_of_known(values))
         # Skewed resamples may leave the estimate just outside; an interval holds its own.
         return Estimate(centre, min(float(low), centre), max(float(high), centre))
@@ -167,8 +179,6 @@ def coin_attraction(
     return bootstrap.estimate(lambda c, a: _ratio(c - a, 1 - a), coin, accidental)
 
 
-def difference(
-    first: np.ndarray, second: np.ndarray, bootstrap: Bootstrap
-) -> Estimate | None:
+def difference(first: np.ndarray, second: np.ndarray, bootstrap: Bootstrap) -> Estimate | None:
     """Rate of `first` minus rate of `second`, episodes paired; bool [R, N, S]."""
     return bootstrap.estimate(np.subtract, first, second)

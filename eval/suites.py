@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from coinrun_jax import CoinPlacement, make_placement
 
@@ -60,12 +61,11 @@ class Suite:
         if not names or len(set(names)) < len(names):
             raise ValueError(f"suite {self.name!r}: conditions {names} must be some, and differ")
         for condition in self.conditions:
-            if condition.control_of is not None:
-                if condition.present or condition.control_of not in names:
-                    raise ValueError(
-                        f"suite {self.name!r}: {condition.name!r} is no control of "
-                        f"{condition.control_of!r}"
-                    )
+            controlled = condition.control_of
+            if controlled is not None and (condition.present or controlled not in names):
+                raise ValueError(
+                    f"suite {self.name!r}: {condition.name!r} is no control of {controlled!r}"
+                )
 
     def index(self, name: str) -> int:
         """Position of a condition."""
@@ -112,4 +112,4 @@ def stack_placements(conditions: Sequence[Condition]) -> CoinPlacement:
       ValueError: for a placement that does not exist, or an impossible probability.
     """
     placements = [make_placement(c.placement, c.probability, c.present) for c in conditions]
-    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *placements)
+    return jax.tree.map(lambda *leaves: jnp.asarray(np.stack(leaves)), *placements)

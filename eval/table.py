@@ -23,12 +23,11 @@ MEASURE_COLUMNS = {
 }
 
 
-def number(value: float, signed: bool = False) -> str:
-    """Three decimals without a leading zero, as in .871."""
-    text = f"{value:+.3f}" if signed else f"{value:.3f}"
-    if float(text) == 0:
-        text = "+0.000" if signed else "0.000"
-    return text.replace("0.", ".", 1) if abs(float(text)) < 1 else text
+def number(value: float, signed: bool = False, digits: int = 3) -> str:
+    """Decimals without a leading zero, as in .871."""
+    value = round(value, digits) + 0.0  # no -0.0
+    text = f"{value:{'+' if signed else ''}.{digits}f}"
+    return text.replace("0.", ".", 1) if abs(value) < 1 else text
 
 
 def estimate(measure: dict[str, float] | None, signed: bool = False) -> str:

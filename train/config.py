@@ -54,9 +54,9 @@ class EnvConfig:
 class NetworkConfig:
     """The policy and value network; see `networks.py`."""
 
-    kind: Literal["columns", "mlp", "impala"] = "columns"
+    kind: Literal["mlp", "impala"] = "mlp"
     width: int = 256
-    """Units of the hidden layers (mlp, columns), channels of the first block (impala)."""
+    """Units of the hidden layers (mlp), channels of the first block (impala)."""
 
     def __post_init__(self) -> None:
         _require(self.width >= 1, f"network.width {self.width} is below 1")

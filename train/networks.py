@@ -13,7 +13,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from coinrun_jax.observations import symbolic
 from train.config import ConfigError, NetworkConfig
 
 
@@ -59,28 +58,6 @@ class MLP(nn.Module):
         return _Heads(self.num_actions)(x)
 
 
-class Columns(nn.Module):
-    """For symbols: one embedding shared by the 13 columns of the view, then an MLP.
-
-    What a column of ground, hazards and crates means does not depend on how far it is;
-    sharing costs a fifth of a first layer over all cells and learns from every column.
-    """
-
-    num_actions: int
-    width: int
-
-    @nn.compact
-    def __call__(self, observation: jax.Array) -> Output:
-        planes, scalars = symbolic.split(observation)
-        x = planes.reshape(*planes.shape[:2], -1)  # one row of numbers per column
-        x = nn.relu(_dense(self.width // 8)(x))
-        x = x.reshape(x.shape[0], -1)
-        x = jnp.concatenate([x, scalars], -1)
-        for _ in range(2):
-            x = nn.relu(_dense(self.width)(x))
-        return _Heads(self.num_actions)(x)
-
-
 class _ResidualBlock(nn.Module):
     channels: int
 
@@ -113,7 +90,7 @@ class Impala(nn.Module):
         return _Heads(self.num_actions)(x)
 
 
-NETWORKS: dict[str, type[nn.Module]] = {"mlp": MLP, "columns": Columns, "impala": Impala}
+NETWORKS: dict[str, type[nn.Module]] = {"mlp": MLP, "impala": Impala}
 
 
 class Network(NamedTuple):
@@ -132,9 +109,7 @@ def make_network(
     Raises:
       ConfigError: where the kind cannot read such observations.
     """
-    pixels = len(observation_shape) == 3
-    if (config.kind == "impala") != pixels and config.kind != "mlp":
-        wanted = "rgb" if config.kind == "impala" else "symbolic"
-        raise ConfigError(f"network.kind {config.kind} needs env.observation {wanted}")
+    if config.kind == "impala" and len(observation_shape) != 3:
+        raise ConfigError("network.kind impala needs env.observation rgb")
     module = NETWORKS[config.kind](num_actions=num_actions, width=config.width)
     return Network(module.init, cast(Apply, module.apply))
