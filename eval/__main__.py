@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -27,6 +26,7 @@ from eval.evaluate import evaluate
 from eval.results import POLICY_TITLES, summarise, write_episodes
 from eval.suites import SUITES
 from train.policy import Policy, PolicyError, load_policy
+from train.provenance import source_commit
 
 EPISODES, SUMMARY, REPORT, FIGURE = "episodes.csv", "summary.json", "report.html", "outcomes.png"
 WRITTEN = (EPISODES, SUMMARY, REPORT, FIGURE, *(f"{n}.gif" for n in animations.NAMES))
@@ -109,12 +109,6 @@ def _provenance(options: argparse.Namespace, policy: Policy, seconds: float) -> 
     levels = coinrun_jax.TEST_LEVELS
     first, last = levels[0], levels[options.num_levels - 1]
     env = policy.env_config
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--exclude=*"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-    )
     return {
         "Run": str(options.run),
         "Trained": f"{policy.update} updates, seed {policy.config.seed}, coin placement "
@@ -124,7 +118,7 @@ def _provenance(options: argparse.Namespace, policy: Policy, seconds: float) -> 
         "Actions": "the likeliest" if options.action_mode == "greedy" else "sampled",
         "Seed": str(options.seed),
         "Version": f"coinrun_jax {coinrun_jax.__version__}, commit "
-        f"{commit.stdout.strip() or 'unknown'}, jax {jax.__version__}",
+        f"{source_commit() or 'unknown'}, jax {jax.__version__}",
         "Device": jax.devices()[0].device_kind,
         "Time": f"{seconds:.0f} s",
     }

@@ -40,6 +40,7 @@ def test_yaml_scientific_notation_without_a_point_is_a_number(tmp_path):
         ("env: {mode: medium}", "hard, easy"),
         ("env: {placement_probability: 1.01}", "outside [0, 1]"),
         ("ppo: {num_envs: 3, num_steps: 5, num_minibatches: 2}", "ppo.num_minibatches"),
+        ("ppo: {num_steps: 6, num_minibatches: 4, shuffle: steps}", "ppo.shuffle"),
         ("ppo: {anneal_learning_rate: 1}", "ppo.anneal_learning_rate"),
         ("total_steps: 0", "total_steps"),
         ("{unclosed", "not YAML"),

@@ -9,7 +9,7 @@ import pytest
 
 from coinrun_jax import Cause
 from train.config import EnvConfig, NetworkConfig, PPOConfig, TrainConfig
-from train.ppo import ReturnScale, advantages, scale_rewards
+from train.ppo import ReturnScale, _take_rows, _take_steps, advantages, scale_rewards
 from train.rollout import Transition
 from train.run import make_learner
 
@@ -113,6 +113,17 @@ def test_vmapped_seeds_equal_single_runs(learner, update):
             jax.tree.leaves(together.params), jax.tree.leaves(alone.params), strict=True
         ):
             np.testing.assert_allclose(a[index], b, atol=1e-5)
+
+
+def test_minibatches_hold_every_sample_once_whichever_way_they_are_drawn():
+    steps, envs = 6, 4
+    samples = jnp.arange(steps * envs).reshape(steps, envs)
+    order = jax.random.permutation(jax.random.key(0), steps).reshape(3, 2)
+    by_step = jnp.concatenate([_take_steps(samples, rows) for rows in order])
+    assert sorted(by_step.tolist()) == list(range(steps * envs))
+    order = jax.random.permutation(jax.random.key(0), steps * envs).reshape(3, -1)
+    by_row = jnp.concatenate([_take_rows(samples.reshape(-1), rows) for rows in order])
+    assert sorted(by_row.tolist()) == list(range(steps * envs))
 
 
 def test_update_compiles_once_over_a_run(learner):

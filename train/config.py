@@ -71,6 +71,10 @@ class PPOConfig:
     """Steps per environment and update."""
     num_minibatches: int = 8
     num_epochs: int = 3
+    shuffle: Literal["samples", "steps"] = "samples"
+    """What a minibatch is drawn from: single samples, or whole steps of all environments.
+    Environments are independent, so that a step of many is as mixed; and it is one block of
+    memory, which spares a CPU a third of the update."""
     learning_rate: float = 5e-4
     anneal_learning_rate: bool = False
     """Lower the learning rate linearly to 0 over the run."""
@@ -91,6 +95,11 @@ class PPOConfig:
             self.batch_size % self.num_minibatches == 0,
             f"ppo.num_minibatches {self.num_minibatches} does not divide the batch of "
             f"{self.batch_size} (num_envs * num_steps)",
+        )
+        _require(
+            self.shuffle == "samples" or self.num_steps % self.num_minibatches == 0,
+            f"ppo.num_minibatches {self.num_minibatches} does not divide num_steps "
+            f"{self.num_steps}, as ppo.shuffle steps needs it to",
         )
         for name in ("gamma", "gae_lambda"):
             value = getattr(self, name)

@@ -57,7 +57,7 @@ class Metrics(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What the loss reads of a step."""
+    """What the loss reads of a step; [T, N], or [B] in a minibatch."""
 
     observation: jax.Array
     action: jax.Array
@@ -138,6 +138,17 @@ def ppo_loss(
         "kl": (ratio - 1 - log_ratio).mean(),
         "clip_fraction": (jnp.abs(ratio - 1) > config.clip).mean(),
     }
+
+
+def _take_rows(leaf: jax.Array, rows: jax.Array) -> jax.Array:
+    """Rows of [T * N, ...], copied one by one."""
+    return leaf[rows]
+
+
+def _take_steps(leaf: jax.Array, steps: jax.Array) -> jax.Array:
+    """Steps of [T, N, ...] as rows [len(steps) * N, ...], copied as whole blocks."""
+    blocks = [jax.lax.dynamic_index_in_dim(leaf, step, keepdims=False) for step in steps]
+    return jnp.concatenate(blocks)
 
 
 class Learner:
@@ -233,7 +244,6 @@ class Learner:
             advantage,
             target,
         )
-        batch = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), batch)
         params, opt_state, losses = self._learn(state.params, state.opt_state, key_epochs, batch)
         metrics = Metrics(episodes=episodes, explained_variance=1.0 - unexplained, **losses)
         return TrainState(
@@ -250,18 +260,25 @@ class Learner:
     def _learn(
         self, params: Any, opt_state: Any, key: jax.Array, batch: Batch
     ) -> tuple[Any, Any, dict[str, jax.Array]]:
+        """Epochs of minibatches over a batch [T, N]: parameters, optimiser, mean losses."""
         config = self.config
         grad = jax.grad(partial(ppo_loss, apply=self.network.apply, config=config), has_aux=True)
 
+        if config.shuffle == "steps":
+            take, num_rows = _take_steps, config.num_steps
+        else:
+            take, num_rows = _take_rows, config.batch_size
+            batch = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), batch)
+
         def minibatch(carry: tuple, rows: jax.Array) -> tuple[tuple, dict[str, jax.Array]]:
             params, opt_state = carry
-            grads, losses = grad(params, batch=jax.tree.map(lambda leaf: leaf[rows], batch))
+            grads, losses = grad(params, batch=jax.tree.map(lambda leaf: take(leaf, rows), batch))
             losses["grad_norm"] = optax.tree.norm(grads)
             updates, opt_state = self.optimizer.update(grads, opt_state, params)
             return (optax.apply_updates(params, updates), opt_state), losses
 
         keys = jax.random.split(key, config.num_epochs)
-        order = jax.vmap(lambda key: jax.random.permutation(key, config.batch_size))(keys)
+        order = jax.vmap(lambda key: jax.random.permutation(key, num_rows))(keys)
         order = order.reshape(config.num_epochs * config.num_minibatches, -1)
         (params, opt_state), losses = jax.lax.scan(minibatch, (params, opt_state), order)
         return params, opt_state, jax.tree.map(jnp.mean, losses)

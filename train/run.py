@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from train.loggers import CsvLogger, WandbLogger
 from train.networks import make_network
 from train.policy import save_policy
 from train.ppo import Learner, Metrics, TrainState
+from train.provenance import source_commit
 
 CONFIG, METRICS, DESCRIPTION, CHECKPOINTS = "config.yaml", "metrics.csv", "run.json", "checkpoints"
 
@@ -75,16 +75,10 @@ def resume(run_dir: Path) -> None:
 
 
 def _describe() -> dict[str, Any]:
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--exclude=*"],
-        cwd=Path(__file__).parent,
-        capture_output=True,
-        text=True,
-    )
     return {
         "environment": coinrun_jax.ENV_ID,
         "coinrun_jax": coinrun_jax.__version__,
-        "commit": commit.stdout.strip() or None,
+        "commit": source_commit(),
         "jax": jax.__version__,
         "device": jax.devices()[0].device_kind,
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
