@@ -7,22 +7,27 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from gymnax.environments import environment, spaces
 
 from coinrun_jax import physics
 from coinrun_jax.generator import MODES, generate_level
-from coinrun_jax.observations import symbolic
+from coinrun_jax.observations import rgb, symbolic
 from coinrun_jax.params import EnvParams
 from coinrun_jax.placement import draw_coin, make_placement
 from coinrun_jax.pool import build_pool, level_of, refresh_pool
 from coinrun_jax.types import NUM_ACTIONS, Cause, EnvState, LevelPool
 
-OBSERVATIONS = ("symbolic",)
+OBSERVATIONS = ("symbolic", "rgb")
 NUM_SEEDS = 2**31  # level seeds that Procgen draws from when the set is unlimited
 DEFAULT_POOL_SIZE = 1024
 TEST_LEVELS = range(NUM_SEEDS - 1_000_000, NUM_SEEDS)
 """Level seeds held out for testing; `train` never draws from them."""
 COIN_REWARD = 10.0
+
+_KNOWN = np.array([False, True])
+"""Looking a boolean up here computes it once: XLA on CPU would otherwise compute it anew, with
+all that it depends on, for every array that it chooses."""
 
 
 class CoinRun(environment.Environment[EnvState, EnvParams]):
@@ -33,7 +38,7 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
 
     Args:
       mode: "hard" or "easy".
-      observation: "symbolic".
+      observation: "symbolic" (float32 [1188]) or "rgb" (uint8 [64, 64, 3]).
       num_levels: size of the set of levels, 0 for all. As in Procgen, level seeds are
         start_level ... start_level + num_levels - 1.
       start_level: first level seed.
@@ -132,7 +137,9 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
     def _reset_state(self, key: jax.Array, params: EnvParams) -> EnvState:
         key_level, key_coin = jax.random.split(key)
         pool = params.pool
-        index = pool.drawable[jax.random.randint(key_level, (), 0, pool.num_drawable)]
+        # Not randint, which hashes three times as much to be free of a bias below 1e-6.
+        draw = jax.random.bits(key_level) % pool.num_drawable.astype(jnp.uint32)
+        index = pool.drawable[draw]
         return _start(key_coin, index, params)
 
     @partial(jax.jit, static_argnames="self")
@@ -167,7 +174,7 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
             params = self.default_params
         next_state, reward, terminated, info = self._transition(state, action, params)
         truncated = self.is_truncated(next_state, params)
-        done = terminated | truncated
+        done = jnp.asarray(_KNOWN)[(terminated | truncated).astype(jnp.int32)]
         reset_state = self._reset_state(key, params)
         state = jax.tree.map(lambda new, old: jnp.where(done, new, old), reset_state, next_state)
         info |= {
@@ -212,12 +219,21 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
     ) -> jax.Array:
         """Observation of a state; draws nothing from `key`."""
         del key, action
+        if self.observation == "rgb":
+            return rgb.observe(state, params.pool, params.look)
         return symbolic.observe(state, params.pool)
+
+    @partial(jax.jit, static_argnames=("self", "size"))
+    def render(self, state: EnvState, params: EnvParams, size: int = 512) -> jax.Array:
+        """Picture of a state for people, whatever the observation; uint8 [size, size, 3]."""
+        return rgb.observe(state, params.pool, params.look, size)
 
     def action_space(self, params: EnvParams | None = None) -> spaces.Discrete:
         return spaces.Discrete(NUM_ACTIONS)
 
     def observation_space(self, params: EnvParams | None = None) -> spaces.Box:
+        if self.observation == "rgb":
+            return spaces.Box(0, 255, (rgb.SIZE, rgb.SIZE, 3), jnp.uint8)
         return spaces.Box(-1.0, 1.0, (symbolic.SIZE,), jnp.float32)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 from flax import struct
 
+from coinrun_jax.observations.rgb import Look
 from coinrun_jax.placement import CoinPlacement, make_placement
 from coinrun_jax.pool import build_pool
 from coinrun_jax.types import TIME_LIMIT, Level, LevelPool
@@ -21,6 +22,7 @@ class EnvParams(struct.PyTreeNode):
 
     pool: LevelPool  # the levels that a reset draws from
     placement: CoinPlacement
+    look: Look = Look()  # what pixels show; symbols do not heed it
     max_steps_in_episode: int | jax.Array = TIME_LIMIT
     terminate_at_end: bool | jax.Array = False  # touching the end cell ends an episode
 

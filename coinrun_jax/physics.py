@@ -3,7 +3,11 @@
 Source: openai/procgen `basic-abstract-game.cpp` and `coinrun.cpp` (MIT), 0.10.7; verified
 against recorded episodes. Exact comparisons decide who stands and who falls (vy == 0, the
 height of the last step), so rounding matters: keep the order of operations, and keep sums
-of constants out of XLA's reach (it may reassociate them; see `_CRATE_STAND`).
+of constants out of XLA's reach, which may reassociate them (see `_crate_centre`).
+
+What a step can touch is looked up once, as a small window around the agent; the sub-steps
+then work on bits and small numbers. The loop over sub-steps is not unrolled: XLA would
+compute the whole chain anew for each of its results.
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from coinrun_jax.types import MARGIN, WORLD_SIZE, Cause, Entity, EnvState, LevelPool, Tile
+from coinrun_jax.types import MARGIN, Cause, Entity, EnvState, LevelPool, Tile
 
 GRAVITY = 0.2
 JUMP_SPEED = 1.5  # also the fastest fall
@@ -32,19 +36,8 @@ _PROBE_Y = np.float32(PROBE) * np.float32(HALF_HEIGHT)
 _COLLISION_MARGIN = np.float32(-0.001)
 _CRATE_REACH_X = np.float32(1.0) + _COLLISION_MARGIN
 _CRATE_REACH_Y = np.float32(0.5) + np.float32(HALF_HEIGHT) + _COLLISION_MARGIN
+_TOUCH_MARGIN = np.float32(0.001)  # of coin and lava
 _REST = np.float32(0.5) + np.float32(HALF_HEIGHT)  # distance of centres, agent on a crate
-
-_ROWS = np.arange(-MARGIN, WORLD_SIZE + MARGIN, dtype=np.float32)
-_CRATE_TOP = _ROWS + np.float32(1) + np.float32(HALF_HEIGHT)
-"""Lowest centre, by row, from which an agent counts as coming from above a crate."""
-_CRATE_STAND = (_ROWS + np.float32(0.5)) + _REST
-_CRATE_HANG = (_ROWS + np.float32(0.5)) - _REST
-"""Where a crate puts an agent above or below its centre, rounded as Procgen rounds."""
-
-
-def _tile(pool: LevelPool, index: jax.Array, column: jax.Array, row: jax.Array) -> jax.Array:
-    """Tile code at cells given in world columns and rows; they may lie in the margin."""
-    return pool.tiles.at[index, row + MARGIN, column + MARGIN].get(mode="promise_in_bounds")
 
 
 def _cell(position: jax.Array) -> jax.Array:
@@ -55,18 +48,95 @@ def _is_solid(tile: jax.Array) -> jax.Array:
     return (tile == Tile.SOLID) | (tile == Tile.SURFACE)
 
 
+def _is_lava(tile: jax.Array) -> jax.Array:
+    return (tile == Tile.LAVA) | (tile == Tile.LAVA_SURFACE)
+
+
+def _crate_centre(row: jax.Array) -> jax.Array:
+    """Height of the centre of a crate in a row; exact, and no sum for XLA to fold."""
+    return (2 * row + 1).astype(jnp.float32) * np.float32(0.5)
+
+
+def _crate_top(row: jax.Array) -> jax.Array:
+    """Lowest centre from which the agent counts as coming from above a crate in a row."""
+    return (row + 1).astype(jnp.float32) + np.float32(HALF_HEIGHT)
+
+
 def decode_action(action: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Horizontal and vertical keys, each -1, 0 or 1; actions 9...14 press none."""
     action = jnp.where((action < 0) | (action > 8), 4, action)
     return action // 3 - 1, action % 3 - 1
 
 
-def has_support(state: EnvState, pool: LevelPool) -> jax.Array:
+REACH_X, REACH_Y = 1, 3
+"""Cells to each side of the agent's own that one step can touch: it moves by at most half a tile
+sideways and 1.5 tiles up or down."""
+_COLUMNS = 2 * REACH_X + 1
+_CRATE_ROWS = 3
+"""A crate that supports the agent lies below its cell: in the lowest rows of that reach."""
+
+
+class Window(NamedTuple):
+    """What stands still within reach of a step; the masks' bits are cells, row by row."""
+
+    column: jax.Array  # int32 [], of the lower left cell in the world
+    row: jax.Array  # int32 []
+    solid: jax.Array  # int32 [], mask
+    lava: jax.Array  # int32 [], mask
+    crate: jax.Array  # int32 [_CRATE_ROWS, _COLUMNS], codes of `Tile`, 0 for no crate
+
+
+def make_window(state: EnvState, tiles: jax.Array) -> Window:
+    """Window of the tiles within reach, uint8 [2 * REACH_Y + 1, 2 * REACH_X + 1]."""
+    crate = tiles[:_CRATE_ROWS].astype(jnp.int32)
+
+    def mask(cells: jax.Array) -> jax.Array:
+        bits = jnp.int32(0)
+        for number, cell in enumerate(cells.reshape(-1)):
+            bits |= cell.astype(jnp.int32) << number
+        return bits
+
+    return Window(
+        column=_cell(state.x) - REACH_X,
+        row=_cell(state.y) - REACH_Y,
+        solid=mask(_is_solid(tiles)),
+        lava=mask(_is_lava(tiles)),
+        crate=jnp.where(crate >= Tile.CRATE, crate, 0),
+    )
+
+
+def tiles_around(state: EnvState, pool: LevelPool, reach_x: int, reach_y: int) -> jax.Array:
+    """Tiles around the agent's cell, uint8 [2 * reach_y + 1, 2 * reach_x + 1], lowest row first."""
+    corner = (
+        state.level_index,
+        _cell(state.y) - reach_y + MARGIN,
+        _cell(state.x) - reach_x + MARGIN,
+    )
+    size = (1, 2 * reach_y + 1, 2 * reach_x + 1)
+    return jax.lax.dynamic_slice(pool.tiles, corner, size)[0]
+
+
+def _look_around(state: EnvState, pool: LevelPool) -> Window:
+    return make_window(state, tiles_around(state, pool, REACH_X, REACH_Y))
+
+
+def _covers(
+    mask: jax.Array, window: Window, x: jax.Array, y: jax.Array, half_width: float, rows: tuple
+) -> jax.Array:
+    """Whether the cells at x -+ half_width, in each of the rows y + `rows`, hold a set bit."""
+    left, right = (_cell(x + side) - window.column for side in (-half_width, half_width))
+    sides = (1 << left) | (1 << right)
+    seen = jnp.int32(0)
+    for offset in rows:
+        seen |= mask >> (_COLUMNS * (_cell(y + offset) - window.row))
+    return seen & sides != 0
+
+
+def has_support(state: EnvState, window: Window) -> jax.Array:
     """Whether the agent stands: it may jump, and runs with the ground's grip. bool []."""
-    feet = state.x + jnp.array([-1.0, 1.0], jnp.float32) * np.float32(HALF_WIDTH - 0.01)
-    below = state.y - np.float32(HALF_HEIGHT + 0.01)
-    solid = _is_solid(_tile(pool, state.level_index, _cell(feet), _cell(below)))
-    return (state.on_crate | solid.any()) & (state.vy == 0.0)
+    feet, below = np.float32(HALF_WIDTH - 0.01), -np.float32(HALF_HEIGHT + 0.01)
+    on_ground = _covers(window.solid, window, state.x, state.y, feet, (below,))
+    return (state.on_crate | on_ground) & (state.vy == 0.0)
 
 
 def _control(
@@ -88,12 +158,17 @@ class _Fall(NamedTuple):
     may_land: jax.Array  # bool, down is not pressed
 
 
-class _Enemies(NamedTuple):
-    x: jax.Array
-    vx: jax.Array
-    unblocked: jax.Array  # int32, x moves that met no solid interior
-    active: jax.Array  # bool, still has sub-steps to make
-    on_crate: jax.Array  # bool, a crate supported it (all that it does is brake)
+# How far a mover got in its sub-steps, in one number: it is cheaper to carry than four.
+_STOPPED, _HELD = 1, 2  # flags
+_FREE_X, _FREE_Y = 4, 32  # units of the counts of unblocked moves, at most 6 each
+
+
+def _number(flag: jax.Array, value: int) -> jax.Array:
+    return jnp.where(flag, value, 0)
+
+
+def _count(progress: jax.Array, unit: int) -> jax.Array:
+    return (progress // unit) & 7
 
 
 def _move_enemies(
@@ -101,175 +176,185 @@ def _move_enemies(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """All enemies through one step: (x, vx, whether a crate supported any of them)."""
     index = state.level_index
-    is_enemy = pool.levels.entity_type[index] == Entity.ENEMY
-    row = _cell(pool.levels.entity_xy[index, :, 1])
-    left, right = pool.lane_edge[index].T
-    left_wall, right_wall = pool.lane_wall[index].T
-    crates = pool.lane_crates[index]
-    top = jnp.asarray(_CRATE_TOP)[row + MARGIN]
+    left, right = pool.lane_edge[index]
+    left_wall, right_wall = pool.lane_wall[index]
+    runs = pool.lane_crates[index]
+    top = _crate_top(_cell(pool.levels.entity_xy[index, :, 1]))
     crate_supports = (vy < 0) & fall.may_land & (fall.last_y >= top)
 
-    enemies = _Enemies(
-        x=state.entity_x,
-        vx=state.entity_vx,
-        unblocked=jnp.zeros_like(row),
-        active=is_enemy,
-        on_crate=jnp.zeros_like(is_enemy),
-    )
-    for _ in range(MIN_SUB_STEPS):
-        x = enemies.x + enemies.vx * np.float32(1 / MIN_SUB_STEPS)
+    def sub_step(_: int, carry: tuple) -> tuple:
+        old_x, vx, progress = carry
+        active = progress & _STOPPED == 0
+        x = old_x + vx * np.float32(1 / MIN_SUB_STEPS)
         hits_left, hits_right = x - _PROBE_X < left, x + _PROBE_X >= right
         back, front = x - np.float32(HALF_WIDTH), x + np.float32(HALF_WIDTH)
-        inside = jnp.where(enemies.vx < 0, jnp.ceil(back) - back, jnp.floor(front) - front)
+        inside = jnp.where(vx < 0, jnp.ceil(back) - back, jnp.floor(front) - front)
         reflects = hits_left | hits_right
         x = jnp.where(reflects, x + 2 * inside, x)
         blocked = (hits_left & left_wall) | (hits_right & right_wall)
-        from_first = x[:, None] - crates[:, :, 0] > -_CRATE_REACH_X
-        to_last = x[:, None] - crates[:, :, 1] < _CRATE_REACH_X
-        held = crate_supports & (from_first & to_last).any(-1)
-        active = enemies.active
-        enemies = _Enemies(
-            x=jnp.where(active, x, enemies.x),
-            vx=jnp.where(active & reflects, -enemies.vx, enemies.vx),
-            unblocked=enemies.unblocked + (active & ~blocked),
-            active=active & ~(blocked & held),
-            on_crate=enemies.on_crate | (active & held),
+        held = jnp.zeros_like(blocked)
+        for first, last in runs:
+            held |= (x - first > -_CRATE_REACH_X) & (x - last < _CRATE_REACH_X)
+        held &= crate_supports
+        after = progress | _number(blocked & held, _STOPPED) | _number(held, _HELD)
+        after += _number(~blocked, _FREE_X)
+        return (
+            jnp.where(active, x, old_x),
+            jnp.where(active & reflects, -vx, vx),
+            jnp.where(active, after, progress),
         )
-    share = enemies.unblocked.astype(jnp.float32) / MIN_SUB_STEPS
-    return enemies.x, enemies.vx * share, enemies.on_crate.any()
+
+    is_enemy = pool.levels.entity_type[index] == Entity.ENEMY
+    start = (state.entity_x, state.entity_vx, _number(~is_enemy, _STOPPED))
+    x, vx, progress = jax.lax.fori_loop(0, MIN_SUB_STEPS, sub_step, start)
+    share = _count(progress, _FREE_X).astype(jnp.float32) / MIN_SUB_STEPS
+    return x, vx * share, (progress & _HELD > 0).any()
 
 
-class _Agent(NamedTuple):
-    x: jax.Array
-    y: jax.Array
-    vx: jax.Array
-    vy: jax.Array
-    on_crate: jax.Array
+_Supports = list[list[jax.Array]]
+"""By row and column of a window's crates: 0, or a code if the crate would support the agent when
+near. The crate made last is tried first, and the agent then no longer falls: the largest code
+decides alone. Its lowest bits, `_CODE_ROW`, are the row."""
+_CODE_ROW = 3
 
 
-def _move_axis(
-    agent: _Agent, dx: jax.Array, dy: jax.Array, fall: _Fall, pool: LevelPool, index: jax.Array
-) -> tuple[_Agent, jax.Array]:
-    """One move along one axis, clamped at walls, then held by a crate: (agent, blocked).
+def _clamp(centre: jax.Array, half: float, forward: jax.Array) -> jax.Array:
+    """Where a wall stops a move: at its face, by the full extent."""
+    return jnp.where(forward, jnp.floor(centre + half) - half, jnp.ceil(centre - half) + half)
 
-    A move of length zero counts as vertical and downward, and is made all the same.
+
+def _hits_wall(window: Window, x: jax.Array, y: jax.Array) -> jax.Array:
+    return _covers(window.solid, window, x, y, _PROBE_X, (-_PROBE_Y, _PROBE_Y))
+
+
+def _move_x(
+    x: jax.Array, y: jax.Array, dx: jax.Array, window: Window
+) -> tuple[jax.Array, jax.Array]:
+    """A horizontal move: (x, blocked).
+
+    In Procgen one of length zero counts as a vertical one. It then finds what the vertical
+    move before it has left: nothing, so it is no move at all.
     """
-    horizontal = dx != 0
-    x, y = agent.x + dx, agent.y + dy
-    columns = _cell(x + jnp.array([-_PROBE_X, _PROBE_X]))
-    rows = _cell(y + jnp.array([-_PROBE_Y, _PROBE_Y]))
-    wall = _is_solid(_tile(pool, index, columns[None, :], rows[:, None])).any()
+    moved = x + dx
+    wall = _hits_wall(window, moved, y) & (dx != 0)
+    return jnp.where(wall, _clamp(moved, HALF_WIDTH, dx > 0), moved), wall
 
-    def clamp(centre: jax.Array, half: float, forward: jax.Array) -> jax.Array:
-        return jnp.where(forward, jnp.floor(centre + half) - half, jnp.ceil(centre - half) + half)
 
-    x = jnp.where(wall & horizontal, clamp(x, HALF_WIDTH, dx > 0), x)
-    y = jnp.where(wall & ~horizontal, clamp(y, HALF_HEIGHT, dy > 0), y)
+def _move_y(
+    x: jax.Array,
+    y: jax.Array,
+    dy: jax.Array,
+    window: Window,
+    supports: _Supports,
+    falls: jax.Array,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """A vertical move, clamped at walls, then held by a crate if there is one: (y, blocked, held).
 
-    # A crate that supports lies at most 1.5 tiles (the fastest fall) below the last step's
-    # feet, hence in these cells. The one made last is tried first, and the agent then no
-    # longer falls: the largest code decides alone.
-    columns = _cell(x) + jnp.array([-1, 0, 1])
-    rows = (_cell(y) + jnp.array([-1, 0]))[:, None]
-    crate = _tile(pool, index, columns, rows)
-    near = (jnp.abs(x - (columns + 0.5)) < _CRATE_REACH_X) & (
-        jnp.abs(y - (rows + 0.5)) < _CRATE_REACH_Y
-    )
-    landing = (agent.vy < 0) & fall.may_land & ~horizontal
-    supports = (
-        landing
-        & (crate >= Tile.CRATE)
-        & near
-        & (fall.last_y >= jnp.asarray(_CRATE_TOP)[rows + MARGIN])
-    )
-    held = supports.any()
-    code = jnp.where(supports, crate.astype(jnp.int32), 0)
-    row = jnp.where(code[1].max() > code[0].max(), rows[1, 0], rows[0, 0]) + MARGIN
-    offset = y - (row - MARGIN + 0.5)
-    rest = jnp.where(offset > 0, jnp.asarray(_CRATE_STAND)[row], jnp.asarray(_CRATE_HANG)[row])
-    y = jnp.where(held & (offset != 0), rest, y)
+    A move of length zero counts as downward, and is made all the same. Nothing holds an agent
+    that does not fall.
+    """
+    y += dy
+    wall = _hits_wall(window, x, y)
+    y = jnp.where(wall, _clamp(y, HALF_HEIGHT, dy > 0), y)
 
-    moved = _Agent(x, y, agent.vx, jnp.where(held, 0.0, agent.vy), agent.on_crate | held)
-    return moved, wall | held
+    code = jnp.int32(0)
+    for row, column in np.ndindex(_CRATE_ROWS, _COLUMNS):
+        near_x = jnp.abs(x - _crate_centre(window.column + column)) < _CRATE_REACH_X
+        near_y = jnp.abs(y - _crate_centre(window.row + row)) < _CRATE_REACH_Y
+        code = jnp.maximum(code, jnp.where(near_x & near_y, supports[row][column], 0))
+    held = falls & (code > 0)
+    centre = _crate_centre(window.row + (code & _CODE_ROW))
+    rest = jnp.where(y > centre, centre + _REST, centre - _REST)
+    return jnp.where(held & (y != centre), rest, y), wall | held, held
+
+
+def _crates_below(window: Window, fall: _Fall) -> _Supports:
+    supports = []
+    for row, crates in enumerate(window.crate):
+        may_hold = fall.may_land & (fall.last_y >= _crate_top(window.row + row))
+        code = jnp.where(may_hold & (crates > 0), (_CODE_ROW + 1) * crates + row, 0)
+        supports.append(list(code))
+    return supports
 
 
 def _move_agent(
-    agent: _Agent, ax: jax.Array, ay: jax.Array, fall: _Fall, pool: LevelPool, index: jax.Array
-) -> _Agent:
-    speed = jnp.sqrt(agent.vx * agent.vx + agent.vy * agent.vy)
+    state: EnvState,
+    vx: jax.Array,
+    vy: jax.Array,
+    keys: tuple[jax.Array, jax.Array],
+    fall: _Fall,
+    window: Window,
+) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]:
+    """The agent through one step: (x, y, vx, vy, whether a crate supported it)."""
+    ax, ay = keys
+    speed = jnp.sqrt(vx * vx + vy * vy)
     count = jnp.maximum(MIN_SUB_STEPS, (4 * speed).astype(jnp.int32))
     share = 1.0 / count.astype(jnp.float32)
-    x_first = (ay == 0) & ((ax != 0) | (jnp.abs(agent.vx) > jnp.abs(agent.vy)))
+    x_first = (ay == 0) & ((ax != 0) | (jnp.abs(vx) > jnp.abs(vy)))
+    dx, dy = vx * share, vy * share
+    dx_before, dx_after = jnp.where(x_first, dx, 0.0), jnp.where(x_first, 0.0, dx)
+    supports = _crates_below(window, fall)
 
-    def sub_step(carry: tuple, number: jax.Array) -> tuple[tuple, None]:
-        agent, free_x, free_y, stopped = carry
-        active = (number < count) & ~stopped
+    def sub_step(number: jax.Array, carry: tuple) -> tuple:
+        old_x, old_y, progress = carry
+        active = (number < count) & (progress & _STOPPED == 0)
+        was_held = progress & _HELD > 0
+        x, blocked_before = _move_x(old_x, old_y, dx_before, window)
+        y, blocked_y, held = _move_y(
+            x, old_y, jnp.where(was_held, 0.0, dy), window, supports, (vy < 0) & ~was_held
+        )
+        x, blocked_after = _move_x(x, y, dx_after, window)
+        blocked_x = blocked_before | blocked_after
+        after = progress | _number(blocked_x & blocked_y, _STOPPED) | _number(held, _HELD)
+        after += _number(~blocked_x, _FREE_X) + _number(~blocked_y, _FREE_Y)
+        return (
+            jnp.where(active, x, old_x),
+            jnp.where(active, y, old_y),
+            jnp.where(active, after, progress),
+        )
 
-        dx = jnp.where(x_first, agent.vx * share, 0.0)
-        dy = jnp.where(x_first, 0.0, agent.vy * share)
-        moved, blocked_first = _move_axis(agent, dx, dy, fall, pool, index)
-        dx = jnp.where(x_first, 0.0, moved.vx * share)
-        dy = jnp.where(x_first, moved.vy * share, 0.0)
-        moved, blocked_second = _move_axis(moved, dx, dy, fall, pool, index)
-
-        blocked_x = jnp.where(x_first, blocked_first, blocked_second)
-        blocked_y = jnp.where(x_first, blocked_second, blocked_first)
-        agent = jax.tree.map(lambda new, old: jnp.where(active, new, old), moved, agent)
-        free_x += active & ~blocked_x
-        free_y += active & ~blocked_y
-        return (agent, free_x, free_y, stopped | (active & blocked_x & blocked_y)), None
-
-    start = (agent, jnp.int32(0), jnp.int32(0), jnp.bool_(False))
-    (agent, free_x, free_y, _), _ = jax.lax.scan(
-        sub_step, start, jnp.arange(MAX_SUB_STEPS), unroll=True
-    )
-    return agent._replace(vx=agent.vx * (free_x / count), vy=agent.vy * (free_y / count))
-
-
-def touches(x: jax.Array, y: jax.Array, cell: jax.Array) -> jax.Array:
-    """Whether the agent's box, shrunk by .001, reaches into a cell (x, y). bool []."""
-    margin = np.float32(0.001)
-    half_width, half_height = np.float32(HALF_WIDTH) - margin, np.float32(HALF_HEIGHT) - margin
-    return (
-        (_cell(x - half_width) <= cell[0])
-        & (cell[0] <= _cell(x + half_width))
-        & (_cell(y - half_height) <= cell[1])
-        & (cell[1] <= _cell(y + half_height))
-    )
-
-
-def _touches_lava(x: jax.Array, y: jax.Array, pool: LevelPool, index: jax.Array) -> jax.Array:
-    columns = _cell(x) + jnp.array([-1, 0, 1])
-    rows = (_cell(y) + jnp.array([-1, 0, 1]))[:, None]
-    tile = _tile(pool, index, columns, rows)
-    lava = (tile == Tile.LAVA) | (tile == Tile.LAVA_SURFACE)
-    return (lava & touches(x, y, (columns, rows))).any()
+    start = (state.x, state.y, jnp.int32(0))
+    x, y, progress = jax.lax.fori_loop(0, MAX_SUB_STEPS, sub_step, start)
+    held = progress & _HELD > 0
+    free_x, free_y = _count(progress, _FREE_X) / count, _count(progress, _FREE_Y) / count
+    return x, y, vx * free_x, jnp.where(held, 0.0, vy) * free_y, held
 
 
 def advance(state: EnvState, action: jax.Array, pool: LevelPool) -> EnvState:
     """Motion of one step: everything of `EnvState` but events and outcome."""
-    index = state.level_index
     ax, ay = decode_action(action)
-    supported = has_support(state, pool)
+    window = _look_around(state, pool)
+    supported = has_support(state, window)
     ay = jnp.where((ay > 0) & ~supported, 0, ay)
     vx, vy = _control(state.vx, state.vy, ax, ay, supported)
 
     fall = _Fall(last_y=state.y, may_land=ay >= 0)
-    entity_x, entity_vx, on_crate = _move_enemies(state, pool, fall, vy)
-    agent = _Agent(state.x, state.y, vx, vy, on_crate)
-    agent = _move_agent(agent, ax, ay, fall, pool, index)
+    entity_x, entity_vx, enemy_held = _move_enemies(state, pool, fall, vy)
+    x, y, vx, vy, held = _move_agent(state, vx, vy, (ax, ay), fall, window)
     return state.replace(
         time=state.time + 1,
-        x=agent.x,
-        y=agent.y,
-        vx=agent.vx,
-        vy=agent.vy,
-        on_crate=agent.on_crate,
+        x=x,
+        y=y,
+        vx=vx,
+        vy=vy,
+        on_crate=enemy_held | held,
         supported=supported,
         facing_right=jnp.where(ax == 0, state.facing_right, ax > 0),
         walking=ax != 0,
         entity_x=entity_x,
         entity_vx=entity_vx,
+    )
+
+
+def touches(x: jax.Array, y: jax.Array, cell: jax.Array | tuple[jax.Array, jax.Array]) -> jax.Array:
+    """Whether the agent's box, shrunk by .001, reaches into a cell (x, y). bool []."""
+    half_width = np.float32(HALF_WIDTH) - _TOUCH_MARGIN
+    half_height = np.float32(HALF_HEIGHT) - _TOUCH_MARGIN
+    return (
+        (_cell(x - half_width) <= cell[0])
+        & (cell[0] <= _cell(x + half_width))
+        & (_cell(y - half_height) <= cell[1])
+        & (cell[1] <= _cell(y + half_height))
     )
 
 
@@ -280,7 +365,10 @@ def contact(state: EnvState, pool: LevelPool) -> jax.Array:
     near = (jnp.abs(state.x - state.entity_x) < 1.0) & (jnp.abs(state.y - entity_y) < _REST)
     saw = (near & (kind == Entity.SAW)).any()
     enemy = (near & (kind == Entity.ENEMY)).any()
-    lava = _touches_lava(state.x, state.y, pool, state.level_index)
+    window, half_width = _look_around(state, pool), np.float32(HALF_WIDTH) - _TOUCH_MARGIN
+    half_height = np.float32(HALF_HEIGHT) - _TOUCH_MARGIN
+    rows = (-half_height, np.float32(0), half_height)
+    lava = _covers(window.lava, window, state.x, state.y, half_width, rows)
     return jnp.where(
         saw,
         Cause.SAW,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from coinrun_jax.observations.lanes import lane_rows
 from coinrun_jax.types import (
     MARGIN,
     NUM_CRATE_THEMES,
@@ -56,7 +57,7 @@ def enemy_lanes(level: Level) -> tuple[jax.Array, jax.Array, jax.Array]:
     a generated level can hold.
 
     Returns:
-      edge float32 [40, 2], wall bool [40, 2], crates float32 [40, 2, 2] (inf for none), as
+      edge float32 [2, 40], wall bool [2, 40], crates float32 [2, 2, 40] (inf for none), as
       in `LevelPool`.
     """
     column = jnp.arange(WORLD_SIZE)
@@ -87,10 +88,11 @@ def enemy_lanes(level: Level) -> tuple[jax.Array, jax.Array, jax.Array]:
         )
         return jnp.stack([left + 1, right]), wall, jnp.where(crate.any(), runs, jnp.inf)
 
-    edge, wall, crates = jax.vmap(lane)(level.entity_xy)
+    edge, wall, crates = jax.vmap(lane, out_axes=-1)(level.entity_xy)
     return edge.astype(jnp.float32), wall, crates.astype(jnp.float32)
 
 
+@jax.jit
 def build_pool(levels: Level) -> LevelPool:
     """Pool of the given levels, all of them open to resets.
 
@@ -107,6 +109,7 @@ def build_pool(levels: Level) -> LevelPool:
         lane_edge=edge,
         lane_wall=wall,
         lane_crates=crates,
+        lane_row=jax.vmap(lane_rows)(levels, edge),
         drawable=jnp.arange(size, dtype=jnp.int32),
         num_drawable=jnp.int32(size),
     )

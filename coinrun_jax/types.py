@@ -125,9 +125,10 @@ class LevelPool(struct.PyTreeNode):
 
     levels: Level  # [P]
     tiles: jax.Array  # uint8 [P, 64 + 2 * MARGIN, 64 + 2 * MARGIN], codes of `Tile`
-    lane_edge: jax.Array  # float32 [P, 40, 2], x of the (left, right) edge
-    lane_wall: jax.Array  # bool [P, 40, 2], whether that edge is solid interior, which brakes
-    lane_crates: jax.Array  # float32 [P, 40, 2, 2], centres of the (first, last) crate of two runs
+    lane_edge: jax.Array  # float32 [P, 2, 40], x of the (left, right) edge
+    lane_wall: jax.Array  # bool [P, 2, 40], whether that edge is solid interior, which brakes
+    lane_crates: jax.Array  # float32 [P, 2, 2, 40], centres of the (first, last) crate of two runs
+    lane_row: jax.Array  # int8 [P, layers, 64 + 2 * MARGIN], row of the lane in each column, or -1
     drawable: jax.Array  # int32 [P], indices that a reset may draw, in its first `num_drawable`
     num_drawable: jax.Array  # int32 []
 

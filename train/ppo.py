@@ -264,10 +264,10 @@ class Learner:
         config = self.config
         grad = jax.grad(partial(ppo_loss, apply=self.network.apply, config=config), has_aux=True)
 
-        if config.shuffle == "steps":
-            take, num_rows = _take_steps, config.num_steps
-        else:
-            take, num_rows = _take_rows, config.batch_size
+        by_step = config.shuffle == "steps"
+        take = _take_steps if by_step else _take_rows
+        num_rows = config.num_steps if by_step else config.batch_size
+        if not by_step:
             batch = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), batch)
 
         def minibatch(carry: tuple, rows: jax.Array) -> tuple[tuple, dict[str, jax.Array]]:

@@ -1,8 +1,9 @@
 """Symbols instead of pixels: what stands in the 13x13 tiles around the agent.
 
 A flat float32 array of `SIZE` numbers, so that any agent can take it as it is: `PLANES`
-of 13x13 cells centred on the agent's cell (row 0 lowest), then `SCALARS`. `split` gives
-the two parts back to networks that want them.
+of 13x13 cells centred on the agent's cell, then `SCALARS`. `split` gives the two parts
+back to networks that want them. Cells are ordered by column (left to right), then plane,
+then row (low to high), so that a column of the world is one run of numbers.
 """
 
 from __future__ import annotations
@@ -11,34 +12,49 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from coinrun_jax.physics import JUMP_SPEED, RUN_SPEED, has_support
-from coinrun_jax.types import MARGIN, Entity, EnvState, LevelPool, Tile
+from coinrun_jax.physics import (
+    JUMP_SPEED,
+    REACH_X,
+    REACH_Y,
+    RUN_SPEED,
+    has_support,
+    make_window,
+    tiles_around,
+)
+from coinrun_jax.types import Entity, EnvState, LevelPool, Tile
 
 VIEW = 13  # tiles, both ways
 PLANES = ("solid", "lava", "saw", "crate", "enemy_left", "enemy_right", "coin")
 SCALARS = ("x_in_tile", "y_in_tile", "vx", "vy", "supported")
 SIZE = VIEW * VIEW * len(PLANES) + len(SCALARS)
 _HALF = VIEW // 2
+_COLUMN_SIZE = VIEW * len(PLANES)
 
 
-def _enemy_planes(state: EnvState, pool: LevelPool, left: jax.Array, low: jax.Array) -> jax.Array:
-    """Share of each cell that enemies heading (left, right) cover; float32 [13, 13, 2].
+def _add_enemies(
+    planes: jax.Array, state: EnvState, pool: LevelPool, left: jax.Array, low: jax.Array
+) -> jax.Array:
+    """Enter the share of each cell that enemies heading (left, right) cover.
 
     An enemy is one tile wide and between two columns, so that the two shares tell exactly
     where it is.
+
+    Args:
+      planes: float32 [VIEW * _COLUMN_SIZE].
+      left: column of the view's first column in the world.
+      low: row of the view's first row.
     """
     is_enemy = pool.levels.entity_type[state.level_index] == Entity.ENEMY
     row = pool.levels.entity_xy[state.level_index, :, 1].astype(jnp.int32) - low
     edge = state.entity_x - 0.5 - left
     column = jnp.floor(edge)
     beyond = edge - column
-    column = column.astype(jnp.int32)
-    row = jnp.where(is_enemy & (row >= 0), row, VIEW)  # out of range: dropped
-    heading = (state.entity_vx > 0).astype(jnp.int32)
-    planes = jnp.zeros((VIEW, VIEW, 2), jnp.float32)
+    plane = jnp.where(state.entity_vx > 0, PLANES.index("enemy_right"), PLANES.index("enemy_left"))
     for shift, share in ((0, 1.0 - beyond), (1, beyond)):
-        at = jnp.where(column + shift >= 0, column + shift, VIEW)
-        planes = planes.at[row, at, heading].max(share, mode="drop")
+        at = column.astype(jnp.int32) + shift
+        seen = is_enemy & (row >= 0) & (row < VIEW) & (at >= 0) & (at < VIEW)
+        cell = at * _COLUMN_SIZE + plane * VIEW + row
+        planes = planes.at[jnp.where(seen, cell, planes.size)].max(share, mode="drop")
     return planes
 
 
@@ -51,39 +67,34 @@ def observe(state: EnvState, pool: LevelPool) -> jax.Array:
     """
     column, row = jnp.floor(state.x), jnp.floor(state.y)
     left, low = column.astype(jnp.int32) - _HALF, row.astype(jnp.int32) - _HALF
-    cells = np.arange(VIEW)
-    tiles = pool.tiles.at[
-        state.level_index, (low + MARGIN + cells)[:, None], (left + MARGIN + cells)[None, :]
-    ].get(mode="promise_in_bounds")
+    tiles = tiles_around(state, pool, _HALF, _HALF)
+    reach = tuple(slice(_HALF - reach, _HALF + reach + 1) for reach in (REACH_Y, REACH_X))
+    supported = has_support(state, make_window(state, tiles[reach]))
+    tiles, cells = tiles.T, np.arange(VIEW)
     coin_x, coin_y = state.coin_cell - jnp.stack([left, low])
-    coin = state.coin_present & (cells[:, None] == coin_y) & (cells[None, :] == coin_x)
-    static = [
-        (tiles == Tile.SOLID) | (tiles == Tile.SURFACE),
-        (tiles == Tile.LAVA) | (tiles == Tile.LAVA_SURFACE),
-        tiles == Tile.SAW,
-        tiles >= Tile.CRATE,
-    ]
-    planes = jnp.concatenate(
-        [
-            jnp.stack(static, -1).astype(jnp.float32),
-            _enemy_planes(state, pool, left, low),
-            coin[..., None].astype(jnp.float32),
-        ],
-        -1,
-    )
+    still = {
+        "solid": (tiles == Tile.SOLID) | (tiles == Tile.SURFACE),
+        "lava": (tiles == Tile.LAVA) | (tiles == Tile.LAVA_SURFACE),
+        "saw": tiles == Tile.SAW,
+        "crate": tiles >= Tile.CRATE,
+        "coin": state.coin_present & (cells[:, None] == coin_x) & (cells == coin_y),
+    }
+    nothing = jnp.zeros_like(tiles)
+    planes = [still.get(name, nothing).astype(jnp.uint8) for name in PLANES]
+    flat = jnp.stack(planes, 1).astype(jnp.float32).reshape(-1)
     scalars = jnp.stack(
         [
             state.x - column,
             state.y - row,
             state.vx / RUN_SPEED,
             state.vy / JUMP_SPEED,
-            has_support(state, pool).astype(jnp.float32),
+            supported.astype(jnp.float32),
         ]
     )
-    return jnp.concatenate([planes.reshape(-1), scalars])
+    return jnp.concatenate([_add_enemies(flat, state, pool, left, low), scalars])
 
 
 def split(observation: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Planes [..., 13, 13, 7] and scalars [..., 5] of observations [..., SIZE]."""
+    """Planes [..., 13 (column), 7, 13 (row)] and scalars [..., 5] of observations [..., SIZE]."""
     planes, scalars = jnp.split(observation, [SIZE - len(SCALARS)], -1)
-    return planes.reshape(*planes.shape[:-1], VIEW, VIEW, len(PLANES)), scalars
+    return planes.reshape(*planes.shape[:-1], VIEW, len(PLANES), VIEW), scalars

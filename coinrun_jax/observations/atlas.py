@@ -1,0 +1,273 @@
+"""The art as lookup tables for one frame size, laid out so that a frame is cut, not computed.
+
+A pixel is 13/size tiles wide. On a lattice of `steps` points per tile the pixels of a row
+lie `stride` points apart, two whole numbers without a common factor, so the positions that
+pixels take within a tile are the `steps` lattice points, and a row of pixels filled with
+one tile over and over is a *contiguous* cut out of one periodic row: only where the cut
+begins depends on the camera. Backgrounds are drawn at one pixel per pixel and are cut in
+the same way. Tables hold bytes (red, green, blue of one pixel after the other), since that
+is what an observation is made of; 0 means transparent, painted bytes are at least 1.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import numpy as np
+from flax import struct
+
+from coinrun_jax.observations import backgrounds, creatures, tiles
+from coinrun_jax.observations.canvas import RESOLUTION, Canvas, Colour, Texture
+from coinrun_jax.physics import HALF_HEIGHT
+from coinrun_jax.types import (
+    NUM_AGENT_THEMES,
+    NUM_CRATE_THEMES,
+    NUM_ENEMY_THEMES,
+    NUM_WALL_THEMES,
+    WORLD_SIZE,
+)
+
+VIEW = 13  # tiles that a frame shows, both ways
+MAX_BACKGROUND_CUT = 96  # larger frames magnify the background of a frame of this size
+FOOTPRINT = 0.9  # share of a pixel that a sample averages over: a little under 1 is crisper
+DUST_BANDS = 8  # of the height that dust reaches, a bit each
+
+# Sprites of the tile table, by index; as many in one plain colour each follow.
+SOLID = 0
+SURFACE = SOLID + NUM_WALL_THEMES
+LAVA = SURFACE + NUM_WALL_THEMES
+LAVA_SURFACE = LAVA + 1
+SAW = LAVA_SURFACE + 1  # and its second frame
+COIN = SAW + 2
+CRATE = COIN + 1
+NUM_TILE_SPRITES = CRATE + NUM_CRATE_THEMES
+
+# Sprites of enemies are ordered by (look, frame, heading right), those of agents by
+# (theme, pose, facing right). After them come the ones in a plain colour.
+PLAIN_ENEMY = NUM_ENEMY_THEMES * 2 * 2
+PLAIN_AGENT = NUM_AGENT_THEMES * len(creatures.AGENT_POSES) * 2
+PLAIN_ENEMY_COLOUR: Colour = (214, 40, 90)
+
+
+class Atlas(struct.PyTreeNode):
+    """Lookup tables for frames of `size` x `size` pixels; all of bytes but the two int32."""
+
+    tile_column: np.ndarray  # [steps, 3 * size], tile under each byte, by lattice point
+    cut_at: np.ndarray  # int32 [steps], byte at which a row of tiles is cut, by lattice point
+    tiles: np.ndarray  # [levels, 2 * NUM_TILE_SPRITES * tile_block]
+    enemies: np.ndarray  # [enemy_levels + 1, (PLAIN_ENEMY + 1) * phases * enemy_block + ...]
+    dust: np.ndarray  # [2 * (dust_pixels + 1), ...], by (length in pixels, heading right)
+    agents: np.ndarray  # [agent rows + 1, (PLAIN_AGENT + themes) * 3 * size]
+    agent_row: np.ndarray  # int32 [size], row of `agents` that a pixel row shows
+    backgrounds: np.ndarray  # [..., 3 * background width], images below one another, then black
+    size: int = struct.field(pytree_node=False)
+    steps: int = struct.field(pytree_node=False)  # lattice points per tile
+    stride: int = struct.field(pytree_node=False)  # lattice points per pixel
+    levels: int = struct.field(pytree_node=False)  # heights within a tile that are told apart
+    enemy_levels: int = struct.field(pytree_node=False)  # how many of these an enemy reaches
+    enemy_pixels: int = struct.field(pytree_node=False)  # columns of a body
+    dust_pixels: int = struct.field(pytree_node=False)  # columns of the longest dust
+    phases: int = struct.field(pytree_node=False)  # positions within a pixel of a body
+    background_cut: int = struct.field(pytree_node=False)  # pixels of a view of the background
+    background_height: int = struct.field(pytree_node=False)  # pixels of one image
+
+    @property
+    def tile_block(self) -> int:
+        """Bytes of one sprite in a row of `tiles`."""
+        return 3 * (self.steps + self.size)
+
+    @property
+    def enemy_block(self) -> int:
+        """Bytes from one body to the next in a row of `enemies`: no cut shows two."""
+        return 3 * (self.size + self.enemy_pixels)
+
+
+def _weights(
+    centres: np.ndarray, width: float, extent: float, samples: int, keep: bool
+) -> np.ndarray:
+    """Shares of texture samples in boxes around `centres`; float32 [n, samples].
+
+    Args:
+      centres: tiles.
+      width: of a box, tiles.
+      extent: tiles that the samples span, from 0.
+      keep: cut a box off at the texture's edge, instead of seeing nothing beyond it.
+    """
+    edges = np.linspace(0, extent, samples + 1)
+    low, high = centres[:, None] - width / 2, centres[:, None] + width / 2
+    share = np.maximum(np.minimum(edges[1:], high) - np.maximum(edges[:-1], low), 0) / width
+    if keep:
+        share /= np.maximum(share.sum(1, keepdims=True), 1e-9)
+    return share.astype(np.float32)
+
+
+def _sample(
+    texture: Texture,
+    u: np.ndarray,
+    v: np.ndarray,
+    pixel: float,
+    keep: tuple[bool, bool] = (True, True),
+) -> np.ndarray:
+    """A texture seen by pixels; uint8 [len(v), len(u), 3], 0 where less than half is painted.
+
+    Args:
+      texture: what to look at.
+      u, v: centres of pixels, tiles.
+      pixel: width of a pixel, tiles.
+      keep: see `_weights`; for u and v.
+    """
+    rows, columns = texture.alpha.shape
+    across = _weights(u, pixel * FOOTPRINT, columns / RESOLUTION, columns, keep[0])
+    up = _weights(v, pixel * FOOTPRINT, rows / RESOLUTION, rows, keep[1])
+    cover = up @ texture.alpha @ across.T
+    premultiplied = (texture.rgb * texture.alpha[..., None]).reshape(rows, -1)
+    paint = across @ (up @ premultiplied).reshape(len(v), columns, 3)
+    paint = np.clip(np.rint(paint / np.maximum(cover, 1e-6)[..., None]), 1, 255)
+    return np.where(cover[..., None] >= 0.5, paint, 0).astype(np.uint8)
+
+
+def _plain(colour: Colour, height: float = 1.0) -> Texture:
+    c = Canvas(1.0, height)
+    c.paint(None, colour)
+    return c.texture()
+
+
+def _tile_textures() -> list[Texture]:
+    themes = range(NUM_WALL_THEMES)
+    drawn = [
+        *(tiles.ground(theme, surface=False) for theme in themes),
+        *(tiles.ground(theme, surface=True) for theme in themes),
+        tiles.lava(surface=False),
+        tiles.lava(surface=True),
+        tiles.saw(0),
+        tiles.saw(1),
+        tiles.coin(),
+        *(tiles.crate(theme) for theme in range(NUM_CRATE_THEMES)),
+    ]
+    colours = [
+        *(theme.interior for theme in tiles.GROUND_THEMES),
+        *(theme.strip for theme in tiles.GROUND_THEMES),
+        *[tiles.LAVA] * 2,
+        *[tiles.STEEL] * 2,
+        tiles.GOLD,
+        *[tiles.WOOD] * NUM_CRATE_THEMES,
+    ]
+    return drawn + [_plain(colour) for colour in colours]
+
+
+def _tile_table(size: int, steps: int, stride: int, levels: int) -> np.ndarray:
+    u = (np.arange(steps + size) * stride % steps + 0.5) / steps
+    v = (np.arange(levels) + 0.5) / levels
+    cuts = [_sample(texture, u, v, VIEW / size) for texture in _tile_textures()]
+    return np.concatenate([cut.reshape(levels, -1) for cut in cuts], axis=1)
+
+
+def _enemy_table(
+    size: int, steps: int, stride: int, levels: int, rows: int, phases: int
+) -> np.ndarray:
+    """Bodies with a frame's width of nothing between them; nothing at all in a last row."""
+    pixels = math.ceil(steps / stride)
+    v = (np.arange(rows) + 0.5) / levels
+    sprites = []
+    for look in range(NUM_ENEMY_THEMES):
+        for frame in range(2):
+            left = creatures.enemy(look, frame)
+            sprites += [left, left.mirrored()]
+    sprites.append(_plain(PLAIN_ENEMY_COLOUR))
+    gap = np.zeros((rows, size, 3), np.uint8)
+    blocks = [gap]
+    for texture in sprites:
+        for phase in range(phases):
+            u = (np.arange(pixels) + (phase + 0.5) / phases) * stride / steps
+            blocks += [_sample(texture, u, v, VIEW / size, (False, True)), gap]
+    table = np.concatenate(blocks, axis=1).reshape(rows, -1)
+    return np.concatenate([table, np.zeros_like(table[:1])])
+
+
+def _dust_table(size: int, steps: int, stride: int, pixels: int) -> np.ndarray:
+    """Dust around a body, with a frame's width of nothing on either side."""
+    body = math.ceil(steps / stride)
+    pad = size + pixels
+    column = np.arange(body + 2 * pad) - pad
+    u = (column + 0.5) * stride / steps - 1  # 0 is the back of a body that heads left
+    v = (np.arange(DUST_BANDS) + 0.5) / DUST_BANDS * creatures.MAX_ENEMY_HEIGHT
+    seen = _sample(creatures.puffs(), u, v, VIEW / size, (False, True))[..., 0] > 0
+    bits = (seen << np.arange(DUST_BANDS)[:, None]).sum(0) * (column >= body)
+    rows = [bits * (column < body + length) for length in range(pixels + 1)]
+    both = np.stack([row[::step] for row in rows for step in (1, -1)])
+    return np.repeat(both, 3, axis=1).astype(np.uint8)
+
+
+def _agent_tables(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Agents where a frame shows them, which is always in its middle; and `agent_row`."""
+    pixel = VIEW / size
+    offset = (np.arange(size) + 0.5 - size / 2) * pixel  # tiles right of or below the centre
+    u, v = 0.5 + offset, HALF_HEIGHT - offset
+    shown = np.flatnonzero((v > -pixel) & (v < creatures.AGENT_HEIGHT + pixel))
+    sprites = []
+    for theme in range(NUM_AGENT_THEMES):
+        for pose in creatures.AGENT_POSES:
+            right = creatures.agent(theme, pose)
+            sprites += [right.mirrored(), right]
+    sprites += [_plain(colour, 2 * HALF_HEIGHT) for colour in creatures.AGENT_COLOURS]
+    cuts = [_sample(texture, u, v[shown], pixel, (False, False)) for texture in sprites]
+    table = np.concatenate([cut.reshape(len(shown), -1) for cut in cuts], axis=1)
+    rows = np.full(size, len(shown), np.int32)  # the last row shows nothing
+    rows[shown] = np.arange(len(shown))
+    return np.concatenate([table, np.zeros_like(table[:1])]), rows
+
+
+def _background_table(cut: int) -> np.ndarray:
+    """Images below one another and a black one, with half a view beside them on each side.
+
+    Half a view on each side because a camera may look past the edge of the world. What
+    shows there does not matter: solid ground covers it.
+    """
+    height = round(WORLD_SIZE * cut / VIEW)
+    images = [backgrounds.background(i, height) for i in range(len(backgrounds.PAINTERS))]
+    side = cut // 2
+    column = np.pad(np.concatenate(images), ((side, 2 * cut), (side, side), (0, 0)))
+    return column.reshape(len(column), -1)
+
+
+@cache
+def load(size: int) -> Atlas:
+    """Tables for frames of `size` x `size` pixels, drawn on first use.
+
+    Raises:
+      ValueError: for a size under 13, a pixel a tile.
+    """
+    if size < VIEW:
+        raise ValueError(f"frame size {size} is not at least {VIEW}")
+    common = math.gcd(VIEW, size)
+    steps, stride = size // common, VIEW // common
+    levels = min(steps, 16 if size <= MAX_BACKGROUND_CUT else 64)
+    enemy_levels = math.ceil(creatures.MAX_ENEMY_HEIGHT * levels)
+    phases = max(1, min(stride, 256 // size))
+    points = np.arange(steps)
+    columns = (points[:, None] + stride * np.arange(size)) // steps
+    dust_pixels = math.ceil(creatures.TRAIL * steps / stride)
+    agents, agent_row = _agent_tables(size)
+    cut = min(size, MAX_BACKGROUND_CUT)
+    return Atlas(
+        tile_column=np.repeat(columns, 3, axis=1).astype(np.uint8),
+        # pixel c of a cut that begins at pixel b lies on point stride * (b + c)
+        cut_at=(3 * (points * pow(stride, -1, steps) % steps)).astype(np.int32),
+        tiles=_tile_table(size, steps, stride, levels),
+        enemies=_enemy_table(size, steps, stride, levels, enemy_levels, phases),
+        dust=_dust_table(size, steps, stride, dust_pixels),
+        agents=agents,
+        agent_row=agent_row,
+        backgrounds=_background_table(cut),
+        size=size,
+        steps=steps,
+        stride=stride,
+        levels=levels,
+        enemy_levels=enemy_levels,
+        enemy_pixels=math.ceil(steps / stride),
+        dust_pixels=dust_pixels,
+        phases=phases,
+        background_cut=cut,
+        background_height=round(WORLD_SIZE * cut / VIEW),
+    )

@@ -1,0 +1,92 @@
+"""A small canvas to draw sprites on: hard-edged shapes, painter's order, no files.
+
+Lengths are in tiles, `u` to the right and `v` **up** from the lower left corner, so that a
+shape lies where the game's own units put it. Rows of every array are bottom first.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+Colour = tuple[int, int, int]
+Mask = np.ndarray  # bool [H, W]
+
+RESOLUTION = 160  # samples per tile that sprites are drawn with before they are scaled
+
+
+class Texture(NamedTuple):
+    """A finished drawing, rows bottom first."""
+
+    rgb: np.ndarray  # float32 [H, W, 3], 0...255
+    alpha: np.ndarray  # float32 [H, W], 1 where painted
+
+    def mirrored(self) -> Texture:
+        """Left and right exchanged."""
+        return Texture(self.rgb[:, ::-1], self.alpha[:, ::-1])
+
+
+def shade(colour: Colour, factor: float) -> Colour:
+    """Darker for a factor below 1, towards white above it."""
+    c = np.array(colour, float)
+    c = c * factor if factor <= 1 else c + (255 - c) * (factor - 1)
+    r, g, b = (round(x) for x in c)
+    return r, g, b
+
+
+class Canvas:
+    """Paint with masks that its shape methods make; later paint covers earlier paint.
+
+    Args:
+      width, height: in tiles.
+      resolution: samples per tile.
+    """
+
+    def __init__(
+        self, width: float = 1.0, height: float = 1.0, resolution: int = RESOLUTION
+    ) -> None:
+        columns, rows = round(width * resolution), round(height * resolution)
+        self.u = ((np.arange(columns) + 0.5) / resolution)[None, :]
+        self.v = ((np.arange(rows) + 0.5) / resolution)[:, None]
+        self._rgb = np.zeros((rows, columns, 3), np.float32)
+        self._alpha = np.zeros((rows, columns), np.float32)
+
+    def paint(self, mask: Mask | None, colour: Colour | np.ndarray) -> None:
+        """Cover `mask` (everything for None) with a colour or an image [H, W, 3]."""
+        where = np.ones(self._alpha.shape, bool) if mask is None else mask
+        image = np.broadcast_to(np.asarray(colour, np.float32), self._rgb.shape)
+        self._rgb[where] = image[where]
+        self._alpha[where] = 1.0
+
+    def tint(self, mask: Mask, factor: float) -> None:
+        """Darken (below 1) or brighten (above 1) what is painted already."""
+        here = mask & (self._alpha > 0)
+        rgb = self._rgb[here]
+        self._rgb[here] = rgb * factor if factor <= 1 else rgb + (255 - rgb) * (factor - 1)
+
+    def erase(self, mask: Mask) -> None:
+        """Make transparent."""
+        self._alpha[mask] = 0.0
+
+    def texture(self) -> Texture:
+        """The drawing so far."""
+        return Texture(self._rgb.copy(), self._alpha.copy())
+
+    def ellipse(self, u: float, v: float, ru: float, rv: float | None = None) -> Mask:
+        """Inside of an ellipse around (u, v); a disc without `rv`."""
+        rv = ru if rv is None else rv
+        return ((self.u - u) / ru) ** 2 + ((self.v - v) / rv) ** 2 <= 1
+
+    def box(self, u0: float, v0: float, u1: float, v1: float, radius: float = 0.0) -> Mask:
+        """Inside of an upright box with rounded corners."""
+        du = np.abs(self.u - (u0 + u1) / 2) - ((u1 - u0) / 2 - radius)
+        dv = np.abs(self.v - (v0 + v1) / 2) - ((v1 - v0) / 2 - radius)
+        return np.hypot(np.maximum(du, 0), np.maximum(dv, 0)) <= max(radius, 1e-9)
+
+    def stroke(self, u0: float, v0: float, u1: float, v1: float, width: float) -> Mask:
+        """A line of the given width with round ends."""
+        du, dv = u1 - u0, v1 - v0
+        along = ((self.u - u0) * du + (self.v - v0) * dv) / max(du * du + dv * dv, 1e-9)
+        along = np.clip(along, 0, 1)
+        return np.hypot(self.u - u0 - along * du, self.v - v0 - along * dv) <= width / 2
