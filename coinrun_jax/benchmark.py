@@ -2,26 +2,27 @@
 
 A program of many `step` calls under random play, auto-reset included, is compiled (timed
 apart) and then run in rounds until the device is done. Every observation is written to
-memory, as a policy would need it. The real Procgen (`--procgen`) and EnvPool's build of it
+memory, as a policy needs it. The real Procgen (`--procgen`) and EnvPool's build of it
 (`--envpool`) are timed by the interpreter that has them, in the same rounds, so that all
-meet the same machine; each program counts with its best round, and the ratio is between the
-best configurations.
+meet the same machine. Each program counts with its best round.
+
+On CPU the environments are split over as many of jax's devices as there are cores (or as
+JAX_NUM_CPU_DEVICES says), each of them one thread: XLA's own threads cost more than they
+bring for arrays of this size.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import csv
 import json
+import math
 import os
 import platform
-import shutil
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,43 +31,49 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from coinrun_jax.commands import Parser, output_path
+from coinrun_jax.commands import Parser, integer_from, output_path
 from coinrun_jax.env import OBSERVATIONS, CoinRun
 from coinrun_jax.generator import MODES
 from coinrun_jax.params import EnvParams
-from coinrun_jax.types import NUM_ACTIONS, Action, EnvState
+from coinrun_jax.rivals import Rival, RivalError
+from coinrun_jax.types import NUM_ACTIONS, Action
 
 CHUNK = 32  # steps per call of the compiled program
 ROUNDS = 4
 SHORT_EPISODE = 20  # steps
 ENDLESS = 2**30  # steps
-RIVAL_NUM_ENVS = (64, 256)
+ROW_FIELDS = ("observation", "num_envs", "steps_per_second", "compile_seconds", "state_bytes")
 
 
 @dataclass
-class Measured:
-    """A program and its best round."""
+class Row:
+    """A program to time, and its best round."""
 
-    implementation: str
+    play: Callable[[float], float]  # for so many seconds: steps per second
     observation: str
     num_envs: int
-    threads: int | None
-    run: Callable[[], float]  # one round: steps per second
-    compile_seconds: float | None = None
-    state_bytes: int | None = None
-    steps_per_second: float = field(default=0.0)
+    compile_seconds: float
+    state_bytes: int
+    steps_per_second: float = 0.0
 
-    def play_round(self) -> None:
-        self.steps_per_second = max(self.steps_per_second, self.run())
+    def play_round(self, seconds: float) -> None:
+        """Play for so long and keep the better number."""
+        self.steps_per_second = max(self.steps_per_second, self.play(seconds))
 
 
 def device_name() -> str:
-    """Kind and number of the devices, with the processor's name where that is the device."""
+    """Kind and number of the devices; on CPU the processor's name and the cores we may use."""
     devices = jax.devices()
-    name = devices[0].device_kind
     if devices[0].platform == "cpu":
-        name = f"{_processor()}, {len(os.sched_getaffinity(0))} cores"
-    return f"{len(devices)} x {name}" if len(devices) > 1 else name
+        return f"{_processor()}, {_cores()} cores, {len(devices)} jax devices"
+    return f"{len(devices)} x {devices[0].device_kind}"
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # only Linux has it
+        return os.cpu_count() or 1
 
 
 def _processor() -> str:
@@ -77,71 +84,250 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def state_bytes(state: EnvState) -> int:
-    """Bytes that one environment keeps between steps; the pool is shared and not counted."""
-    return sum(leaf.dtype.itemsize * leaf.size for leaf in jax.tree.leaves(state))
-
-
-def _sharding() -> tuple[NamedSharding, NamedSharding]:
-    """Of what has a leading axis of environments, and of what all devices hold whole."""
-    mesh = Mesh(np.array(jax.devices()), ("envs",))
-    return NamedSharding(mesh, PartitionSpec("envs")), NamedSharding(mesh, PartitionSpec())
-
-
-def measure_ours(
-    env: CoinRun,
-    params: EnvParams,
-    num_envs: int,
-    seconds: float,
-    action: Action | None = None,
-) -> Measured:
-    """Compile `num_envs` environments, split over all devices.
+class Program:
+    """A compiled run of `CHUNK` steps of `num_envs` environments, split over all devices.
 
     Args:
       env: what to step.
-      params: of all environments.
-      num_envs: a multiple of the number of devices.
-      seconds: least duration of a round.
+      params: of all environments; others of the same shapes may be played as well.
+      num_envs: split over as many devices as it is divisible by.
       action: what all environments do; at random if None.
     """
-    split, whole = _sharding()
-    share = num_envs // len(jax.devices())
 
-    def play(key: jax.Array, state: EnvState, params: EnvParams) -> tuple[Any, ...]:
-        def step(carry: tuple[Any, ...], _: None) -> tuple[tuple[Any, ...], None]:
-            key, state, *_ = carry
-            key, key_action, key_step = jax.random.split(key, 3)
-            actions = jax.random.randint(key_action, (share,), 0, NUM_ACTIONS)
-            if action is not None:
-                actions = jnp.full_like(actions, action)
-            keys = jax.random.split(key_step, share)
-            observation, state, reward, terminated, truncated, _ = jax.vmap(
-                env.step, in_axes=(0, 0, 0, None)
-            )(keys, state, actions, params)
-            # The observation is carried, not folded into a number, so that it is written.
-            return (key, state, observation, reward, terminated | truncated), None
+    def __init__(
+        self, env: CoinRun, params: EnvParams, num_envs: int, action: Action | None = None
+    ) -> None:
+        devices = jax.devices()
+        mesh = Mesh(np.array(devices[: math.gcd(num_envs, len(devices))]), ("envs",))
+        self._split = NamedSharding(mesh, PartitionSpec("envs"))
+        self._whole = NamedSharding(mesh, PartitionSpec())
+        self._num_envs = num_envs
+        share = num_envs // mesh.size
 
-        observation, _ = jax.vmap(env.reset, in_axes=(0, None))(
-            jax.random.split(key, share), params
+        def start(keys: jax.Array, params: EnvParams) -> tuple[Any, ...]:
+            reset_keys = jax.random.split(keys[0], share)
+            observation, state = jax.vmap(env.reset, in_axes=(0, None))(reset_keys, params)
+            return keys, state, observation, jnp.zeros(share), jnp.zeros(share, bool)
+
+        def play(carry: tuple[Any, ...], params: EnvParams) -> tuple[Any, ...]:
+            def step(carry: tuple[Any, ...], _: None) -> tuple[tuple[Any, ...], None]:
+                keys, state = carry[:2]
+                key, key_action, key_step = jax.random.split(keys[0], 3)
+                actions = jax.random.randint(key_action, (share,), 0, NUM_ACTIONS)
+                if action is not None:
+                    actions = jnp.full_like(actions, action)
+                observation, state, reward, terminated, truncated, _ = jax.vmap(
+                    env.step, in_axes=(0, 0, 0, None)
+                )(jax.random.split(key_step, share), state, actions, params)
+                # The observation is carried, not folded into a number: it has to be written.
+                return (key[None], state, observation, reward, terminated | truncated), None
+
+            return jax.lax.scan(step, carry, None, CHUNK)[0]
+
+        params = jax.device_put(params, self._whole)
+        self._start = self._compile(start, self._keys(), params)
+        carry = self._start(self._keys(), params)
+        begin = time.perf_counter()
+        self._play = self._compile(play, carry, params)
+        self.compile_seconds = time.perf_counter() - begin
+        leaves = jax.tree.leaves(carry[1])
+        self.state_bytes = sum(leaf.dtype.itemsize * leaf.size for leaf in leaves) // num_envs
+
+    def _keys(self) -> jax.Array:
+        return jax.device_put(
+            jax.random.split(jax.random.key(0), self._split.mesh.size), self._split
         )
-        nothing = jnp.zeros(share), jnp.zeros(share, bool)
-        carry, _ = jax.lax.scan(step, (key, state, observation, *nothing), None, CHUNK)
-        return carry[1:]
 
-    def on_one_device(key: jax.Array, state: EnvState, params: EnvParams) -> tuple[Any, ...]:
-        return play(key[0], state, params)
-
-    mesh = split.mesh
-    sharded = jax.jit(
-        jax.shard_map(
-            on_one_device,
-            mesh=mesh,
-            in_specs=(PartitionSpec("envs"), PartitionSpec("envs"), PartitionSpec()),
-            out_specs=PartitionSpec("envs"),
+    def _compile(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        mapped = jax.shard_map(
+            function,
+            mesh=self._split.mesh,
+            in_specs=(self._split.spec, self._whole.spec),
+            out_specs=self._split.spec,
             check_vma=False,
         )
+        options: dict[str, str | bool] = {}
+        if jax.default_backend() == "cpu":
+            options["xla_cpu_multi_thread_eigen"] = False
+        return jax.jit(mapped).lower(*arguments).compile(compiler_options=options)
+
+    def play(self, params: EnvParams) -> Callable[[float], float]:
+        """A player that goes on for given seconds and returns its steps per second."""
+        params = jax.device_put(params, self._whole)
+        carry = jax.block_until_ready(self._play(self._start(self._keys(), params), params))
+
+        def go_on(seconds: float) -> float:
+            nonlocal carry
+            calls, begin = 0, time.perf_counter()
+            while (elapsed := time.perf_counter() - begin) < seconds:
+                carry = jax.block_until_ready(self._play(carry, params))
+                calls += 1
+            return calls * CHUNK * self._num_envs / elapsed
+
+        return go_on
+
+
+def prepare(env: CoinRun, params: EnvParams, num_envs: int) -> Row:
+    """Random play of `num_envs` environments."""
+    program = Program(env, params, num_envs)
+    return Row(
+        program.play(params),
+        env.observation,
+        num_envs,
+        program.compile_seconds,
+        program.state_bytes,
     )
-    return sharded, split, whole
 
 
-def main() -> None: ...
+def prepare_resets(env: CoinRun, params: EnvParams, num_envs: int) -> dict[str, Row]:
+    """Environments that stand still, with and without episodes that end.
+
+    Nothing comes to where the agent starts, so that only the limit ends an episode.
+    """
+    variants = {
+        name: params.replace(max_steps_in_episode=jnp.int32(limit))
+        for name, limit in (
+            ("never_ending", ENDLESS),
+            (f"ending_every_{SHORT_EPISODE}_steps", SHORT_EPISODE),
+        )
+    }
+    program = Program(env, params.replace(max_steps_in_episode=jnp.int32(0)), num_envs, Action.NOOP)
+    return {
+        name: Row(
+            program.play(variant),
+            env.observation,
+            num_envs,
+            program.compile_seconds,
+            program.state_bytes,
+        )
+        for name, variant in variants.items()
+    }
+
+
+COLUMNS = (
+    *("environment", "observation", "num_envs", "threads"),
+    *("steps_per_second", "compile_seconds", "state_bytes"),
+)
+
+
+def _table(rows: list[Row], rivals: list[Rival]) -> list[list[str]]:
+    """One line for every program, in the order of COLUMNS."""
+    ours = [
+        [
+            *("coinrun_jax", row.observation, str(row.num_envs), ""),
+            *(f"{row.steps_per_second:.0f}", f"{row.compile_seconds:.1f}", str(row.state_bytes)),
+        ]
+        for row in rows
+    ]
+    theirs = [
+        [rival.name, "rgb", str(num_envs), str(threads), f"{speed:.0f}", "", ""]
+        for rival in rivals
+        for (threads, num_envs), speed in rival.best.items()
+    ]
+    return ours + theirs
+
+
+def _print_table(lines: list[list[str]]) -> None:
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
+
+
+def _write_csv(path: Path, lines: list[list[str]]) -> None:
+    with path.open("w", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(lines)
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="python -m coinrun_jax.benchmark",
+        description="Steps per second of the environment, beside the real Procgen's.",
+    )
+    add, positive = parser.add_argument, integer_from(1)
+    add("--observation", nargs="+", choices=OBSERVATIONS, default=["symbolic"])
+    add("--mode", choices=MODES, default="hard")
+    add("--num-envs", nargs="+", type=positive, default=[256, 1024], metavar="N")
+    add("--seconds", type=float, default=1.0, help="least duration of a round (default: 1)")
+    add("--rounds", type=positive, default=ROUNDS, metavar="N", help=f"default: {ROUNDS}")
+    add("--procgen", metavar="PYTHON", help="interpreter with procgen, to time as well")
+    add("--envpool", metavar="PYTHON", help="interpreter with envpool, to time as well")
+    add("--resets", action="store_true", help="also compare episodes that end all the time")
+    add("--json", type=output_path, metavar="OUT")
+    add("--csv", type=output_path, metavar="OUT")
+    return parser
+
+
+def _ensure_devices() -> None:
+    """Start anew with a CPU device per core if need be: jax has fixed their number on import."""
+    if jax.default_backend() == "cpu" and "JAX_NUM_CPU_DEVICES" not in os.environ:
+        os.environ["JAX_NUM_CPU_DEVICES"] = str(_cores())
+        os.execv(sys.executable, [sys.executable, "-m", "coinrun_jax.benchmark", *sys.argv[1:]])
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Time all that is asked for; returns the exit status."""
+    parser = _parser()
+    args = parser.parse_args(argv)
+    if not 0 < args.seconds < float("inf"):
+        parser.error(f"--seconds {args.seconds} is not a positive number")
+    jax.config.update("jax_enable_compilation_cache", False)  # compile time would mean nothing
+    wanted = [(n, p) for n, p in (("procgen", args.procgen), ("envpool", args.envpool)) if p]
+    with contextlib.ExitStack() as stack:
+        try:
+            rivals = [
+                stack.enter_context(Rival(name, python, args.mode, _cores()))
+                for name, python in wanted
+            ]
+            envs = [CoinRun(mode=args.mode, observation=name) for name in args.observation]
+            rows = [
+                prepare(env, env.default_params, num_envs)
+                for env in envs
+                for num_envs in args.num_envs
+            ]
+            resets = (
+                prepare_resets(envs[0], envs[0].default_params, args.num_envs[-1])
+                if args.resets
+                else {}
+            )
+            everything: list[Row | Rival] = [*rows, *resets.values(), *rivals]
+            for _ in range(args.rounds):
+                for timed in everything:
+                    timed.play_round(args.seconds)
+        except RivalError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return 2
+
+    best = max(row.steps_per_second for row in rows)
+    ratios = {rival.name: best / max(rival.best.values()) for rival in rivals}
+    table = _table(rows, rivals)
+    device = device_name()
+    print(device)
+    _print_table([list(COLUMNS), *table])
+    for name, ratio in ratios.items():
+        print(f"{ratio:.1f} x {name}, best over best")
+    for name, row in resets.items():
+        print(f"{row.steps_per_second:.0f} steps/s with episodes {name.replace('_', ' ')}")
+
+    if args.csv:
+        _write_csv(args.csv, [[*COLUMNS, "device"], *([*line, device] for line in table)])
+    if args.json:
+        result: dict[str, Any] = {
+            "device": device,
+            "rows": [{name: getattr(row, name) for name in ROW_FIELDS} for row in rows],
+            "procgen": [],
+            "ratio_to_procgen": ratios.get("procgen"),
+        }
+        for rival in rivals:
+            result[rival.name] = [
+                {"threads": threads, "num_envs": num_envs, "steps_per_second": speed}
+                for (threads, num_envs), speed in rival.best.items()
+            ]
+        if resets:
+            result["resets"] = {name: row.steps_per_second for name, row in resets.items()}
+        args.json.write_text(json.dumps(result, indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    _ensure_devices()
+    sys.exit(main())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -11,7 +12,22 @@ class Parser(argparse.ArgumentParser):
     """An ArgumentParser that names the fault in one line and does not repeat the usage."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message} (see --help)\n")
+        self.exit(2, f"error: {message}\n")
+
+
+def integer_from(lowest: int) -> Callable[[str], int]:
+    """Type of an argument that is an integer, at least `lowest`."""
+
+    def parse(text: str) -> int:
+        try:
+            number = int(text)
+        except ValueError:
+            number = lowest - 1
+        if number < lowest:
+            raise argparse.ArgumentTypeError(f"{text!r} is not an integer >= {lowest}")
+        return number
+
+    return parse
 
 
 def output_path(text: str) -> Path:

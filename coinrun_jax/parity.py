@@ -12,7 +12,6 @@ Exit status: 0 if everything matches, 1 if not, 2 if the file cannot be read.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import zipfile
@@ -25,6 +24,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from coinrun_jax.commands import Parser, output_path
 from coinrun_jax.env import CoinRun
 from coinrun_jax.generator import MODES, generate_level
 from coinrun_jax.levels import level_to_arrays
@@ -63,7 +63,7 @@ class BadFileError(ValueError):
 class Mismatch(NamedTuple):
     """What differs in one episode or level."""
 
-    index: int
+    number: int
     level_seed: int
     cause: str
     differs: tuple[str, ...]
@@ -162,7 +162,7 @@ def _entry(levels: Level, index: int) -> Level:
 
 
 def detect_mode(arrays: Arrays) -> str:
-    """"hard" or "easy": as the file says, or else the one that rebuilds more of its grids.
+    """The mode that the file names, or else the one that rebuilds more of its grids.
 
     Raises:
       BadFileError: if the file names another mode.
@@ -373,7 +373,7 @@ def _print(report: Report) -> None:
 
     for mismatch in report.mismatches[:SHOWN]:
         print(
-            f"{report.kind[:-1]} {mismatch.index} (level seed {mismatch.level_seed}, "
+            f"{report.kind[:-1]} {mismatch.number} (level seed {mismatch.level_seed}, "
             f"{mismatch.cause}) differs in: {', '.join(mismatch.differs)}"
         )
     if len(report.mismatches) > SHOWN:
@@ -410,16 +410,14 @@ def _as_json(report: Report, path: str) -> dict[str, Any]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
+    """Compare one file; returns the exit status."""
+    parser = Parser(
         prog="python -m coinrun_jax.parity",
         description="Replay recorded Procgen episodes or levels; exit 1 unless all match.",
     )
     parser.add_argument("file", metavar="FILE.npz", help="a recording of episodes or of levels")
-    parser.add_argument("--json", metavar="OUT", help="also write the report there")
+    parser.add_argument("--json", type=output_path, metavar="OUT", help="also write it there")
     args = parser.parse_args(argv)
-    if args.json and not Path(args.json).resolve().parent.is_dir():
-        print(f"error: {args.json}: no such folder", file=sys.stderr)
-        return 2
     try:
         report = compare(load(args.file))
     except BadFileError as error:
@@ -427,7 +425,7 @@ def main(argv: list[str] | None = None) -> int:
         return 2
     _print(report)
     if args.json:
-        Path(args.json).write_text(json.dumps(_as_json(report, args.file), indent=2) + "\n")
+        args.json.write_text(json.dumps(_as_json(report, args.file), indent=2) + "\n")
     return 0 if report.matching == report.total else 1
 
 

@@ -121,7 +121,12 @@ def _look_around(state: EnvState, pool: LevelPool) -> Window:
 
 
 def _covers(
-    mask: jax.Array, window: Window, x: jax.Array, y: jax.Array, half_width: float, rows: tuple
+    mask: jax.Array,
+    window: Window,
+    x: jax.Array,
+    y: jax.Array,
+    half_width: np.float32,
+    rows: tuple[np.float32, ...],
 ) -> jax.Array:
     """Whether the cells at x -+ half_width, in each of the rows y + `rows`, hold a set bit."""
     left, right = (_cell(x + side) - window.column for side in (-half_width, half_width))

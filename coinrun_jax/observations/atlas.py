@@ -18,7 +18,7 @@ import numpy as np
 from flax import struct
 
 from coinrun_jax.observations import backgrounds, creatures, tiles
-from coinrun_jax.observations.canvas import RESOLUTION, Canvas, Colour, Texture
+from coinrun_jax.observations.canvas import Canvas, Colour, Texture, sample
 from coinrun_jax.physics import HALF_HEIGHT
 from coinrun_jax.types import (
     NUM_AGENT_THEMES,
@@ -30,7 +30,6 @@ from coinrun_jax.types import (
 
 VIEW = 13  # tiles that a frame shows, both ways
 MAX_BACKGROUND_CUT = 96  # larger frames magnify the background of a frame of this size
-FOOTPRINT = 0.9  # share of a pixel that a sample averages over: a little under 1 is crisper
 DUST_BANDS = 8  # of the height that dust reaches, a bit each
 
 # Sprites of the tile table, by index; as many in one plain colour each follow.
@@ -83,50 +82,6 @@ class Atlas(struct.PyTreeNode):
         return 3 * (self.size + self.enemy_pixels)
 
 
-def _weights(
-    centres: np.ndarray, width: float, extent: float, samples: int, keep: bool
-) -> np.ndarray:
-    """Shares of texture samples in boxes around `centres`; float32 [n, samples].
-
-    Args:
-      centres: tiles.
-      width: of a box, tiles.
-      extent: tiles that the samples span, from 0.
-      keep: cut a box off at the texture's edge, instead of seeing nothing beyond it.
-    """
-    edges = np.linspace(0, extent, samples + 1)
-    low, high = centres[:, None] - width / 2, centres[:, None] + width / 2
-    share = np.maximum(np.minimum(edges[1:], high) - np.maximum(edges[:-1], low), 0) / width
-    if keep:
-        share /= np.maximum(share.sum(1, keepdims=True), 1e-9)
-    return share.astype(np.float32)
-
-
-def _sample(
-    texture: Texture,
-    u: np.ndarray,
-    v: np.ndarray,
-    pixel: float,
-    keep: tuple[bool, bool] = (True, True),
-) -> np.ndarray:
-    """A texture seen by pixels; uint8 [len(v), len(u), 3], 0 where less than half is painted.
-
-    Args:
-      texture: what to look at.
-      u, v: centres of pixels, tiles.
-      pixel: width of a pixel, tiles.
-      keep: see `_weights`; for u and v.
-    """
-    rows, columns = texture.alpha.shape
-    across = _weights(u, pixel * FOOTPRINT, columns / RESOLUTION, columns, keep[0])
-    up = _weights(v, pixel * FOOTPRINT, rows / RESOLUTION, rows, keep[1])
-    cover = up @ texture.alpha @ across.T
-    premultiplied = (texture.rgb * texture.alpha[..., None]).reshape(rows, -1)
-    paint = across @ (up @ premultiplied).reshape(len(v), columns, 3)
-    paint = np.clip(np.rint(paint / np.maximum(cover, 1e-6)[..., None]), 1, 255)
-    return np.where(cover[..., None] >= 0.5, paint, 0).astype(np.uint8)
-
-
 def _plain(colour: Colour, height: float = 1.0) -> Texture:
     c = Canvas(1.0, height)
     c.paint(None, colour)
@@ -159,7 +114,7 @@ def _tile_textures() -> list[Texture]:
 def _tile_table(size: int, steps: int, stride: int, levels: int) -> np.ndarray:
     u = (np.arange(steps + size) * stride % steps + 0.5) / steps
     v = (np.arange(levels) + 0.5) / levels
-    cuts = [_sample(texture, u, v, VIEW / size) for texture in _tile_textures()]
+    cuts = [sample(texture, u, v, VIEW / size) for texture in _tile_textures()]
     return np.concatenate([cut.reshape(levels, -1) for cut in cuts], axis=1)
 
 
@@ -180,7 +135,7 @@ def _enemy_table(
     for texture in sprites:
         for phase in range(phases):
             u = (np.arange(pixels) + (phase + 0.5) / phases) * stride / steps
-            blocks += [_sample(texture, u, v, VIEW / size, (False, True)), gap]
+            blocks += [sample(texture, u, v, VIEW / size, (False, True)), gap]
     table = np.concatenate(blocks, axis=1).reshape(rows, -1)
     return np.concatenate([table, np.zeros_like(table[:1])])
 
@@ -192,7 +147,7 @@ def _dust_table(size: int, steps: int, stride: int, pixels: int) -> np.ndarray:
     column = np.arange(body + 2 * pad) - pad
     u = (column + 0.5) * stride / steps - 1  # 0 is the back of a body that heads left
     v = (np.arange(DUST_BANDS) + 0.5) / DUST_BANDS * creatures.MAX_ENEMY_HEIGHT
-    seen = _sample(creatures.puffs(), u, v, VIEW / size, (False, True))[..., 0] > 0
+    seen = sample(creatures.puffs(), u, v, VIEW / size, (False, True))[..., 0] > 0
     bits = (seen << np.arange(DUST_BANDS)[:, None]).sum(0) * (column >= body)
     rows = [bits * (column < body + length) for length in range(pixels + 1)]
     both = np.stack([row[::step] for row in rows for step in (1, -1)])
@@ -211,7 +166,7 @@ def _agent_tables(size: int) -> tuple[np.ndarray, np.ndarray]:
             right = creatures.agent(theme, pose)
             sprites += [right.mirrored(), right]
     sprites += [_plain(colour, 2 * HALF_HEIGHT) for colour in creatures.AGENT_COLOURS]
-    cuts = [_sample(texture, u, v[shown], pixel, (False, False)) for texture in sprites]
+    cuts = [sample(texture, u, v[shown], pixel, (False, False)) for texture in sprites]
     table = np.concatenate([cut.reshape(len(shown), -1) for cut in cuts], axis=1)
     rows = np.full(size, len(shown), np.int32)  # the last row shows nothing
     rows[shown] = np.arange(len(shown))

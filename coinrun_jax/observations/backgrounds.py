@@ -34,7 +34,8 @@ def _noise(x: Field, y: Field, seed: int) -> Field:
     u, v = x - i, y - j
     u, v = u * u * (3 - 2 * u), v * v * (3 - 2 * v)
     i, j = i - i.min(), j - j.min()
-    lattice = _hash(*np.ogrid[: i.max() + 2, : j.max() + 2], seed)
+    down, right = np.ogrid[: i.max() + 2, : j.max() + 2]
+    lattice = _hash(down, right, seed)
     low, high = lattice[i, j], lattice[i, j + 1]
     low += (lattice[i + 1, j] - low) * u
     high += (lattice[i + 1, j + 1] - high) * u
@@ -86,8 +87,8 @@ def _dusk(x: Field, y: Field) -> Image:
 
 def _night(x: Field, y: Field) -> Image:
     image = _blend(y, (26, 34, 70), (10, 12, 34), (4, 4, 16))
-    image = _over(image, _stars(x, y, 3, 0.03, 0.008), (210, 220, 250))
-    image = _over(image, _stars(x, y, 4, 0.02, 0.013), (150, 170, 230))
+    image = _over(image, _stars(x, y, 3, 0.02, 0.0045), (200, 210, 240))
+    image = _over(image, _stars(x, y, 4, 0.012, 0.007), (120, 140, 200))
     moon = np.hypot(x - 0.62, y - 0.62)
     image = _over(image, moon < 0.09, (226, 226, 206))
     return _over(image, (moon < 0.09) & (_clouds(x * 30, y * 30, 5) < 0.42), (196, 196, 176))
@@ -95,11 +96,8 @@ def _night(x: Field, y: Field) -> Image:
 
 def _forest(x: Field, y: Field) -> Image:
     image = _blend(y, (26, 62, 44), (52, 106, 70), (126, 170, 110))
-    for k, (spacing, colour) in enumerate((
-        (0.035, (38, 82, 56)),
-        (0.055, (28, 62, 44)),
-        (0.085, (18, 44, 32)),
-    )):
+    layers = ((0.035, (38, 82, 56)), (0.055, (28, 62, 44)), (0.085, (18, 44, 32)))
+    for k, (spacing, colour) in enumerate(layers):
         i = np.floor(x / spacing)
         middle = (i + 0.3 + 0.4 * _hash(i, i, 20 + k)) * spacing
         sway = 0.1 * spacing * np.sin(y * 22 + 9 * i)
@@ -116,7 +114,8 @@ def _cave(x: Field, y: Field) -> Image:
         column = _noise(i[:1] * (0.3 + 0.2 * k), i[:1] * 0, 50 + k)
         for cycle in range(3):
             floor = cycle / 3
-            image = _over(image, (y > floor) & (y < floor + 0.03 + 0.15 * column * (1 - 0.4 * k)), colour)
+            height = 0.03 + 0.15 * column * (1 - 0.4 * k)
+            image = _over(image, (y > floor) & (y < floor + height), colour)
     return image
 
 
@@ -133,7 +132,8 @@ def _mountains(x: Field, y: Field) -> Image:
     for k, colour in enumerate(((136, 158, 200), (96, 120, 172), (62, 84, 136))):
         ridge = _ridge(x, 60 + k, 0.42 - 0.2 * k, 0.42, 0.22)
         image = _over(image, y < ridge, colour)
-        image = _over(image, (y < ridge) & (y > ridge - 0.03 - 0.04 * _noise(x * 60, y * 20, 65)), (236, 244, 252))
+        snow = 0.03 + 0.04 * _noise(x * 60, y * 20, 65)
+        image = _over(image, (y < ridge) & (y > ridge - snow), (214, 226, 244))
     return image
 
 
@@ -146,7 +146,7 @@ def _ocean(x: Field, y: Field) -> Image:
     image = _blend(y, (8, 40, 72), (18, 92, 130), (60, 170, 190))
     wave = (y * 24 + 0.35 * np.sin(x * 60) + 0.2 * np.sin(x * 23 + y * 40)) % 1
     image = np.where((wave < 0.16)[..., None], image * 1.22 + 8, image)
-    return _over(image, _stars(x, y, 70, 0.05, 0.016), (150, 220, 230))
+    return _over(image, _stars(x, y, 70, 0.03, 0.009), (110, 190, 210))
 
 
 def _city(x: Field, y: Field) -> Image:
@@ -156,8 +156,8 @@ def _city(x: Field, y: Field) -> Image:
         tower = y < 0.25 + (0.7 - 0.25 * k) * _hash(i, i, 80 + k)
         image = _over(image, tower, colour)
         u, v = x / 0.012, y / 0.018
-        lit = (u % 1 > 0.4) & (v % 1 > 0.5) & (_hash(np.floor(u), np.floor(v), 85 + k) < 0.34)
-        image = _over(image, tower & lit & ((x / width) % 1 > 0.12), (140, 170, 216))
+        lit = (u % 1 > 0.4) & (v % 1 > 0.5) & (_hash(np.floor(u), np.floor(v), 85 + k) < 0.22)
+        image = _over(image, tower & lit & ((x / width) % 1 > 0.12), (92, 108, 160))
     return image
 
 
@@ -171,7 +171,7 @@ def _sky(x: Field, y: Field) -> Image:
 def _nebula(x: Field, y: Field) -> Image:
     gas = _clouds(x * 5 + _clouds(x * 4, y * 4, 100), y * 5, 101)
     image = _blend((gas - 0.25) * 2, (8, 4, 22), (60, 16, 84), (168, 40, 120), (244, 130, 140))
-    return _over(image, _stars(x, y, 102, 0.04, 0.009), (250, 240, 255))
+    return _over(image, _stars(x, y, 102, 0.02, 0.0045), (240, 226, 250))
 
 
 def _jungle(x: Field, y: Field) -> Image:
@@ -206,8 +206,8 @@ def _sunset(x: Field, y: Field) -> Image:
 def _volcano(x: Field, y: Field) -> Image:
     image = _blend(_clouds(x * 7, y * 7, 130), (26, 12, 16), (64, 24, 26))
     crack = np.abs(_clouds(x * 6, y * 6, 131) - 0.5)
-    image = _over(image, crack < 0.022, (150, 46, 30))
-    return _over(image, crack < 0.008, (226, 98, 40))
+    image = _over(image, crack < 0.022, (84, 32, 32))
+    return _over(image, crack < 0.008, (128, 50, 40))
 
 
 def _ice(x: Field, y: Field) -> Image:
@@ -225,7 +225,7 @@ def _circuit(x: Field, y: Field) -> Image:
     line = ((u % 1 < 0.14) & (along < 0.5)) | ((v % 1 < 0.14) & (along > 0.35))
     image = _over(image, line, (16, 96, 84))
     dot = (np.hypot(u % 1 - 0.07, v % 1 - 0.07) < 0.25) & (along < 0.22)
-    return _over(image, dot, (70, 220, 170))
+    return _over(image, dot, (36, 140, 112))
 
 
 def _meadow(x: Field, y: Field) -> Image:

@@ -70,7 +70,8 @@ def _slime(colour: Colour) -> Callable[[Canvas, int], None]:
 
     def draw(c: Canvas, frame: int) -> None:
         width, height = ((0.42, 0.56), (0.48, 0.42))[frame]
-        body = c.ellipse(0.5, 0.1, width, height - 0.1) | c.box(0.5 - width, 0, 0.5 + width, 0.14, 0.07)
+        body = c.ellipse(0.5, 0.1, width, height - 0.1)
+        body |= c.box(0.5 - width, 0, 0.5 + width, 0.14, 0.07)
         c.paint(body, shade(colour, 0.7))
         c.paint(body & c.ellipse(0.48, 0.12, width * 0.9, (height - 0.12) * 0.9), colour)
         c.paint(c.ellipse(0.62, height * 0.66, 0.1, 0.05), shade(colour, 1.6))

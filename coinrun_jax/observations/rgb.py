@@ -21,10 +21,10 @@ from coinrun_jax.observations import atlas as art
 from coinrun_jax.observations import backgrounds, creatures
 from coinrun_jax.observations.atlas import VIEW, Atlas
 from coinrun_jax.observations.fusion import written_out
+from coinrun_jax.observations.lanes import NO_SLOT
 from coinrun_jax.physics import JUMP_SPEED, RUN_SPEED
 from coinrun_jax.types import (
     MARGIN,
-    MAX_ENTITIES,
     NUM_CRATE_THEMES,
     WORLD_SIZE,
     Entity,
@@ -103,42 +103,64 @@ def _pixel_rows(camera: _Camera, atlas: Atlas) -> _PixelRows:
     return _PixelRows(tile=VIEW + point // atlas.steps, point=point % atlas.steps)
 
 
-def _cut(table: jax.Array | np.ndarray, row: jax.Array, start: jax.Array, width: int) -> jax.Array:
-    """Bytes start ... start + width of the given rows; [..., width]."""
-    return _cut_at(table, _corners(row, start), width)
+def _cut(
+    table: jax.Array | np.ndarray, row: jax.Array | np.ndarray, start: jax.Array | int, width: int
+) -> jax.Array:
+    """Bytes start ... start + width of rows of a table; [..., width]."""
+    first = jnp.asarray(row * table.shape[1] + start)
+    return _cut_flat(jnp.asarray(table).reshape(-1), first, width)
 
 
-def _corners(row: jax.Array, start: jax.Array) -> jax.Array:
-    """Rows and starts next to one another, as `_cut_at` takes them; int32 [..., 2]."""
-    return jnp.stack(jnp.broadcast_arrays(row, start), axis=-1)
-
-
-def _cut_at(table: jax.Array | np.ndarray, corners: jax.Array, width: int) -> jax.Array:
+def _cut_flat(table: jax.Array, start: jax.Array, width: int) -> jax.Array:
+    """Bytes start ... start + width of a table without rows; [..., width]."""
     dimensions = lax.GatherDimensionNumbers(
-        offset_dims=(corners.ndim - 1,), collapsed_slice_dims=(0,), start_index_map=(0, 1)
+        offset_dims=(start.ndim,), collapsed_slice_dims=(), start_index_map=(0,)
     )
-    return lax.gather(
-        jnp.asarray(table), corners, dimensions, (1, width), mode="promise_in_bounds"
+    return lax.gather(table, start[..., None], dimensions, (width,), mode="promise_in_bounds")
+
+
+class _Window(NamedTuple):
+    """What the tiles that a frame touches are looked up by."""
+
+    tiles: jax.Array  # uint8 [P, 78, 78]
+    lane_row: jax.Array  # int8 [P, layers, 78]
+    level_index: jax.Array  # int32 []
+    camera: _Camera
+    coin: jax.Array  # int32 [2], (x, y) in the window; outside of it if there is none
+    restrict_themes: jax.Array  # bool []
+
+
+def _window(state: EnvState, pool: LevelPool, camera: _Camera, look: Look) -> _Window:
+    coin = state.coin_cell - jnp.stack([camera.column, camera.row])
+    return _Window(
+        tiles=pool.tiles,
+        lane_row=pool.lane_row,
+        level_index=state.level_index,
+        camera=camera,
+        coin=jnp.where(state.coin_present, coin, -1),
+        restrict_themes=jnp.asarray(look.restrict_themes),
     )
 
 
-def _tile_codes(state: EnvState, pool: LevelPool, camera: _Camera, look: Look) -> jax.Array:
-    """Codes of `_SPRITE_OF_TILE` around the agent, lowest row first; uint8 [14, 14]."""
-    corner = (state.level_index, camera.row + MARGIN, camera.column + MARGIN)
-    tiles = lax.dynamic_slice(pool.tiles, corner, (1, TILES, TILES))[0]
-    theme = jnp.where(look.restrict_themes, 0, tiles % NUM_CRATE_THEMES)
+def _tile_codes(window: _Window, tile_column: jax.Array) -> jax.Array:
+    """Codes of `_SPRITE_OF_TILE` under each byte, lowest row first; uint8 [14, bytes]."""
+    camera = window.camera
+    corner = (window.level_index, camera.row + MARGIN, camera.column + MARGIN)
+    tiles = lax.dynamic_slice(window.tiles, corner, (1, TILES, TILES))[0]
+    theme = jnp.where(window.restrict_themes, 0, tiles % NUM_CRATE_THEMES)
     tiles = jnp.where(tiles >= Tile.CRATE, Tile.CRATE + theme, tiles)
-    x, y = state.coin_cell - jnp.stack([camera.column, camera.row])
-    at_coin = (np.arange(TILES) == x) & (np.arange(TILES)[:, None] == y)
-    return jnp.where(at_coin & state.coin_present, _COIN_TILE, tiles).astype(jnp.uint8)
+    at_coin = (np.arange(TILES) == window.coin[0]) & (np.arange(TILES)[:, None] == window.coin[1])
+    return _spread(jnp.where(at_coin, _COIN_TILE, tiles).astype(jnp.uint8), tile_column)
 
 
-def _lanes(state: EnvState, pool: LevelPool, camera: _Camera) -> jax.Array:
-    """Tile row that the enemies of each column of tiles are in; uint8 [layers, 14]."""
-    corner = (state.level_index, jnp.int32(0), camera.column + MARGIN)
-    rows = lax.dynamic_slice(pool.lane_row, corner, (1, pool.lane_row.shape[1], TILES))[0]
+def _lane_tiles(window: _Window, tile_column: jax.Array) -> jax.Array:
+    """Tile row that the enemies under each byte are in; uint8 [layers, bytes]."""
+    camera = window.camera
+    corner = (window.level_index, jnp.int32(0), camera.column + MARGIN)
+    rows = lax.dynamic_slice(window.lane_row, corner, (1, window.lane_row.shape[1], TILES))[0]
     tile = rows - camera.row
-    return jnp.where((rows >= 0) & (tile >= 0) & (tile < TILES), tile, _NOBODY).astype(jnp.uint8)
+    seen = (rows >= 0) & (tile >= 0) & (tile < TILES)
+    return _spread(jnp.where(seen, tile, _NOBODY).astype(jnp.uint8), tile_column)
 
 
 def _spread(tiles: jax.Array, tile_column: jax.Array) -> jax.Array:
@@ -146,8 +168,7 @@ def _spread(tiles: jax.Array, tile_column: jax.Array) -> jax.Array:
 
     A tree of selects by the bits of the tile's column: cheaper than a gather.
     """
-    choices = [tiles[:, k : k + 1] for k in range(TILES)]
-    return _choose(choices, tile_column[None, :])
+    return _choose([tiles[:, k : k + 1] for k in range(TILES)], tile_column[None, :])
 
 
 def _choose(choices: list[jax.Array | None], code: jax.Array) -> jax.Array:
@@ -161,16 +182,16 @@ def _choose(choices: list[jax.Array | None], code: jax.Array) -> jax.Array:
             for a, b in zip(choices[::2], choices[1::2], strict=True)
         ]
         bit *= 2
-    return choices[0]
+    (choice,) = choices
+    assert choice is not None
+    return choice
 
 
 class _Bodies(NamedTuple):
-    """Where on the frame the enemy of each entity slot is; all int32."""
+    """Where on the frame the enemies of one layer of lanes are; all int32."""
 
-    level: jax.Array  # [40, strip rows], row of `Atlas.enemies`
-    start: jax.Array  # [40], byte of `Atlas.enemies` that the first pixel column shows
-    dust: jax.Array  # [40], row of `Atlas.dust`
-    dust_start: jax.Array  # [40], byte of `Atlas.dust` that the first pixel column shows
+    cut: jax.Array  # [strip rows, visible], byte of `Atlas.enemies`
+    dust_cut: jax.Array  # [visible], byte of `Atlas.dust`
 
 
 class _Strip(NamedTuple):
@@ -189,65 +210,66 @@ def _strip_rows(atlas: Atlas) -> int:
     return -(-atlas.enemy_levels * atlas.steps // (atlas.levels * atlas.stride))
 
 
+def _visible_slots(pool: LevelPool, index: jax.Array, layer: int, camera: _Camera) -> jax.Array:
+    """Slots of the enemies of a layer of lanes that the frame may show; int32 [visible]."""
+    if hasattr(pool, "lane_slots"):
+        corner = (index, jnp.int32(layer), camera.column + MARGIN, jnp.int32(0))
+        slots = lax.dynamic_slice(pool.lane_slots, corner, (1, 1, 1, pool.lane_slots.shape[3]))
+        return slots.reshape(-1).astype(jnp.int32)
+    column, row = pool.levels.entity_xy[index].astype(jnp.int32).T
+    lane = pool.lane_row[index, layer, column + MARGIN]
+    inside = (pool.levels.entity_type[index] == Entity.ENEMY) & (lane == row)
+    return jnp.where(inside, jnp.arange(NO_SLOT), NO_SLOT)
+
+
 def _bodies(
-    state: EnvState, pool: LevelPool, camera: _Camera, look: Look, atlas: Atlas
+    state: EnvState, pool: LevelPool, layer: int, camera: _Camera, look: Look, atlas: Atlas
 ) -> _Bodies:
     levels, index = pool.levels, state.level_index
-    tile = jnp.floor(levels.entity_xy[index, :, 1]).astype(jnp.int32) - camera.row
-    seen = (levels.entity_type[index] == Entity.ENEMY) & (tile >= 0) & (tile < TILES)
+    slot = _visible_slots(pool, index, layer, camera)
+    of = partial(jnp.take, indices=slot, mode="clip")
+    x, heading = of(state.entity_x), (of(state.entity_vx) > 0).astype(jnp.int32)
+    theme = levels.entity_theme[index, slot].astype(jnp.int32)
+    tile = jnp.floor(levels.entity_xy[index, slot, 1]).astype(jnp.int32) - camera.row
+    seen = (slot != NO_SLOT) & (tile >= 0) & (tile < TILES)
 
     floor = (camera.height - atlas.steps * (tile - VIEW)) % atlas.stride  # of the lowest row
-    point = floor[:, None] + atlas.stride * np.arange(_strip_rows(atlas))
+    point = floor + atlas.stride * np.arange(_strip_rows(atlas))[:, None]
     level = jnp.minimum(point * atlas.levels // atlas.steps, atlas.enemy_levels)
 
-    edge = jnp.ceil((state.entity_x - 0.5 - camera.left) * atlas.steps).astype(jnp.int32)
+    edge = jnp.ceil((x - 0.5 - camera.left) * atlas.steps).astype(jnp.int32)
     first = -(-edge // atlas.stride)  # pixel column
     phase = (atlas.stride * first - edge) * atlas.phases // atlas.stride
-    theme = jnp.where(look.restrict_themes, 0, levels.entity_theme[index].astype(jnp.int32))
-    heading = (state.entity_vx > 0).astype(jnp.int32)
-    sprite = (theme * 2 + state.time // ANIMATION_STEPS % 2) * 2 + heading
+    frame = state.time // ANIMATION_STEPS % 2
+    sprite = (jnp.where(look.restrict_themes, 0, theme) * 2 + frame) * 2 + heading
     sprite = jnp.where(look.monochrome, art.PLAIN_ENEMY, sprite)
     start = 3 * (atlas.size - first) + (sprite * atlas.phases + phase) * atlas.enemy_block
     on_frame = seen & (first > -atlas.enemy_pixels) & (first < atlas.size)
+    start = jnp.where(on_frame, start, 0)  # the first cut of the table shows nothing
 
     # Dust lies where the enemy has been: at most from the edge of its lane.
-    edges = jnp.ceil((pool.lane_edge[index] - camera.left) * (atlas.size / VIEW))
-    left, right = edges.astype(jnp.int32)
+    edges = jnp.ceil((pool.lane_edge[index, :, slot] - camera.left[None]) * (atlas.size / VIEW))
+    left, right = edges.astype(jnp.int32).T
     behind = jnp.where(heading == 1, first - left, right - first - atlas.enemy_pixels)
     length = jnp.where(seen & look.enemy_trails, jnp.clip(behind, 0, atlas.dust_pixels), 0)
     pad = atlas.size + atlas.dust_pixels
+    beside = pad - jnp.clip(first, -atlas.enemy_pixels - atlas.dust_pixels, pad)
     return _Bodies(
-        level=level,
-        start=jnp.where(on_frame, start, 0),  # the first cut of the table shows nothing
-        dust=2 * length + heading,
-        dust_start=3 * (pad - jnp.clip(first, -atlas.enemy_pixels - atlas.dust_pixels, pad)),
-    )
-
-
-def _of_layer(bodies: _Bodies, state: EnvState, pool: LevelPool, layer: int) -> _Bodies:
-    """The enemies whose lane is in a layer of lanes; the others show nothing."""
-    if pool.lane_row.shape[1] == 1:
-        return bodies
-    column, row = pool.levels.entity_xy[state.level_index].T
-    lane = pool.lane_row[state.level_index, layer, column.astype(jnp.int32) + MARGIN]
-    inside = lane == row.astype(jnp.int32)
-    return bodies._replace(
-        start=jnp.where(inside, bodies.start, 0), dust=jnp.where(inside, bodies.dust, 0)
+        cut=level * atlas.enemies.shape[1] + start,
+        dust_cut=(2 * length + heading) * atlas.dust.shape[1] + 3 * beside,
     )
 
 
 def _strip(bodies: _Bodies, atlas: Atlas) -> _Strip:
     """Put enemies together, later ones on top."""
     width = 3 * atlas.size
+    enemies, dusts = (jnp.asarray(table).reshape(-1) for table in (atlas.enemies, atlas.dust))
     strip = jnp.zeros((_strip_rows(atlas), width), jnp.uint8)
     dust = jnp.zeros(width, jnp.uint8)
-    enemies, dusts = jnp.asarray(atlas.enemies), jnp.asarray(atlas.dust)
-    body_at = _corners(bodies.level, bodies.start[:, None])
-    dust_at = _corners(bodies.dust, bodies.dust_start)
-    for slot in range(bodies.start.shape[0]):
-        body = _cut_at(enemies, body_at[slot], width)
+    for number in range(bodies.dust_cut.size):
+        body = _cut_flat(enemies, bodies.cut[:, number], width)
         strip = jnp.where(body != 0, body, strip)
-        dust |= _cut_at(dusts, dust_at[slot], width)
+        dust |= _cut_flat(dusts, bodies.dust_cut[number], width)
     return _Strip(strip, dust)
 
 
@@ -310,28 +332,45 @@ def _tile_starts(
     variant = {art.SOLID: theme, art.SURFACE: theme, art.SAW: state.time % 2}
     plain = jnp.where(look.monochrome, art.NUM_TILE_SPRITES, 0)
     cut_at = jnp.asarray(atlas.cut_at)[camera.point]
-    return [
-        None if sprite is None else cut_at + (plain + sprite + variant.get(sprite, 0)) * atlas.tile_block
-        for sprite in _SPRITE_OF_TILE
-    ]
+    starts: list[jax.Array | None] = []
+    for sprite in _SPRITE_OF_TILE:
+        if sprite is None:
+            starts.append(None)
+        else:
+            number = plain + sprite + variant.get(sprite, 0)
+            starts.append(cut_at + number * atlas.tile_block)
+    return starts
 
 
 class _Layers(NamedTuple):
     """What `_compose` puts together, of one frame."""
 
     camera: _Camera
-    codes: jax.Array  # uint8 [14 + layers, bytes], tile codes, then rows of enemy lanes
+    codes: jax.Array  # uint8 [14, bytes]
+    lane_tiles: jax.Array  # uint8 [layers, bytes]
     tile_starts: list[jax.Array | None]  # int32 [], by tile code
     strips: list[_Strip]  # of each layer of lanes
     agent_start: jax.Array  # int32 []
     velocity: jax.Array  # uint8 [2, bytes]
+    paint_velocity: jax.Array  # bool []; otherwise `velocity` is empty
     background: tuple[jax.Array, jax.Array, jax.Array]  # index, shift, whether it is shown
 
 
 def _compose(layers: _Layers, atlas: Atlas) -> jax.Array:
+    """All layers; uint8 [size, bytes]."""
+    painted = partial(_paint, atlas=atlas, with_velocity=True)
+    plain = partial(_paint, atlas=atlas, with_velocity=False)
+    return lax.platform_dependent(
+        layers,
+        cpu=lambda layers: lax.cond(layers.paint_velocity, painted, plain, layers),
+        default=painted,
+    )
+
+
+def _paint(layers: _Layers, atlas: Atlas, with_velocity: bool) -> jax.Array:
     """All layers, back to front; uint8 [size, bytes]."""
     size, width = atlas.size, 3 * atlas.size
-    whole = partial(_cut, start=jnp.int32(0), width=width)
+    whole = partial(_cut, start=0, width=width)
     rows = _pixel_rows(layers.camera, atlas)
     level = rows.point * atlas.levels // atlas.steps
     choices = [
@@ -352,7 +391,7 @@ def _compose(layers: _Layers, atlas: Atlas) -> jax.Array:
     bits = 1 << np.minimum(heights / band_height, art.DUST_BANDS).astype(int)
     band = jnp.asarray(bits.astype(np.uint8))[strip_row][:, None]
 
-    here = [lane == tile[:, None] for lane in layers.codes[TILES:]]
+    here = [lane == tile[:, None] for lane in layers.lane_tiles]
     for strip, inside in zip(layers.strips, here, strict=True):
         frame = jnp.where(inside & ((strip.dust & band) != 0), DUST_COLOUR, frame)
     agent = _cut(atlas.agents, jnp.asarray(atlas.agent_row), layers.agent_start, width)
@@ -360,6 +399,8 @@ def _compose(layers: _Layers, atlas: Atlas) -> jax.Array:
     for strip, inside in zip(layers.strips, here, strict=True):
         body = whole(strip.bodies, strip_row)
         frame = jnp.where(inside & (body != 0), body, frame)
+    if not with_velocity:
+        return frame.astype(jnp.uint8)
     in_square = np.arange(size) < _velocity_square(atlas)
     velocity = whole(layers.velocity, jnp.asarray(in_square.astype(np.int32)))
     return jnp.where(velocity != 0, velocity, frame).astype(jnp.uint8)
@@ -380,23 +421,23 @@ def observe(state: EnvState, pool: LevelPool, look: Look, size: int = SIZE) -> j
     atlas = art.load(size)
     index, levels = state.level_index, pool.levels
     camera = _camera(state, atlas)
-    tile_column = _cut(atlas.tile_column, camera.point, jnp.int32(0), 3 * size)
-    lanes = _lanes(state, pool, camera)
-    tiles = jnp.concatenate([_tile_codes(state, pool, camera, look), lanes])
-    bodies = _bodies(state, pool, camera, look, atlas)
+    tile_column = _cut(atlas.tile_column, camera.point, 0, 3 * size)
+    window = _window(state, pool, camera, look)
+    bodies = [
+        _bodies(state, pool, layer, camera, look, atlas) for layer in range(pool.lane_row.shape[1])
+    ]
     clock = state.time
     layers = _Layers(
         camera=camera,
-        codes=written_out(_spread, clock, tiles, tile_column),
+        codes=written_out(_tile_codes, clock, window, tile_column),
+        lane_tiles=written_out(_lane_tiles, clock, window, tile_column),
         tile_starts=_tile_starts(state, levels.wall_theme[index], camera, look, atlas),
-        strips=[
-            written_out(partial(_strip, atlas=atlas), clock, _of_layer(bodies, state, pool, layer))
-            for layer in range(lanes.shape[0])
-        ],
+        strips=[written_out(partial(_strip, atlas=atlas), clock, each) for each in bodies],
         agent_start=_agent_start(state, levels.agent_theme[index], look, atlas),
         velocity=written_out(
             partial(_velocity_rows, atlas=atlas), clock, state.vx, state.vy, look.paint_velocity
         ),
+        paint_velocity=jnp.asarray(look.paint_velocity),
         background=(
             levels.background_index[index].astype(jnp.int32),
             levels.background_shift[index],

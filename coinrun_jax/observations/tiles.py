@@ -149,8 +149,8 @@ def saw(frame: int) -> Texture:
 def coin() -> Texture:
     """A gold disc in the central half of its tile."""
     c = Canvas()
-    c.paint(c.ellipse(0.5, 0.5, 0.27), shade(GOLD, 0.74))
-    c.paint(c.ellipse(0.5, 0.5, 0.225), GOLD)
+    c.paint(c.ellipse(0.5, 0.5, 0.28), shade(GOLD, 0.8))
+    c.paint(c.ellipse(0.5, 0.5, 0.24), GOLD)
     c.paint(c.box(0.455, 0.37, 0.545, 0.63, 0.03), shade(GOLD, 0.8))
     c.paint(c.stroke(0.36, 0.55, 0.44, 0.65, 0.05), (255, 240, 150))
     return c.texture()

@@ -1,0 +1,136 @@
+"""Other builds of the game, timed by interpreters that have them: the C++ of Procgen, EnvPool.
+
+They need an older Python than we do, or packages that we do not want. So each runs in a
+process of its own, which plays a round whenever it is asked to.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+from types import TracebackType
+
+NUM_ENVS = (64, 256)
+
+# A program reads lines "threads num_envs seconds", plays at random for as long, and answers
+# with its steps per second. Environments are kept from round to round.
+_LOOP = """
+import sys, time
+import numpy as np
+mode = sys.argv[1]
+kept = {}
+print("ready", flush=True)
+for line in sys.stdin:
+    threads, num_envs, seconds = line.split()
+    threads, num_envs, seconds = int(threads), int(num_envs), float(seconds)
+    if (threads, num_envs) not in kept:
+        kept[threads, num_envs] = make(threads, num_envs)
+        for _ in range(20):
+            kept[threads, num_envs]()
+    play = kept[threads, num_envs]
+    steps, begin = 0, time.perf_counter()
+    while time.perf_counter() - begin < seconds:
+        steps += play()
+    print(steps / (time.perf_counter() - begin), flush=True)
+"""
+_PROGRAMS = {
+    "procgen": """
+from procgen import ProcgenGym3Env
+def make(threads, num_envs):
+    env = ProcgenGym3Env(
+        num=num_envs, env_name="coinrun", distribution_mode=mode, num_threads=threads
+    )
+    actions = np.random.default_rng(0).integers(0, 15, (20, num_envs)).astype(np.int32)
+    def play():
+        for action in actions:
+            env.act(action)
+            env.observe()
+        return actions.size
+    return play
+"""
+    + _LOOP,
+    "envpool": """
+import envpool
+def make(threads, num_envs):
+    task = "CoinrunHard-v0" if mode == "hard" else "CoinrunEasy-v0"
+    env = envpool.make(task, "gymnasium", num_envs=num_envs, num_threads=threads)
+    env.reset()
+    actions = np.random.default_rng(0).integers(0, 15, (20, num_envs)).astype(np.int32)
+    def play():
+        for action in actions:
+            env.step(action)
+        return actions.size
+    return play
+"""
+    + _LOOP,
+}
+
+
+class RivalError(RuntimeError):
+    """An interpreter that does not run the program; the message is one line."""
+
+
+class Rival:
+    """A program in a process of its own; a context manager that ends it.
+
+    Args:
+      name: "procgen" or "envpool".
+      python: the interpreter that has it.
+      mode: "hard" or "easy".
+      cores: how many it may use.
+
+    Raises:
+      RivalError: on entry or later, if the process fails.
+    """
+
+    def __init__(self, name: str, python: str, mode: str, cores: int) -> None:
+        self.name = name
+        self.best = {
+            (threads, num_envs): 0.0 for threads in (cores, 2 * cores) for num_envs in NUM_ENVS
+        }
+        """Steps per second by (threads, num_envs)."""
+        self._command = [python, "-c", _PROGRAMS[name], mode]
+
+    def __enter__(self) -> Rival:
+        if shutil.which(self._command[0]) is None:
+            raise RivalError(f"--{self.name} {self._command[0]} is not an interpreter")
+        self._complaints = tempfile.TemporaryFile("w+")
+        self._process = subprocess.Popen(
+            self._command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._complaints,
+            text=True,
+        )
+        self._answer()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._process.kill()
+        self._process.communicate()
+        self._complaints.close()
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline().strip()
+        if not line:
+            self._process.wait()
+            self._complaints.seek(0)
+            last = [line for line in self._complaints.read().splitlines() if line][-1:]
+            raise RivalError(f"--{self.name} {self._command[0]} failed: {' '.join(last)}")
+        return line
+
+    def play_round(self, seconds: float) -> None:
+        """Play every configuration for so long and keep the better numbers."""
+        assert self._process.stdin is not None
+        for threads, num_envs in self.best:
+            self._process.stdin.write(f"{threads} {num_envs} {seconds}\n")
+            self._process.stdin.flush()
+            speed = float(self._answer())
+            self.best[threads, num_envs] = max(self.best[threads, num_envs], speed)
