@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import jax
 
 
 def enable_compilation_cache() -> None:
     """Turn the cache on unless the user has configured jax's own settings for it."""
-    if jax.config.jax_compilation_cache_dir is None:  # type: ignore[attr-defined]
+    config: Any = jax.config  # its attributes are made at run time
+    if config.jax_compilation_cache_dir is None:
         caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        jax.config.update("jax_compilation_cache_dir", str(Path(caches) / "coinrun_jax" / "xla"))
+        config.update("jax_compilation_cache_dir", str(Path(caches) / "coinrun_jax" / "xla"))
