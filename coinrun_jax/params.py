@@ -7,6 +7,7 @@ from typing import Any
 import jax
 from flax import struct
 
+from coinrun_jax.observations.lanes import layers_needed
 from coinrun_jax.observations.rgb import Look
 from coinrun_jax.placement import CoinPlacement, make_placement
 from coinrun_jax.pool import build_pool
@@ -28,7 +29,9 @@ class EnvParams(struct.PyTreeNode):
 
     def with_levels(self, levels: Level) -> EnvParams:
         """Put given levels into the pool: one `Level`, or a batch with a leading axis."""
-        return self.replace(pool=build_pool(levels))
+        pool = build_pool(levels)
+        layers = layers_needed(pool.levels, pool.lane_edge)
+        return self.replace(pool=pool if layers == 1 else build_pool(levels, layers))
 
     def with_placement(self, *args: Any, **kwargs: Any) -> EnvParams:
         """Place the coin otherwise; arguments of `placement.make_placement`."""

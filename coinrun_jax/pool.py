@@ -6,6 +6,8 @@ the same however often episodes end, and an environment's state is its moving pa
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 
@@ -92,12 +94,13 @@ def enemy_lanes(level: Level) -> tuple[jax.Array, jax.Array, jax.Array]:
     return edge.astype(jnp.float32), wall, crates.astype(jnp.float32)
 
 
-@jax.jit
-def build_pool(levels: Level) -> LevelPool:
+@partial(jax.jit, static_argnames="layers")
+def build_pool(levels: Level, layers: int = 1) -> LevelPool:
     """Pool of the given levels, all of them open to resets.
 
     Args:
       levels: `Level` with one leading axis P, or a single level.
+      layers: of lanes, as `lanes.layers_needed` says; 1 for generated levels.
     """
     if levels.grid.ndim == 2:
         levels = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], levels)
@@ -109,7 +112,7 @@ def build_pool(levels: Level) -> LevelPool:
         lane_edge=edge,
         lane_wall=wall,
         lane_crates=crates,
-        lane_row=jax.vmap(lane_rows)(levels, edge),
+        lane_row=jax.vmap(partial(lane_rows, layers=layers))(levels, edge),
         drawable=jnp.arange(size, dtype=jnp.int32),
         num_drawable=jnp.int32(size),
     )
@@ -119,7 +122,8 @@ def refresh_pool(pool: LevelPool, fresh: LevelPool, in_use: jax.Array) -> LevelP
     """Replace every level that no running episode stands on.
 
     Resets then draw among the replaced ones only: a level that stays because an episode
-    still runs on it must not be drawn more often than others for being long.
+    still runs on it must not be drawn more often than others for being long. If none could
+    be replaced, all stay drawable.
 
     Args:
       pool: the pool in use, P levels.
@@ -138,7 +142,8 @@ def refresh_pool(pool: LevelPool, fresh: LevelPool, in_use: jax.Array) -> LevelP
         fresh.replace(drawable=kept, num_drawable=kept),
     )
     order = jnp.argsort(kept, stable=True).astype(jnp.int32)
-    return replaced.replace(drawable=order, num_drawable=jnp.sum(~kept).astype(jnp.int32))
+    number = jnp.where(kept.all(), size, jnp.sum(~kept))
+    return replaced.replace(drawable=order, num_drawable=number.astype(jnp.int32))
 
 
 def level_of(pool: LevelPool, index: jax.Array) -> Level:

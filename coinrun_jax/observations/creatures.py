@@ -177,12 +177,11 @@ def puffs() -> Texture:
     """Dust behind an enemy that heads left: TRAIL tiles from its back (u = 0) to the right."""
     c = Canvas(TRAIL, MAX_ENEMY_HEIGHT)
     for u, v, r in (
-        (0.06, 0.2, 0.17),
-        (0.32, 0.3, 0.13),
-        (0.38, 0.12, 0.1),
-        (0.62, 0.22, 0.11),
-        (0.86, 0.16, 0.085),
-        (1.06, 0.22, 0.06),
+        (0.1, 0.22, 0.2),
+        (0.38, 0.34, 0.13),
+        (0.45, 0.14, 0.14),
+        (0.72, 0.23, 0.14),
+        (1.0, 0.16, 0.12),
     ):
         c.paint(c.ellipse(u, v, r), (255, 255, 255))
     return c.texture()

@@ -21,7 +21,6 @@ from coinrun_jax.observations import atlas as art
 from coinrun_jax.observations import backgrounds, creatures
 from coinrun_jax.observations.atlas import VIEW, Atlas
 from coinrun_jax.observations.fusion import written_out
-from coinrun_jax.observations.lanes import NO_SLOT
 from coinrun_jax.physics import JUMP_SPEED, RUN_SPEED
 from coinrun_jax.types import (
     MARGIN,
@@ -190,8 +189,8 @@ def _choose(choices: list[jax.Array | None], code: jax.Array) -> jax.Array:
 class _Bodies(NamedTuple):
     """Where on the frame the enemies of one layer of lanes are; all int32."""
 
-    cut: jax.Array  # [strip rows, visible], byte of `Atlas.enemies`
-    dust_cut: jax.Array  # [visible], byte of `Atlas.dust`
+    cut: jax.Array  # [strip rows, 40], byte of `Atlas.enemies`
+    dust_cut: jax.Array  # [40], byte of `Atlas.dust`
 
 
 class _Strip(NamedTuple):
@@ -210,28 +209,17 @@ def _strip_rows(atlas: Atlas) -> int:
     return -(-atlas.enemy_levels * atlas.steps // (atlas.levels * atlas.stride))
 
 
-def _visible_slots(pool: LevelPool, index: jax.Array, layer: int, camera: _Camera) -> jax.Array:
-    """Slots of the enemies of a layer of lanes that the frame may show; int32 [visible]."""
-    if hasattr(pool, "lane_slots"):
-        corner = (index, jnp.int32(layer), camera.column + MARGIN, jnp.int32(0))
-        slots = lax.dynamic_slice(pool.lane_slots, corner, (1, 1, 1, pool.lane_slots.shape[3]))
-        return slots.reshape(-1).astype(jnp.int32)
-    column, row = pool.levels.entity_xy[index].astype(jnp.int32).T
-    lane = pool.lane_row[index, layer, column + MARGIN]
-    inside = (pool.levels.entity_type[index] == Entity.ENEMY) & (lane == row)
-    return jnp.where(inside, jnp.arange(NO_SLOT), NO_SLOT)
-
-
 def _bodies(
     state: EnvState, pool: LevelPool, layer: int, camera: _Camera, look: Look, atlas: Atlas
 ) -> _Bodies:
     levels, index = pool.levels, state.level_index
-    slot = _visible_slots(pool, index, layer, camera)
-    of = partial(jnp.take, indices=slot, mode="clip")
-    x, heading = of(state.entity_x), (of(state.entity_vx) > 0).astype(jnp.int32)
-    theme = levels.entity_theme[index, slot].astype(jnp.int32)
-    tile = jnp.floor(levels.entity_xy[index, slot, 1]).astype(jnp.int32) - camera.row
-    seen = (slot != NO_SLOT) & (tile >= 0) & (tile < TILES)
+    x, heading = state.entity_x, (state.entity_vx > 0).astype(jnp.int32)
+    theme = levels.entity_theme[index].astype(jnp.int32)
+    column, row = levels.entity_xy[index].astype(jnp.int32).T
+    tile = row - camera.row
+    in_layer = pool.lane_row[index, layer, column + MARGIN] == row
+    is_enemy = levels.entity_type[index] == Entity.ENEMY
+    seen = is_enemy & in_layer & (tile >= 0) & (tile < TILES)
 
     floor = (camera.height - atlas.steps * (tile - VIEW)) % atlas.stride  # of the lowest row
     point = floor + atlas.stride * np.arange(_strip_rows(atlas))[:, None]
@@ -248,8 +236,8 @@ def _bodies(
     start = jnp.where(on_frame, start, 0)  # the first cut of the table shows nothing
 
     # Dust lies where the enemy has been: at most from the edge of its lane.
-    edges = jnp.ceil((pool.lane_edge[index, :, slot] - camera.left[None]) * (atlas.size / VIEW))
-    left, right = edges.astype(jnp.int32).T
+    edges = jnp.ceil((pool.lane_edge[index] - camera.left) * (atlas.size / VIEW))
+    left, right = edges.astype(jnp.int32)
     behind = jnp.where(heading == 1, first - left, right - first - atlas.enemy_pixels)
     length = jnp.where(seen & look.enemy_trails, jnp.clip(behind, 0, atlas.dust_pixels), 0)
     pad = atlas.size + atlas.dust_pixels

@@ -1,0 +1,106 @@
+"""The benchmark's outputs, and what it does with interpreters that it is pointed to."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+
+import pytest
+
+from coinrun_jax import benchmark
+from coinrun_jax.rivals import Rival, RivalError
+
+FAKE_PROCGEN = """
+import time
+
+class ProcgenGym3Env:
+    def __init__(self, num, env_name, distribution_mode, num_threads):
+        assert (env_name, distribution_mode) == ("coinrun", "hard")
+        self.num = num
+
+    def act(self, action):
+        assert action.shape == (self.num,)
+        time.sleep(0.001)
+
+    def observe(self):
+        pass
+"""
+
+
+@pytest.fixture
+def fake_procgen(tmp_path, monkeypatch):
+    """An interpreter that has a `procgen` of 1,000 steps per second and environment."""
+    (tmp_path / "procgen.py").write_text(FAKE_PROCGEN)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    return sys.executable
+
+
+def test_results_are_printed_and_written(tmp_path, capsys, fake_procgen):
+    status = benchmark.main(
+        [
+            *("--num-envs", "4", "--seconds", "0.05", "--rounds", "1", "--resets"),
+            *("--procgen", fake_procgen),
+            *("--json", str(tmp_path / "out.json"), "--csv", str(tmp_path / "out.csv")),
+        ]
+    )
+    assert status == 0
+    result = json.loads((tmp_path / "out.json").read_text())
+    (row,) = result["rows"]
+    assert set(row) == {
+        *("observation", "num_envs", "steps_per_second", "compile_seconds", "state_bytes"),
+    }
+    assert row["observation"] == "symbolic"
+    assert row["num_envs"] == 4
+    assert row["steps_per_second"] > 0
+    assert row["compile_seconds"] > 0
+    assert row["state_bytes"] <= 1024
+    theirs = result["procgen"]
+    assert all(set(t) == {"threads", "num_envs", "steps_per_second"} for t in theirs)
+    assert all(0 < t["steps_per_second"] < 1000 * t["num_envs"] for t in theirs)
+    fastest = max(t["steps_per_second"] for t in theirs)
+    assert result["ratio_to_procgen"] == pytest.approx(row["steps_per_second"] / fastest)
+    assert result["device"] in capsys.readouterr().out
+    lines = list(csv.DictReader((tmp_path / "out.csv").open()))
+    assert [line["environment"] for line in lines] == ["coinrun_jax", *["procgen"] * len(theirs)]
+
+
+def test_an_interpreter_without_procgen_is_one_line_and_exit_2(capsys):
+    assert benchmark.main(["--num-envs", "4", "--procgen", sys.executable]) == 2
+    complaint = capsys.readouterr().err
+    assert complaint.count("\n") == 1
+    assert "procgen" in complaint
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--num-envs", "0"],
+        ["--num-envs", "many"],
+        ["--observation", "smell"],
+        ["--seconds", "-1"],
+        ["--json", "no/such/folder/out.json"],
+        ["--colour"],
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        benchmark.main(arguments)
+    assert stopped.value.code == 2
+    complaint = capsys.readouterr().err
+    assert complaint.count("\n") == 1
+    assert arguments[0] in complaint
+
+
+def test_a_rival_that_dies_says_so(tmp_path, monkeypatch):
+    (tmp_path / "procgen.py").write_text(FAKE_PROCGEN.replace("time.sleep(0.001)", "1 / 0"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    rival = Rival("procgen", sys.executable, "hard", 1)
+    with rival, pytest.raises(RivalError, match="ZeroDivisionError"):
+        rival.play_round(0.01)
+
+
+def test_a_rival_needs_an_interpreter():
+    rival = Rival("procgen", "no-such-python", "hard", 1)
+    with pytest.raises(RivalError, match="no-such-python"), rival:
+        pass
