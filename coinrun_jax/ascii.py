@@ -1,0 +1,385 @@
+"""Levels as text: `level_to_ascii` and `level_from_ascii`, each the other's exact inverse.
+
+A picture, rows from top to bottom, one glyph per cell; its lower left glyph is cell (0, 0):
+
+    .  empty                    *     saw
+    #  solid ground             0..3  crate, by theme
+    =  surface of the ground    a..i  enemy that starts to the left, by theme
+    %  lava                     A..I  enemy that starts to the right
+    ~  surface of lava          @     the agent's start
+    |  turns enemies around     $     the end, where Procgen puts the coin
+
+What is not drawn: right of the picture all is solid; above it, the `#` of its top line go on
+upwards, the rest is empty, and the world's top row is solid.
+
+Around the picture may stand lines of `key:value`, all of them optional (see `_DEFAULTS`):
+`seed`, `difficulty`, `wall`, `agent`, `background` and `shift` are the level's fields,
+`sections:5,3/14,5` the cells that sections begin at (the end's, if not given),
+`also:14,3,2/14,4,0` further things (column, row, glyph) in a cell that shows another, and
+`order:1,0,2` the order that entities are made in, as numbers into the order in which they
+are drawn: column by column from the left, each from the bottom up.
+"""
+
+from __future__ import annotations
+
+import string
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from coinrun_jax.generator import ENEMY_SPEED
+from coinrun_jax.physics import HALF_HEIGHT
+from coinrun_jax.types import (
+    MAX_ENTITIES,
+    MAX_SECTIONS,
+    NUM_AGENT_THEMES,
+    NUM_BACKGROUNDS,
+    NUM_CRATE_THEMES,
+    NUM_ENEMY_THEMES,
+    NUM_WALL_THEMES,
+    WORLD_SIZE,
+    Cell,
+    Entity,
+    Level,
+)
+
+
+class _Thing(NamedTuple):
+    """An entity but for its place."""
+
+    type: int
+    theme: int = 0
+    vx: float = 0.0
+
+
+_Place = tuple[int, int]  # (column, row)
+
+START, END = "@", "$"
+TERRAIN = {
+    ".": Cell.EMPTY,
+    "#": Cell.SOLID,
+    "=": Cell.SURFACE,
+    "%": Cell.LAVA,
+    "~": Cell.LAVA_SURFACE,
+    "|": Cell.BARRIER,
+}
+_SPEED = float(np.float32(ENEMY_SPEED))
+ENTITIES = {
+    "*": _Thing(Entity.SAW),
+    **{str(theme): _Thing(Entity.CRATE, theme) for theme in range(NUM_CRATE_THEMES)},
+    **{
+        letters[theme]: _Thing(Entity.ENEMY, theme, vx)
+        for letters, vx in ((string.ascii_lowercase, -_SPEED), (string.ascii_uppercase, _SPEED))
+        for theme in range(NUM_ENEMY_THEMES)
+    },
+}
+_GLYPH_OF_CELL = {int(cell): glyph for glyph, cell in TERRAIN.items()}
+_GLYPH_OF_THING = {thing: glyph for glyph, thing in ENTITIES.items()}
+_GLYPHS = {*TERRAIN, *ENTITIES, START, END}
+_ALLOWED = "".join([*TERRAIN, START, END, "*", "0-3a-iA-I"])
+
+# Lowest and highest value of every field that is one number.
+_RANGES: dict[str, tuple[int, int]] = {
+    "seed": (0, 2**32 - 1),
+    "difficulty": (1, 3),
+    "wall": (0, NUM_WALL_THEMES - 1),
+    "agent": (0, NUM_AGENT_THEMES - 1),
+    "background": (0, NUM_BACKGROUNDS - 1),
+    "shift": (0, 1),
+}
+_DEFAULTS = {"seed": "0", "difficulty": "1", "wall": "0", "agent": "0", "background": "0"}
+_DEFAULTS |= {"shift": "0", "sections": "", "also": "", "order": ""}
+
+
+def level_to_ascii(level: Level) -> str:
+    """A level as text; `level_from_ascii` gives exactly this level back.
+
+    Args:
+      level: one level, not a batch.
+
+    Raises:
+      ValueError: for a batch, and for what the text cannot say: entities or a start off the
+        middle of a cell, enemies of another speed.
+    """
+    level = jax.tree.map(np.asarray, level)
+    if level.grid.ndim != 2:
+        raise ValueError(f"level_to_ascii takes one level, not a batch {level.grid.shape}")
+    places, glyphs = _entities(level)
+    drawn = sorted(range(len(places)), key=places.__getitem__)  # stable: creation order in a cell
+    contents: dict[_Place, list[str]] = {}
+    for number in drawn:
+        contents.setdefault(places[number], []).append(glyphs[number])
+    x, y = level.end_cell.tolist()
+    for place, glyph in ((_start_place(level), START), ((x, y), END)):
+        contents.setdefault(place, []).append(glyph)
+
+    grid = np.asarray(level.grid)
+    rows, columns = _used_part(grid, contents)
+    picture = [[_GLYPH_OF_CELL[code] for code in row[:columns]] for row in grid[:rows]]
+    also = []
+    for (column, row), things in sorted(contents.items()):
+        below = picture[row][column]
+        hidden = things[1:] + ([below] if below != "." else [])
+        picture[row][column] = things[0]
+        also += [f"{column},{row},{glyph}" for glyph in hidden]
+
+    count = int(level.num_sections)
+    sections = "/".join(f"{x},{y}" for x, y in level.section_cell[:count].tolist())
+    shift = np.format_float_positional(np.float32(level.background_shift), trim="-")
+    lines = [
+        f"seed:{level.seed} difficulty:{level.difficulty} wall:{level.wall_theme} "
+        f"agent:{level.agent_theme} background:{level.background_index} shift:{shift}",
+        f"sections:{sections}",
+        *("".join(row) for row in reversed(picture)),
+    ]
+    if also:
+        lines.append("also:" + "/".join(also))
+    created = np.argsort(drawn).tolist()
+    if created != sorted(created):
+        lines.append("order:" + ",".join(map(str, created)))
+    return "\n".join(lines) + "\n"
+
+
+def _entities(level: Level) -> tuple[list[_Place], list[str]]:
+    """Cell and glyph of every entity, in creation order."""
+    places, glyphs = [], []
+    used = level.entity_type != Entity.NONE
+    fields = (level.entity_type, level.entity_theme, level.entity_vx, level.entity_xy)
+    for kind, theme, vx, (x, y) in zip(*(field[used].tolist() for field in fields), strict=True):
+        glyph = _GLYPH_OF_THING.get(_Thing(kind, theme, vx))
+        if glyph is None or x % 1 != 0.5 or y % 1 != 0.5:
+            raise ValueError(
+                f"no glyph for an entity of type {kind}, theme {theme} and speed {vx} at ({x}, {y})"
+            )
+        places.append((int(x), int(y)))
+        glyphs.append(glyph)
+    return places, glyphs
+
+
+def _start_xy(place: _Place) -> np.ndarray:
+    column, row = place
+    return np.array([column + 0.5, np.float32(row) + np.float32(HALF_HEIGHT)], np.float32)
+
+
+def _start_place(level: Level) -> _Place:
+    x, y = level.start_xy.tolist()
+    place = int(x), int(y)
+    if not np.array_equal(_start_xy(place), level.start_xy):
+        raise ValueError(f"the start ({x}, {y}) does not stand in the middle of a cell")
+    return place
+
+
+def _complete(picture: np.ndarray) -> np.ndarray:
+    """Grid int8 [64, 64] of a picture's terrain [rows, columns], lowest row first."""
+    rows, columns = picture.shape
+    grid = np.full((WORLD_SIZE, WORLD_SIZE), Cell.SOLID, np.int8)
+    grid[: WORLD_SIZE - 1, :columns] = np.where(picture[-1] == Cell.SOLID, Cell.SOLID, Cell.EMPTY)
+    grid[:rows, :columns] = picture
+    return grid
+
+
+def _used_part(grid: np.ndarray, contents: dict[_Place, list[str]]) -> tuple[int, int]:
+    """Rows and columns of the smallest picture that says everything."""
+    columns = 1 + max([column for column, _ in contents])
+    columns = max(columns, 1 + int(np.flatnonzero((grid != Cell.SOLID).any(0)).max(initial=0)))
+    rows = lowest = 1 + max([row for _, row in contents])
+    for rows in range(WORLD_SIZE, lowest, -1):
+        if not np.array_equal(_complete(grid[: rows - 1, :columns]), grid):
+            return rows, columns
+    return lowest, columns
+
+
+def level_from_ascii(text: str) -> Level:
+    """The level that a text draws; see the module's docstring for the glyphs.
+
+    Blank lines and indentation do not count. Exactly one start and one end are needed.
+
+    Returns:
+      One concrete `Level`; `params.with_levels(level)` plays it.
+
+    Raises:
+      ValueError: one line that says where (line and column of the text), what, and what is
+        allowed there.
+    """
+    values: dict[str, str] = {}
+    lines = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if ":" in line:
+            for word in line.split():
+                key, colon, value = word.partition(":")
+                if not colon or key not in _DEFAULTS:
+                    allowed = ", ".join(f"{name}:" for name in _DEFAULTS)
+                    raise ValueError(f"line {number}: {word!r} is not one of {allowed}")
+                if key in values:
+                    raise ValueError(f"line {number}: {word!r} after {key}:{values[key]}")
+                values[key] = value
+        elif line.strip():
+            lines.append((number, line))
+    values = _DEFAULTS | values
+    numbers = {key: _number(key, values[key]) for key in _RANGES}
+    picture = _read_picture(lines)
+    _add_hidden(values["also"], picture)
+
+    entities = [
+        (place, ENTITIES[glyph])
+        for place in sorted(picture.contents)
+        for glyph in picture.contents[place]
+    ]
+    entities = [entities[number] for number in _read_order(values["order"], len(entities))]
+    _check_lanes(entities, picture.grid)
+    sections = _read_sections(values["sections"]) or [picture.only(END)]
+
+    def padded(rows: list, size: int, width: tuple[int, ...], dtype: type) -> np.ndarray:
+        array: np.ndarray = np.zeros((size, *width), dtype)
+        array[: len(rows)] = np.array(rows, dtype).reshape(-1, *width)
+        return array
+
+    def slots(values: list, dtype: type, *width: int) -> np.ndarray:
+        return padded(values, MAX_ENTITIES, width, dtype)
+
+    fields = {
+        "seed": np.uint32(numbers["seed"]),
+        "grid": picture.grid,
+        "entity_type": slots([thing.type for _, thing in entities], np.int8),
+        "entity_xy": slots([(x + 0.5, y + 0.5) for (x, y), _ in entities], np.float32, 2),
+        "entity_vx": slots([thing.vx for _, thing in entities], np.float32),
+        "entity_theme": slots([thing.theme for _, thing in entities], np.int8),
+        "start_xy": _start_xy(picture.only(START)),
+        "end_cell": np.array(picture.only(END), np.int8),
+        "section_cell": padded(sections, MAX_SECTIONS, (2,), np.int8),
+        "num_sections": np.int8(len(sections)),
+        "difficulty": np.int8(numbers["difficulty"]),
+        "wall_theme": np.int8(numbers["wall"]),
+        "agent_theme": np.int8(numbers["agent"]),
+        "background_index": np.int8(numbers["background"]),
+        "background_shift": np.float32(numbers["shift"]),
+    }
+    return Level(**{name: jnp.asarray(value) for name, value in fields.items()})
+
+
+class _Picture:
+    """What a text draws: terrain, the entities of each cell, start and end."""
+
+    def __init__(self) -> None:
+        self.grid = np.zeros((0, 0), np.int8)
+        self.contents: dict[_Place, list[str]] = {}
+        self.marks: dict[str, list[_Place]] = {START: [], END: []}
+        self.covered: set[_Place] = set()  # cells whose terrain has yet to be said, if not empty
+
+    def put(self, place: _Place, glyph: str) -> None:
+        """Add an entity, the start or the end."""
+        if glyph in self.marks:
+            self.marks[glyph].append(place)
+        else:
+            self.contents.setdefault(place, []).append(glyph)
+
+    def only(self, mark: str) -> _Place:
+        """The one cell with a mark."""
+        places = self.marks[mark]
+        if len(places) != 1:
+            name = {START: "start", END: "end"}[mark]
+            raise ValueError(f"{len(places)} cells with {mark!r}: a level has one {name}")
+        return places[0]
+
+
+def _read_picture(lines: list[tuple[int, str]]) -> _Picture:
+    if not lines:
+        raise ValueError("the text draws nothing: no line without a colon")
+    width = len(lines[0][1].strip())
+    if len(lines) > WORLD_SIZE or width > WORLD_SIZE:
+        raise ValueError(
+            f"{len(lines)} lines of {width} glyphs: the world has {WORLD_SIZE} x {WORLD_SIZE} cells"
+        )
+    picture = _Picture()
+    terrain = np.full((len(lines), width), Cell.EMPTY, np.int8)
+    for row, (number, line) in enumerate(reversed(lines)):
+        glyphs = line.strip()
+        if len(glyphs) != width:
+            raise ValueError(f"line {number}: {len(glyphs)} glyphs, the first line has {width}")
+        for column, glyph in enumerate(glyphs):
+            if glyph in TERRAIN:
+                terrain[row, column] = TERRAIN[glyph]
+                continue
+            if glyph not in ENTITIES and glyph not in picture.marks:
+                at = line.index(glyphs) + column + 1
+                raise ValueError(f"line {number}, column {at}: {glyph!r} is not one of {_ALLOWED}")
+            picture.put((column, row), glyph)
+            picture.covered.add((column, row))
+    picture.grid = _complete(terrain)
+    return picture
+
+
+def _add_hidden(text: str, picture: _Picture) -> None:
+    for entry in text.split("/") if text else []:
+        column, row, glyph = [*entry.split(","), "", ""][:3]
+        if entry.count(",") != 2 or glyph == "." or glyph not in _GLYPHS:
+            raise ValueError(f"also: {entry!r} is not column,row,glyph with one of {_ALLOWED}")
+        place = _integer("also", column, WORLD_SIZE - 1), _integer("also", row, WORLD_SIZE - 1)
+        if place not in picture.covered:
+            raise ValueError(f"also: {entry!r} adds to a cell that draws no entity, start or end")
+        if glyph not in TERRAIN:
+            picture.put(place, glyph)
+        elif picture.grid[place[1], place[0]] != Cell.EMPTY:
+            raise ValueError(f"also: {entry!r} is the second ground of that cell")
+        else:
+            picture.grid[place[1], place[0]] = TERRAIN[glyph]
+
+
+def _number(key: str, text: str) -> float:
+    low, high = _RANGES[key]
+    try:
+        number = float(text) if key == "shift" else int(text)
+    except ValueError:
+        number = np.nan
+    if not low <= number <= high:
+        kind = "a number" if key == "shift" else "an integer"
+        raise ValueError(f"{key}: {text!r} is not {kind} in {low} ... {high}")
+    return number
+
+
+def _integer(key: str, text: str, highest: int) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) <= highest):
+        raise ValueError(f"{key}: {text!r} is not an integer in 0 ... {highest}")
+    return int(text)
+
+
+def _read_sections(text: str) -> list[_Place]:
+    cells = []
+    for entry in text.split("/") if text else []:
+        if entry.count(",") != 1:
+            raise ValueError(f"sections: {entry!r} is not column,row")
+        column, row = (_integer("sections", part, WORLD_SIZE - 1) for part in entry.split(","))
+        cells.append((column, row))
+    if len(cells) > MAX_SECTIONS:
+        raise ValueError(f"sections: {len(cells)} cells, at most {MAX_SECTIONS}")
+    return cells
+
+
+def _read_order(text: str, count: int) -> list[int]:
+    if count > MAX_ENTITIES:
+        raise ValueError(f"{count} crates, saws and enemies: a level has at most {MAX_ENTITIES}")
+    if not text:
+        return list(range(count))
+    order = [_integer("order", part, max(count - 1, 0)) for part in text.split(",")]
+    if sorted(order) != list(range(count)):
+        raise ValueError(f"order: {text!r} does not name each of 0 ... {count - 1} once")
+    return order
+
+
+def _check_lanes(entities: list[tuple[_Place, _Thing]], grid: np.ndarray) -> None:
+    """What a step looks up about an enemy's lane holds two runs of crates; see `pool`."""
+    crates = {place for place, thing in entities if thing.type == Entity.CRATE}
+    for (x, y), thing in entities:
+        if thing.type == Entity.ENEMY:
+            turns = np.isin(grid[y], (Cell.SOLID, Cell.SURFACE, Cell.BARRIER))
+            left = np.flatnonzero(turns[:x]).max(initial=-1)
+            right = x + 1 + np.flatnonzero(turns[x + 1 :]).min(initial=WORLD_SIZE)
+            lane = range(int(left) + 1, min(int(right), WORLD_SIZE))
+            runs = sum((c, y) in crates and (c - 1, y) not in crates for c in lane)
+            if runs > 2:
+                raise ValueError(
+                    f"the enemy at column {x}, row {y} walks through {runs} separate rows of "
+                    "crates: at most 2"
+                )
