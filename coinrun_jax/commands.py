@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
+from coinrun_jax.env import NUM_SEEDS
+
 
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser that names the fault in one line and does not repeat the usage."""
@@ -38,3 +40,14 @@ def output_path(text: str) -> Path:
     if not path.resolve().parent.is_dir():
         raise argparse.ArgumentTypeError(f"the folder of {text} does not exist")
     return path
+
+
+def seed_range(text: str) -> range:
+    """Type of an argument A:B, the level seeds A ... B - 1."""
+    first, colon, stop = text.partition(":")
+    if not (colon and first.isdecimal() and stop.isdecimal() and text.isascii()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not A:B, two level seeds")
+    seeds = range(int(first), int(stop))
+    if not len(seeds) or seeds.stop > NUM_SEEDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is not A:B with 0 <= A < B <= {NUM_SEEDS}")
+    return seeds
