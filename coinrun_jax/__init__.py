@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import sys
 from typing import Any
 
 import gymnax
@@ -54,3 +56,5 @@ def make(env_id: str = ENV_ID, **kwargs: Any) -> tuple[CoinRun, EnvParams]:
 
 if ENV_ID not in gymnax.registered_envs:
     gymnax.register(ENV_ID, CoinRun)
+if "gymnasium" in sys.modules:  # gymnax loads it, today: an extra of ours all the same
+    importlib.import_module("coinrun_jax.adapters")

@@ -1,0 +1,145 @@
+"""Batches of episodes, each begun by a key of its own; what the Gymnasium environments step.
+
+Episode number n of an environment with key k is drawn with `fold_in(k, n)`: its level and its
+coin depend on neither the actions nor the batch that the environment is in.
+"""
+
+from __future__ import annotations
+
+from functools import cache, partial
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from coinrun_jax.env import COIN_REWARD, CoinRun
+from coinrun_jax.params import EnvParams
+from coinrun_jax.types import Cause, EnvState
+
+Tree = TypeVar("Tree")
+
+
+class Episodes(struct.PyTreeNode):
+    """The running episodes of a batch of N environments."""
+
+    keys: jax.Array  # key [N]
+    number: jax.Array  # uint32 [N], episodes of that key before this one
+    state: EnvState  # [N]
+
+
+class Outcome(struct.PyTreeNode):
+    """What a step returns."""
+
+    observation: jax.Array  # [N, ...]
+    reward: jax.Array  # float32 [N]
+    terminated: jax.Array  # bool [N]
+    truncated: jax.Array  # bool [N]
+    info: dict[str, jax.Array]  # of the episodes that go on, or have just begun
+    final_state: EnvState  # [N], before auto-reset
+    final_info: dict[str, jax.Array]
+
+
+@jax.jit
+def choose(mask: jax.Array, new: Tree, old: Tree) -> Tree:
+    """The new leaves of the masked environments, the old ones of the others."""
+    return jax.vmap(lambda m, a, b: jax.tree.map(partial(jnp.where, m), a, b))(mask, new, old)
+
+
+@jax.jit
+def take(states: Tree, index: jax.Array) -> Tree:
+    """Some environments of a batch; index int [n]."""
+    return jax.tree.map(lambda leaf: leaf[index], states)
+
+
+@cache
+def shared_env(**kwargs: Any) -> CoinRun:
+    """One `CoinRun` for all equal arguments, so that what is compiled for it is shared."""
+    return CoinRun(**kwargs)
+
+
+def describe(state: EnvState, params: EnvParams) -> dict[str, jax.Array]:
+    """The events of a batch of states, under the names of `CoinRun`'s info; each [N]."""
+    return {
+        "level_seed": params.pool.levels.seed[state.level_index],
+        "coin_moved": state.coin_moved,
+        "outcome": state.cause.astype(jnp.int32),
+        "episode_length": state.time,
+        "episode_return": jnp.where(state.cause == Cause.COIN, COIN_REWARD, 0.0),
+        "coin_step": state.coin_step,
+        "end_step": state.end_step,
+        "ghost_step": state.ghost_step,
+    }
+
+
+def _draw(env: CoinRun, episodes: Episodes, params: EnvParams) -> EnvState:
+    keys = jax.vmap(jax.random.fold_in)(episodes.keys, episodes.number)
+    return jax.vmap(env.reset_env, in_axes=(0, None))(keys, params)[1]
+
+
+@partial(jax.jit, static_argnames="env")
+def observe(env: CoinRun, state: EnvState, params: EnvParams) -> jax.Array:
+    """Observations of a batch of states."""
+    return jax.vmap(lambda s: env.observe(jax.random.key(0), s, None, params))(state)
+
+
+@partial(jax.jit, static_argnames=("env", "size"))
+def pictures(env: CoinRun, state: EnvState, params: EnvParams, size: int) -> jax.Array:
+    """Pictures of a batch of states; uint8 [N, size, size, 3]."""
+    return jax.vmap(lambda s: env.render(s, params, size))(state)
+
+
+@partial(jax.jit, static_argnames="env")
+def begin(env: CoinRun, keys: jax.Array, params: EnvParams) -> Episodes:
+    """The first episodes of these keys."""
+    episodes = Episodes(keys, jnp.zeros(keys.shape, jnp.uint32), state=None)
+    return episodes.replace(state=_draw(env, episodes, params))
+
+
+@partial(jax.jit, static_argnames="env")
+def go_on(env: CoinRun, episodes: Episodes, mask: jax.Array, params: EnvParams) -> Episodes:
+    """The next episodes of the masked environments, whether or not theirs have ended."""
+    episodes = episodes.replace(number=episodes.number + mask)
+    return episodes.replace(state=choose(mask, _draw(env, episodes, params), episodes.state))
+
+
+@partial(jax.jit, static_argnames=("env", "same_step"))
+def advance(
+    env: CoinRun,
+    episodes: Episodes,
+    action: jax.Array,
+    ended: jax.Array,
+    params: EnvParams,
+    same_step: bool,
+) -> tuple[Episodes, Outcome]:
+    """One step of a batch, observed once.
+
+    Args:
+      env: what to step.
+      episodes: of N environments.
+      action: int [N].
+      ended: bool [N], environments whose action is ignored and whose next episode begins.
+      params: of all environments.
+      same_step: whether an episode that ends is followed by the next one at once; the
+        observation then is the next one's first.
+    """
+
+    def step(state: EnvState, action: jax.Array) -> tuple[Any, ...]:
+        _, state, reward, terminated, _ = env.step_env(jax.random.key(0), state, action, params)
+        return state, reward, terminated, env.is_truncated(state, params)
+
+    state, reward, terminated, truncated = jax.vmap(step)(episodes.state, action)
+    reward = jnp.where(ended, 0.0, reward)
+    terminated, truncated = terminated & ~ended, truncated & ~ended
+    renewed = (terminated | truncated) if same_step else ended
+    episodes = episodes.replace(number=episodes.number + renewed)
+    following = choose(renewed, _draw(env, episodes, params), state)
+    return episodes.replace(state=following), Outcome(
+        observation=observe(env, following, params),
+        reward=reward,
+        terminated=terminated,
+        truncated=truncated,
+        info=describe(following, params),
+        final_state=state,
+        final_info=describe(state, params),
+    )

@@ -1,0 +1,118 @@
+"""`CoinRunEnv`: one CoinRun environment for Gymnasium, a batch of one without auto-reset."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AutoresetMode
+
+from coinrun_jax.adapters.gymnasium_vector import (
+    RENDER_MODES,
+    STEPS_PER_SECOND,
+    CoinRunVectorEnv,
+)
+
+
+class CoinRunEnv(gymnasium.Env[np.ndarray, np.int64]):
+    """CoinRun as a Gymnasium environment: what `gymnasium.make("CoinRun-v1")` gives.
+
+    Observations are float32 [1188] or uint8 [64, 64, 3]; `info` has the numbers that
+    `CoinRunVectorEnv` documents. For speed use that one: here a step costs a call.
+
+    Args:
+      mode: "hard" or "easy".
+      observation: "symbolic" or "rgb".
+      num_levels: size of the set of levels, 0 for all.
+      start_level: first level seed of the set.
+      placement: a name of `placement.CATALOGUE`, or relative weights by name.
+      placement_probability: chance that an episode's coin follows it; else it is at the end.
+      coin_present: False takes the coin away.
+      pool_size: most levels held at a time.
+      render_mode: "rgb_array" to have `render`; `gymnasium.make` makes "human" of it.
+      render_size: pixels, both ways.
+
+    Raises:
+      ValueError: for arguments outside their range.
+    """
+
+    metadata: dict[str, Any] = {  # noqa: RUF012 - as Gymnasium's Env declares it
+        "render_modes": list(RENDER_MODES),
+        "render_fps": STEPS_PER_SECOND,
+    }
+
+    def __init__(
+        self,
+        mode: str = "hard",
+        observation: str = "symbolic",
+        num_levels: int = 0,
+        start_level: int = 0,
+        placement: str | Mapping[str, float] = "end",
+        placement_probability: float = 1.0,
+        coin_present: bool = True,
+        pool_size: int | None = None,
+        render_mode: str | None = None,
+        render_size: int = 512,
+    ) -> None:
+        self._batch = CoinRunVectorEnv(
+            num_envs=1,
+            mode=mode,
+            observation=observation,
+            num_levels=num_levels,
+            start_level=start_level,
+            placement=placement,
+            placement_probability=placement_probability,
+            coin_present=coin_present,
+            pool_size=pool_size,
+            autoreset_mode=AutoresetMode.DISABLED,
+            render_mode=render_mode,
+            render_size=render_size,
+        )
+        self.render_mode = render_mode
+        self.observation_space = self._batch.single_observation_space
+        self.action_space = self._batch.single_action_space
+
+    def set_placement(
+        self,
+        placement: str | Mapping[str, float],
+        probability: float = 1.0,
+        coin_present: bool = True,
+    ) -> None:
+        """Place the coin otherwise from the next episode on; recompiles nothing."""
+        self._batch.set_placement(placement, probability, coin_present)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Begin the next episode, or the first one of a seed; there are no options.
+
+        Raises:
+          ValueError: for a negative seed.
+        """
+        super().reset(seed=seed)
+        observations, infos = self._batch.reset(seed=seed)
+        return observations[0], _first(infos)
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """One step with an action 0 ... 14.
+
+        Raises:
+          ResetNeeded: before the first reset or after the end of an episode.
+          ValueError: for another action.
+        """
+        observations, rewards, terminations, truncations, infos = self._batch.step(
+            np.asarray(action)[None]
+        )
+        done = bool(terminations[0]), bool(truncations[0])
+        return observations[0], float(rewards[0]), *done, _first(infos)
+
+    def render(self) -> Any:
+        """A picture, uint8 [render_size, render_size, 3]; None without a render mode."""
+        frames = self._batch.render()
+        return None if frames is None else frames[0]
+
+
+def _first(infos: dict[str, Any]) -> dict[str, Any]:
+    return {name: value[0].item() for name, value in infos.items() if not name.startswith("_")}

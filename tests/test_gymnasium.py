@@ -1,0 +1,248 @@
+"""The Gymnasium environments: Gymnasium's checkers, its conventions, and the JAX game in them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import warnings
+from typing import Any
+
+import gymnasium
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from gymnasium.error import ResetNeeded
+from gymnasium.utils.env_checker import check_env, data_equivalence
+from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
+from gymnasium.wrappers.vector import (
+    DictInfoToList,
+    NormalizeObservation,
+    RecordEpisodeStatistics,
+)
+
+import coinrun_jax
+from coinrun_jax.adapters.gymnasium_env import CoinRunEnv
+from coinrun_jax.adapters.gymnasium_vector import CoinRunVectorEnv
+
+LEVELS = {"num_levels": 16, "start_level": 100}
+NUM_ENVS = 6
+RIGHT_UP = int(coinrun_jax.Action.RIGHT_UP)
+MODES = [AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP]
+
+
+def hasty(number: int, envs: VectorEnv) -> np.ndarray:
+    """Actions that end episodes soon, by every cause."""
+    actions = np.full(envs.num_envs, RIGHT_UP)
+    actions[number % 5 == np.arange(envs.num_envs) % 5] = coinrun_jax.Action.RIGHT
+    return actions
+
+
+def assert_same(a: Any, b: Any, where: str) -> None:
+    assert data_equivalence(a, b, exact=True), f"{where}: {a} != {b}"
+
+
+@pytest.mark.parametrize("kwargs", [LEVELS, {"observation": "rgb"}])
+def test_single_passes_the_checker(kwargs: dict[str, Any]) -> None:
+    env = gymnasium.make("coinrun_jax:CoinRun-v1", render_size=64, **kwargs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(env.unwrapped)
+
+
+def test_module_style_ids_in_a_fresh_process() -> None:
+    code = """
+import gymnasium, sys
+assert "CoinRun-v1" not in gymnasium.registry
+import coinrun_jax
+assert gymnasium.spec("CoinRun-v1").vector_entry_point
+assert not {"pygame", "torch", "coinrun_jax.adapters.gymnasium_env"} & sys.modules.keys()
+assert gymnasium.envs.registration._find_spec("coinrun_jax:CoinRun-v1")
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_vector_is_gymnasiums_own_of_singles(mode: AutoresetMode) -> None:
+    """Observations, rewards, ends, infos, final_obs, final_info, masks, dtypes: all equal."""
+    ours = gymnasium.make_vec("CoinRun-v1", NUM_ENVS, autoreset_mode=mode, **LEVELS)
+    theirs = SyncVectorEnv([lambda: CoinRunEnv(**LEVELS)] * NUM_ENVS, autoreset_mode=mode)
+    assert isinstance(ours, CoinRunVectorEnv)
+    assert ours.metadata["autoreset_mode"] == theirs.metadata["autoreset_mode"] == mode
+    assert ours.observation_space == theirs.observation_space
+    assert ours.action_space == theirs.action_space
+    assert_same(ours.reset(seed=3), theirs.reset(seed=3), "reset")
+    episodes = 0
+    for number in range(120):
+        actions = hasty(number, ours)
+        results = ours.step(actions), theirs.step(actions)
+        assert_same(*results, f"step {number}")
+        assert results[0][0] in ours.observation_space
+        episodes += int((results[0][2] | results[0][3]).sum())
+    assert episodes > NUM_ENVS
+    assert_same(ours.reset(), theirs.reset(), "reset without seed")
+    again = [9, None, 4, None, 2, 1]
+    assert_same(ours.reset(seed=again), theirs.reset(seed=again), "reset of some seeds")
+
+
+def test_reset_of_some_is_gymnasiums_own() -> None:
+    mode = AutoresetMode.DISABLED
+    ours = CoinRunVectorEnv(NUM_ENVS, autoreset_mode=mode, **LEVELS)
+    theirs = SyncVectorEnv([lambda: CoinRunEnv(**LEVELS)] * NUM_ENVS, autoreset_mode=mode)
+    ours.reset(seed=3)
+    theirs.reset(seed=3)
+    ended = np.zeros(NUM_ENVS, bool)
+    number = 0
+    while not ended.any():
+        actions = hasty(number, ours)
+        result = ours.step(actions)
+        assert_same(result, theirs.step(actions), f"step {number}")
+        ended = result[2] | result[3]
+        number += 1
+    with pytest.raises(ResetNeeded):
+        ours.step(actions)
+    observation, infos = ours.reset(options={"reset_mask": ended})
+    expected, expected_infos = theirs.reset(options={"reset_mask": ended})
+    assert_same(observation, expected, "masked reset")
+    assert_same(infos, expected_infos, "infos of a masked reset")
+
+
+def test_vector_is_the_jax_environment() -> None:
+    """The same keys: what `CoinRun.step` gives, final observations too."""
+    envs = CoinRunVectorEnv(NUM_ENVS, placement="random_section", **LEVELS)
+    env, params = coinrun_jax.make(**LEVELS)
+    params = params.with_placement("random_section")
+    keys = jax.vmap(jax.random.key)(jnp.arange(5, 5 + NUM_ENVS, dtype=jnp.uint32))
+    number = jnp.zeros(NUM_ENVS, jnp.uint32)
+    observation, state = jax.vmap(env.reset_env, in_axes=(0, None))(
+        jax.vmap(jax.random.fold_in)(keys, number), params
+    )
+    step = jax.jit(jax.vmap(env.step, in_axes=(0, 0, 0, None)))
+    # `CoinRun.reset_env` and `CoinRun.step` draw the next episode with the same key.
+    given, infos = envs.reset(seed=5)
+    np.testing.assert_array_equal(given, observation)
+    ends = 0
+    for time in range(80):
+        actions = hasty(time, envs)
+        given, reward, terminated, truncated, infos = envs.step(actions)
+        next_keys = jax.vmap(jax.random.fold_in)(keys, number + 1)
+        observation, state, *expected, info = step(next_keys, state, actions, params)
+        done = np.asarray(expected[1] | expected[2])
+        number += done
+        np.testing.assert_array_equal(given, observation)
+        np.testing.assert_array_equal([reward, terminated, truncated], expected)
+        np.testing.assert_array_equal("final_obs" in infos, done.any())
+        for i in np.flatnonzero(done):
+            ends += 1
+            np.testing.assert_array_equal(infos["final_obs"][i], info["final_observation"][i])
+            for name in set(infos["final_info"]) & set(info):
+                assert infos["final_info"][name][i] == info[name][i], name
+    assert ends > NUM_ENVS
+
+
+def test_pixels_are_the_games() -> None:
+    envs = CoinRunVectorEnv(1, observation="rgb", render_mode="rgb_array", render_size=64)
+    observation, _ = envs.reset(seed=0)
+    frames = envs.render()
+    assert frames is not None
+    assert observation.dtype == np.uint8
+    assert observation.flags.writeable
+    np.testing.assert_array_equal(observation, np.stack(frames))
+    observation, *_ = envs.step(np.array([RIGHT_UP]))
+    np.testing.assert_array_equal(observation, np.stack(envs.render() or ()))
+
+
+def test_seeds_of_unlimited_levels() -> None:
+    """The pool is renewed while playing, and the whole is determined by seeds and actions."""
+
+    def play(envs: VectorEnv, seed: int) -> tuple[list[int], list[float]]:
+        observation, infos = envs.reset(seed=seed)
+        seeds, sums = list(infos["level_seed"]), [float(observation.sum())]
+        for number in range(300):
+            observation, _, terminated, truncated, infos = envs.step(hasty(number, envs))
+            seeds += list(infos["level_seed"][terminated | truncated])
+            sums.append(float(observation.sum()))
+        return seeds, sums
+
+    envs = CoinRunVectorEnv(NUM_ENVS, pool_size=16)
+    first = play(envs, 1)
+    assert len(set(first[0])) > 16, "more levels than fit into the pool"
+    assert play(envs, 1) == first
+    assert play(CoinRunVectorEnv(NUM_ENVS, pool_size=16), 1) == first
+    assert not set(play(envs, 2)[0]) & set(first[0])
+
+
+def test_levels_and_placement_are_those_asked_for() -> None:
+    envs = CoinRunVectorEnv(64, num_levels=3, start_level=39, placement="random_section")
+    _, infos = envs.reset(seed=0)
+    assert set(infos["level_seed"]) == {39, 40, 41}
+    assert infos["coin_moved"].all()
+    envs.set_placement("end")
+    assert not envs.reset(seed=0)[1]["coin_moved"].any()
+    assert (envs.reset(seed=0)[1]["level_seed"] == infos["level_seed"]).all()
+
+
+def test_vector_wrappers() -> None:
+    counted = RecordEpisodeStatistics(
+        gymnasium.make_vec("CoinRun-v1", NUM_ENVS, autoreset_mode="NextStep", **LEVELS)
+    )
+    envs = NormalizeObservation(counted)
+    envs.reset(seed=0)
+    lengths, counted_lengths = [], []
+    for number in range(120):
+        _, _, terminated, truncated, infos = envs.step(hasty(number, envs))
+        done = terminated | truncated
+        lengths += list(infos["episode_length"][done])
+        if done.any():
+            counted_lengths += list(infos["episode"]["l"][done])
+    assert len(lengths) > NUM_ENVS
+    assert lengths == counted_lengths
+
+    listed = DictInfoToList(CoinRunVectorEnv(NUM_ENVS, **LEVELS))
+    listed.reset(seed=0)
+    finals = []
+    for number in range(60):
+        *_, infos = listed.step(hasty(number, listed))
+        finals += [info["final_info"] for info in infos if "final_info" in info]
+    assert [f["episode_length"] for f in finals] == lengths[: len(finals)]
+
+
+def test_human_window_is_gymnasiums(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+    pygame = pytest.importorskip("pygame")
+    env = gymnasium.make("CoinRun-v1", render_mode="human", render_size=64, **LEVELS)
+    env.reset(seed=0)
+    env.step(RIGHT_UP)
+    assert pygame.display.get_surface().get_size() == (64, 64)
+    env.close()
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "fault"),
+    [
+        ({"num_envs": 0}, "num_envs 0"),
+        ({"mode": "memory"}, "mode 'memory'"),
+        ({"placement": "moon"}, "placement 'moon'"),
+        ({"placement_probability": 2.0}, "placement probability 2.0"),
+        ({"pool_size": 5, "num_envs": 4}, "pool_size 5"),
+        ({"autoreset_mode": "never"}, "never"),
+        ({"render_mode": "ascii"}, "render_mode 'ascii'"),
+        ({"render_size": 5}, "render_size 5"),
+    ],
+)
+def test_impossible_arguments(kwargs: dict[str, Any], fault: str) -> None:
+    with pytest.raises(ValueError, match=fault):
+        CoinRunVectorEnv(**kwargs)
+
+
+def test_impossible_calls() -> None:
+    envs = CoinRunVectorEnv(NUM_ENVS, **LEVELS)
+    with pytest.raises(ResetNeeded):
+        envs.step(np.zeros(NUM_ENVS, int))
+    for seed in ([1, 2], -1):
+        with pytest.raises(ValueError, match="seeds"):
+            envs.reset(seed=seed)
+    envs.reset(seed=0)
+    for actions in (np.zeros(3, int), np.zeros(NUM_ENVS), np.full(NUM_ENVS, 15)):
+        with pytest.raises(ValueError, match="actions"):
+            envs.step(actions)
