@@ -42,7 +42,7 @@ CHUNK = 32  # steps per call of the compiled program
 ROUNDS = 4
 SHORT_EPISODE = 20  # steps
 ENDLESS = 2**30  # steps
-ROW_FIELDS = ("observation", "num_envs", "steps_per_second", "compile_seconds", "state_bytes")
+RANDOM_PLAY = "random play"
 
 
 @dataclass
@@ -52,6 +52,7 @@ class Row:
     play: Callable[[float], float]  # for so many seconds: steps per second
     observation: str
     num_envs: int
+    episodes: str  # what ends them
     compile_seconds: float
     state_bytes: int
     steps_per_second: float = 0.0
@@ -174,66 +175,69 @@ def prepare(env: CoinRun, params: EnvParams, num_envs: int) -> Row:
         program.play(params),
         env.observation,
         num_envs,
+        RANDOM_PLAY,
         program.compile_seconds,
         program.state_bytes,
     )
 
 
-def prepare_resets(env: CoinRun, params: EnvParams, num_envs: int) -> dict[str, Row]:
+def prepare_resets(env: CoinRun, params: EnvParams, num_envs: int) -> list[Row]:
     """Environments that stand still, with and without episodes that end.
 
     Nothing comes to where the agent starts, so that only the limit ends an episode.
     """
-    variants = {
-        name: params.replace(max_steps_in_episode=jnp.int32(limit))
-        for name, limit in (
-            ("never_ending", ENDLESS),
-            (f"ending_every_{SHORT_EPISODE}_steps", SHORT_EPISODE),
-        )
-    }
     program = Program(env, params.replace(max_steps_in_episode=jnp.int32(0)), num_envs, Action.NOOP)
-    return {
-        name: Row(
-            program.play(variant),
+    return [
+        Row(
+            program.play(params.replace(max_steps_in_episode=jnp.int32(limit))),
             env.observation,
             num_envs,
+            episodes,
             program.compile_seconds,
             program.state_bytes,
         )
-        for name, variant in variants.items()
-    }
+        for episodes, limit in (
+            ("never end", ENDLESS),
+            (f"end every {SHORT_EPISODE} steps", SHORT_EPISODE),
+        )
+    ]
 
 
 COLUMNS = (
-    *("environment", "observation", "num_envs", "threads"),
+    *("environment", "observation", "episodes", "num_envs", "threads"),
     *("steps_per_second", "compile_seconds", "state_bytes"),
 )
 
 
-def _table(rows: list[Row], rivals: list[Rival]) -> list[list[str]]:
+Line = list[str | int | float | None]
+
+
+def _table(rows: list[Row], rivals: list[Rival]) -> list[Line]:
     """One line for every program, in the order of COLUMNS."""
-    ours = [
+    ours: list[Line] = [
         [
-            *("coinrun_jax", row.observation, str(row.num_envs), ""),
-            *(f"{row.steps_per_second:.0f}", f"{row.compile_seconds:.1f}", str(row.state_bytes)),
+            *("coinrun_jax", row.observation, row.episodes, row.num_envs, None),
+            *(round(row.steps_per_second), round(row.compile_seconds, 1), row.state_bytes),
         ]
         for row in rows
     ]
-    theirs = [
-        [rival.name, "rgb", str(num_envs), str(threads), f"{speed:.0f}", "", ""]
+    theirs: list[Line] = [
+        [rival.name, "rgb", RANDOM_PLAY, num_envs, threads, round(speed), None, None]
         for rival in rivals
         for (threads, num_envs), speed in rival.best.items()
     ]
     return ours + theirs
 
 
-def _print_table(lines: list[list[str]]) -> None:
+def _print_table(table: list[Line]) -> None:
+    lines = [list(COLUMNS)]
+    lines += [["" if cell is None else str(cell) for cell in line] for line in table]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
 
 
-def _write_csv(path: Path, lines: list[list[str]]) -> None:
+def _write_csv(path: Path, lines: list[Line]) -> None:
     with path.open("w", newline="") as file:
         csv.writer(file, lineterminator="\n").writerows(lines)
 
@@ -284,12 +288,13 @@ def main(argv: list[str] | None = None) -> int:
                 for env in envs
                 for num_envs in args.num_envs
             ]
-            resets = (
-                prepare_resets(envs[0], envs[0].default_params, args.num_envs[-1])
+            resets = [
+                row
+                for env in envs
                 if args.resets
-                else {}
-            )
-            everything: list[Row | Rival] = [*rows, *resets.values(), *rivals]
+                for row in prepare_resets(env, env.default_params, args.num_envs[-1])
+            ]
+            everything: list[Row | Rival] = [*rows, *resets, *rivals]
             for _ in range(args.rounds):
                 for timed in everything:
                     timed.play_round(args.seconds)
@@ -297,33 +302,29 @@ def main(argv: list[str] | None = None) -> int:
             print(f"error: {error}", file=sys.stderr)
             return 2
 
-    best = max(row.steps_per_second for row in rows)
-    ratios = {rival.name: best / max(rival.best.values()) for rival in rivals}
-    table = _table(rows, rivals)
+    ratios = {
+        rival.name: {
+            env.observation: max(
+                row.steps_per_second for row in rows if row.observation == env.observation
+            )
+            / max(rival.best.values())
+            for env in envs
+        }
+        for rival in rivals
+    }
+    table = _table(rows + resets, rivals)
     device = device_name()
     print(device)
-    _print_table([list(COLUMNS), *table])
-    for name, ratio in ratios.items():
-        print(f"{ratio:.1f} x {name}, best over best")
-    for name, row in resets.items():
-        print(f"{row.steps_per_second:.0f} steps/s with episodes {name.replace('_', ' ')}")
+    _print_table(table)
+    for name, by_observation in ratios.items():
+        for observation, ratio in by_observation.items():
+            print(f"{observation}: {ratio:.1f} x {name}, best over best")
 
     if args.csv:
         _write_csv(args.csv, [[*COLUMNS, "device"], *([*line, device] for line in table)])
     if args.json:
-        result: dict[str, Any] = {
-            "device": device,
-            "rows": [{name: getattr(row, name) for name in ROW_FIELDS} for row in rows],
-            "procgen": [],
-            "ratio_to_procgen": ratios.get("procgen"),
-        }
-        for rival in rivals:
-            result[rival.name] = [
-                {"threads": threads, "num_envs": num_envs, "steps_per_second": speed}
-                for (threads, num_envs), speed in rival.best.items()
-            ]
-        if resets:
-            result["resets"] = {name: row.steps_per_second for name, row in resets.items()}
+        lines = [dict(zip(COLUMNS, line, strict=True)) for line in table]
+        result = {"device": device, "rows": lines, "ratio": ratios}
         args.json.write_text(json.dumps(result, indent=2) + "\n")
     return 0
 

@@ -20,7 +20,7 @@ from coinrun_jax.types import Action, EnvState
 
 GAP = 4  # pixels between frames
 GAP_COLOUR = (255, 0, 255)
-MOST_STEPS = 30
+MOST_STEPS = 120
 ACTIONS = (Action.RIGHT, Action.RIGHT, Action.RIGHT_UP, Action.RIGHT_UP, Action.UP, Action.NOOP)
 
 
@@ -39,7 +39,11 @@ def played_states(env: CoinRun, count: int, seed: int) -> EnvState:
         keys = jax.random.split(key, count)
         _, moved, _, terminated, _ = jax.vmap(lambda k, s, a: move(k, s, a))(keys, state, action)
         goes_on = (number < length) & ~terminated
-        return jax.vmap(partial(jax.tree.map, jnp.where))(goes_on, moved, state), None
+
+        def choose(new: jax.Array, old: jax.Array) -> jax.Array:
+            return jnp.where(goes_on.reshape(count, *(1,) * (new.ndim - 1)), new, old)
+
+        return jax.tree.map(choose, moved, state), None
 
     numbers = jnp.arange(MOST_STEPS)
     return jax.lax.scan(step, state, (numbers, jax.random.split(key_play, MOST_STEPS)))[0]
