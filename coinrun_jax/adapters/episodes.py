@@ -72,8 +72,8 @@ def describe(state: EnvState, params: EnvParams) -> dict[str, jax.Array]:
     }
 
 
-def _draw(env: CoinRun, episodes: Episodes, params: EnvParams) -> EnvState:
-    keys = jax.vmap(jax.random.fold_in)(episodes.keys, episodes.number)
+def _draw(env: CoinRun, keys: jax.Array, number: jax.Array, params: EnvParams) -> EnvState:
+    keys = jax.vmap(jax.random.fold_in)(keys, number)
     return jax.vmap(env.reset_env, in_axes=(0, None))(keys, params)[1]
 
 
@@ -92,15 +92,16 @@ def pictures(env: CoinRun, state: EnvState, params: EnvParams, size: int) -> jax
 @partial(jax.jit, static_argnames="env")
 def begin(env: CoinRun, keys: jax.Array, params: EnvParams) -> Episodes:
     """The first episodes of these keys."""
-    episodes = Episodes(keys, jnp.zeros(keys.shape, jnp.uint32), state=None)
-    return episodes.replace(state=_draw(env, episodes, params))
+    number = jnp.zeros(keys.shape, jnp.uint32)
+    return Episodes(keys, number, _draw(env, keys, number, params))
 
 
 @partial(jax.jit, static_argnames="env")
 def go_on(env: CoinRun, episodes: Episodes, mask: jax.Array, params: EnvParams) -> Episodes:
     """The next episodes of the masked environments, whether or not theirs have ended."""
-    episodes = episodes.replace(number=episodes.number + mask)
-    return episodes.replace(state=choose(mask, _draw(env, episodes, params), episodes.state))
+    number = episodes.number + mask
+    fresh = _draw(env, episodes.keys, number, params)
+    return episodes.replace(number=number, state=choose(mask, fresh, episodes.state))
 
 
 @partial(jax.jit, static_argnames=("env", "same_step"))
@@ -132,9 +133,9 @@ def advance(
     reward = jnp.where(ended, 0.0, reward)
     terminated, truncated = terminated & ~ended, truncated & ~ended
     renewed = (terminated | truncated) if same_step else ended
-    episodes = episodes.replace(number=episodes.number + renewed)
-    following = choose(renewed, _draw(env, episodes, params), state)
-    return episodes.replace(state=following), Outcome(
+    number = episodes.number + renewed
+    following = choose(renewed, _draw(env, episodes.keys, number, params), state)
+    return episodes.replace(number=number, state=following), Outcome(
         observation=observe(env, following, params),
         reward=reward,
         terminated=terminated,
