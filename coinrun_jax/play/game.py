@@ -1,0 +1,105 @@
+"""The game as a player meets it: one environment, a step and a picture at a time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import numpy as np
+
+from coinrun_jax.env import CoinRun
+from coinrun_jax.generator import generate_level
+from coinrun_jax.params import EnvParams
+from coinrun_jax.placement import make_placement
+from coinrun_jax.play.recording import Episode, Setup
+from coinrun_jax.pool import build_pool
+from coinrun_jax.types import Action, EnvState
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A moment of an episode."""
+
+    setup: Setup
+    params: EnvParams
+    state: EnvState
+
+    @property
+    def steps(self) -> int:
+        return int(self.state.time)
+
+    @property
+    def coin_cell(self) -> tuple[int, int]:
+        x, y = np.asarray(self.state.coin_cell)
+        return int(x), int(y)
+
+
+class Game:
+    """CoinRun for one player.
+
+    Args:
+      mode: "hard" or "easy".
+    """
+
+    def __init__(self, mode: str) -> None:
+        self.mode = mode
+        # Levels come by seed; the environment's own set is never built.
+        self._env = CoinRun(mode, num_levels=1)
+        self._build = jax.jit(lambda seed: build_pool(generate_level(seed, mode)))
+        self._start = jax.jit(partial(self._env.reset_to_level, index=0))
+        self._step = jax.jit(self._one_step)
+
+    def _one_step(
+        self, state: EnvState, action: jax.Array, params: EnvParams
+    ) -> tuple[EnvState, jax.Array]:
+        _, state, _, terminated, _ = self._env.step_env(jax.random.key(0), state, action, params)
+        return state, terminated | self._env.is_truncated(state, params)
+
+    def start(self, setup: Setup) -> Scene:
+        """The first moment of an episode.
+
+        Raises:
+          ValueError: if the setup is of another mode, or its placement is unknown.
+        """
+        if setup.mode != self.mode:
+            raise ValueError(f"a {setup.mode} level for a {self.mode} game")
+        pool = self._build(np.uint32(setup.level_seed))
+        params = EnvParams(pool=pool, placement=make_placement(setup.placement))
+        _, state = self._start(jax.random.key(setup.coin_seed), params=params)
+        return Scene(setup, params, state)
+
+    def step(self, scene: Scene, action: int) -> tuple[Scene, str | None]:
+        """The next moment, and the episode's outcome if it has ended."""
+        state, ended = self._step(scene.state, np.int32(action), scene.params)
+        outcome = self._env.outcomes[int(state.cause)] if ended else None
+        return Scene(scene.setup, scene.params, state), outcome
+
+    def picture(self, scene: Scene, size: int) -> np.ndarray:
+        """What is to be seen; uint8 [size, size, 3]."""
+        return np.asarray(self._env.render(scene.state, scene.params, size))
+
+    def compile(self, size: int) -> None:
+        """Compile everything that play in pictures of this size needs."""
+        scene = self.start(Setup(self.mode, 0, "end", 0))
+        scene, _ = self.step(scene, Action.NOOP)
+        self.picture(scene, size)
+
+    def replay(self, episode: Episode) -> tuple[list[Scene], str | None]:
+        """Every moment of a recorded episode from its first on, and what is amiss, if anything.
+
+        Its coin must lie where it lay, and it must end as it ended, not a step sooner or later.
+        """
+        scenes = [self.start(episode.setup)]
+        if scenes[0].coin_cell != episode.coin_cell:
+            return scenes, f"the coin is at {scenes[0].coin_cell}, not at {episode.coin_cell}"
+        for action in episode.actions:
+            scene, outcome = self.step(scenes[-1], action)
+            scenes.append(scene)
+            if outcome is not None:
+                break
+        came_to = (outcome or "none", len(scenes) - 1)
+        if came_to != (episode.outcome, len(episode.actions)):
+            recorded = f"{episode.outcome} after {len(episode.actions)} steps"
+            return scenes, f"it comes to {came_to[0]} after {came_to[1]} steps, not {recorded}"
+        return scenes, None

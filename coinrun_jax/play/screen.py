@@ -1,0 +1,59 @@
+"""What a screen does for the game, be it a window or a terminal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Protocol
+
+import numpy as np
+
+from coinrun_jax.types import Action
+
+
+class Command(Enum):
+    """What a player asks for beside moving."""
+
+    QUIT = auto()
+    RESTART = auto()
+    NEXT = auto()
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What is pressed at one step."""
+
+    action: int = Action.NOOP
+    command: Command | None = None
+
+
+class ScreenError(Exception):
+    """No screen to be had; the message is one line."""
+
+
+class Screen(Protocol):
+    """Shows pictures, knows the keys, keeps the time."""
+
+    size: int  # pixels of the pictures it shows, both ways
+    keys: str  # which keys do what, for people
+
+    def open(self) -> None:
+        """Take the screen. Raises ScreenError."""
+
+    def read(self) -> Keys:
+        """The keys of the step to come."""
+
+    def show(self, picture: np.ndarray, caption: str, message: str = "") -> None:
+        """Show a picture, uint8 [size, size, 3], a line about it, and a message in it."""
+
+    def wait(self) -> None:
+        """Sleep until the next step is due."""
+
+    def close(self) -> None:
+        """Give the screen back."""
+
+
+def action_of(left: bool, right: bool, up: bool, down: bool) -> int:
+    """Procgen's action of the pressed directions; opposite ones cancel out."""
+    horizontal, vertical = right - left, up - down
+    return Action.NOOP + 3 * horizontal + vertical
