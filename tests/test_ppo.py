@@ -11,7 +11,7 @@ from coinrun_jax import Cause
 from train.config import EnvConfig, NetworkConfig, PPOConfig, TrainConfig
 from train.ppo import ReturnScale, _take_rows, _take_steps, advantages, scale_rewards
 from train.rollout import Transition
-from train.run import make_learner
+from train.program import make_learner
 
 SMALL = TrainConfig(
     env=EnvConfig(pool_size=16),

@@ -14,6 +14,7 @@ from tests.test_ppo import SMALL
 from train import run
 from train.config import ConfigError, load_config
 from train.loggers import CsvLogger
+from train.loop import METRICS
 from train.policy import PolicyError, load_policy
 
 CONFIG = SMALL.__class__(
@@ -22,7 +23,7 @@ CONFIG = SMALL.__class__(
 
 
 def read_metrics(folder):
-    with open(folder / run.METRICS, newline="") as file:
+    with open(folder / METRICS, newline="") as file:
         return list(csv.DictReader(file))
 
 

@@ -1,7 +1,10 @@
 """Train an agent.
 
-python -m train --config FILE [--section.key value ...] --run-dir DIR
-python -m train --resume DIR
+python -m train --config FILE [--section.key value ...] --run-dir DIR [--profile]
+python -m train --resume DIR [--profile]
+
+Over several hosts, the same command on each, with --coordinator HOST:PORT --num-processes N
+--process-id I, or the environment variables that jax reads; under SLURM nothing is needed.
 """
 
 from __future__ import annotations
@@ -9,14 +12,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import os
 import sys
 from pathlib import Path
 
 import tyro
 
 from coinrun_jax.compilation import enable_compilation_cache
-from train import run
+from train import parallel, run
 from train.config import ConfigError, TrainConfig, load_config
+from train.loop import TrainError
 
 
 def _override(config: TrainConfig, arguments: list[str]) -> TrainConfig:
@@ -39,29 +44,50 @@ def _one_line(box: str) -> str:
     return " ".join(" ".join(message).split())
 
 
+def _default_run_dir() -> Path:
+    """Of an agent of `wandb agent`, which starts many runs with one command.
+
+    Raises:
+      ConfigError: elsewhere.
+    """
+    sweep, run_id = os.environ.get("WANDB_SWEEP_ID"), os.environ.get("WANDB_RUN_ID")
+    if not sweep or not run_id:
+        raise ConfigError("--run-dir DIR is missing: where to keep the run")
+    return Path("runs") / sweep / run_id
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Entry point; 2 for unusable input, said in one line on stderr."""
+    """Entry point; 2 for unusable input and 1 for a run that had to stop, each in one line."""
     parser = argparse.ArgumentParser(prog="python -m train", add_help=False, allow_abbrev=False)
     parser.add_argument("--config", type=Path)
     parser.add_argument("--run-dir", type=Path)
     parser.add_argument("--resume", type=Path)
+    parser.add_argument("--profile", action="store_true")
+    parser.add_argument("--coordinator")
+    parser.add_argument("--num-processes", type=int)
+    parser.add_argument("--process-id", type=int)
     known, settings = parser.parse_known_args(arguments)
     try:
         if known.resume is not None:
             if known.config or known.run_dir or settings:
                 raise ConfigError("--resume takes no other settings: a run keeps its own config")
-            enable_compilation_cache()
-            run.resume(known.resume)
-            return 0
-        config = _override(load_config(known.config) if known.config else TrainConfig(), settings)
-        if known.run_dir is None:
-            raise ConfigError("--run-dir DIR is missing: where to keep the run")
+        else:
+            default = load_config(known.config) if known.config else TrainConfig()
+            config = _override(default, settings)
+            run_dir = known.run_dir or _default_run_dir()
+        parallel.initialize(known.coordinator, known.num_processes, known.process_id)
         enable_compilation_cache()
-        run.start(config, known.run_dir)
+        if known.resume is not None:
+            run.resume(known.resume, known.profile)
+        else:
+            run.start(config, run_dir, known.profile)
         return 0
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except TrainError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":

@@ -57,6 +57,8 @@ class NetworkConfig:
     kind: Literal["mlp", "impala"] = "mlp"
     width: int = 256
     """Units of the hidden layers (mlp), channels of the first block (impala)."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """Of the layers' arithmetic; parameters, logits and values are float32 in any case."""
 
     def __post_init__(self) -> None:
         _require(self.width >= 1, f"network.width {self.width} is below 1")
@@ -82,6 +84,8 @@ class PPOConfig:
     gae_lambda: float = 0.95
     clip: float = 0.2
     entropy_coefficient: float = 0.01
+    anneal_entropy: bool = False
+    """Lower the entropy coefficient linearly to 0 over the run."""
     value_coefficient: float = 0.5
     max_grad_norm: float = 0.5
     normalize_advantage: bool = True
@@ -133,17 +137,40 @@ class TrainConfig:
     total_steps: int = 25_000_000
     """Environment steps, rounded up to whole updates."""
     seed: int = 0
+    num_seeds: int = 1
+    """Agents trained side by side in one program, with seeds `seed`, `seed` + 1, ..."""
     checkpoint_every: int = 50
     """Updates between checkpoints."""
+    keep_checkpoints: int = 2
+    """How many of the newest checkpoints are kept; the one with the best return is, too."""
+    eval_every: int = 0
+    """Updates between looks at held-out levels with the coin at the end and moved; 0: never."""
+    eval_levels: int = 128
+    """Levels of such a look; each is played once either way."""
 
     def __post_init__(self) -> None:
         _require(self.total_steps >= 1, f"total_steps {self.total_steps} is below 1")
         _require(0 <= self.seed < 2**32, f"seed {self.seed} is outside 0 ... 2^32 - 1")
-        _require(self.checkpoint_every >= 1, f"checkpoint_every {self.checkpoint_every} is below 1")
+        for name in ("num_seeds", "checkpoint_every", "keep_checkpoints", "eval_levels"):
+            _require(getattr(self, name) >= 1, f"{name} {getattr(self, name)} is below 1")
+        _require(
+            self.seed + self.num_seeds <= 2**32,
+            f"num_seeds {self.num_seeds} from seed {self.seed} reaches beyond 2^32 - 1",
+        )
+        _require(self.eval_every >= 0, f"eval_every {self.eval_every} is below 0")
+        _require(self.eval_levels <= 10_000, f"eval_levels {self.eval_levels} is above 10000")
 
     @property
     def num_updates(self) -> int:
         return -(-self.total_steps // self.ppo.batch_size)
+
+    @property
+    def seeds(self) -> range:
+        return range(self.seed, self.seed + self.num_seeds)
+
+    def of_seed(self, seed: int) -> TrainConfig:
+        """The config of a run of one of the seeds by itself."""
+        return dataclasses.replace(self, seed=seed, num_seeds=1)
 
 
 def config_from_dict(values: Any) -> TrainConfig:

@@ -1,75 +1,65 @@
-"""Where metrics go: a CSV that is always complete, and Weights & Biases on request."""
+"""metrics.csv: complete whatever happens, without a row missing or twice."""
 
 from __future__ import annotations
 
 import csv
-import dataclasses
-import sys
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from train.config import TrainConfig
+
+class Logger(Protocol):
+    """Where an update's row goes."""
+
+    def log(self, row: dict[str, Any]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The whole rows of a metrics file, in order; a last one that was cut short is left out."""
+    with open(path, newline="") as file:
+        text = file.read()
+    lines = text[: text.rfind("\n") + 1].splitlines()
+    reader = csv.DictReader(lines)
+    return [row for row in reader if None not in row and None not in row.values()]
 
 
 class CsvLogger:
-    """One row per update. After a resume the rows past the checkpoint are dropped first."""
+    """One row per update. After a resume the rows past the checkpoint are dropped first.
+
+    Raises:
+      OSError: if the file cannot be written.
+      ValueError: if rows of updates already done are missing from it.
+    """
 
     def __init__(self, path: Path, done_updates: int = 0) -> None:
-        kept: list[dict[str, str]] = []
-        if path.exists():
-            with open(path, newline="") as file:
-                kept = [row for row in csv.DictReader(file) if int(row["update"]) <= done_updates]
-        self._file = open(path, "w", newline="")  # noqa: SIM115, open as long as the run
-        self._writer: csv.DictWriter | None = None
-        for row in kept:
-            self.log(row)
+        rows = read_rows(path) if path.exists() else []
+        kept = [row for row in rows if int(row["update"]) <= done_updates]
+        if [int(row["update"]) for row in kept] != list(range(1, done_updates + 1)):
+            raise ValueError(
+                f"{path} has {len(kept)} of the rows 1 ... {done_updates} that came before the "
+                "checkpoint; restore the file, or move it and the checkpoints away"
+            )
+        self._fields: list[str] | None = list(kept[0]) if kept else None
+        # The file that is there stays as it is until the one in its place is whole.
+        part = Path(f"{path}.part")
+        with open(part, "w", newline="") as file:
+            if self._fields:
+                writer = csv.DictWriter(file, self._fields)
+                writer.writeheader()
+                writer.writerows(kept)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+        self._file = open(path, "a", newline="")  # noqa: SIM115, open as long as the run
 
     def log(self, row: dict[str, Any]) -> None:
-        if self._writer is None:
-            self._writer = csv.DictWriter(self._file, fieldnames=list(row))
-            self._writer.writeheader()
-        self._writer.writerow(row)
+        if self._fields is None:
+            self._fields = list(row)
+            csv.DictWriter(self._file, self._fields).writeheader()
+        csv.DictWriter(self._file, self._fields).writerow(row)
         self._file.flush()
 
     def close(self) -> None:
         self._file.close()
-
-
-class WandbLogger:
-    """Weights & Biases; if it fails, one warning, and the run goes on without it."""
-
-    def __init__(self, config: TrainConfig, run_dir: Path) -> None:
-        self._run: Any = None
-        if config.wandb.mode == "disabled":
-            return
-        try:
-            import wandb
-
-            self._run = wandb.init(
-                mode=config.wandb.mode,
-                project=config.wandb.project,
-                group=config.wandb.group,
-                name=config.wandb.name or run_dir.name,
-                dir=run_dir,
-                config=dataclasses.asdict(config),
-            )
-        except Exception as error:  # whatever the service does, training is worth more
-            self._give_up(error)
-
-    def _give_up(self, error: Exception) -> None:
-        print(f"warning: wandb failed and is off from here on: {error}", file=sys.stderr)
-        self._run = None
-
-    def log(self, row: dict[str, Any]) -> None:
-        if self._run is not None:
-            try:
-                self._run.log(row, step=row["update"])
-            except Exception as error:
-                self._give_up(error)
-
-    def close(self) -> None:
-        if self._run is not None:
-            try:
-                self._run.finish()
-            except Exception as error:
-                self._give_up(error)

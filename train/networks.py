@@ -28,8 +28,8 @@ Apply = Callable[[Any, jax.Array], Output]
 """(network parameters, observations [B, ...]) -> `Output`."""
 
 
-def _dense(width: int, gain: float = 2**0.5) -> nn.Dense:
-    return nn.Dense(width, kernel_init=nn.initializers.orthogonal(gain))
+def _dense(width: int, dtype: jnp.dtype = jnp.float32, gain: float = 2**0.5) -> nn.Dense:
+    return nn.Dense(width, dtype=dtype, kernel_init=nn.initializers.orthogonal(gain))
 
 
 class _Heads(nn.Module):
@@ -39,8 +39,9 @@ class _Heads(nn.Module):
 
     @nn.compact
     def __call__(self, features: jax.Array) -> Output:
-        logits = _dense(self.num_actions, 0.01)(features)
-        value = _dense(1, 1.0)(features)[..., 0]
+        features = features.astype(jnp.float32)
+        logits = _dense(self.num_actions, gain=0.01)(features)
+        value = _dense(1, gain=1.0)(features)[..., 0]
         return Output(logits, value, features)
 
 
@@ -49,22 +50,24 @@ class MLP(nn.Module):
 
     num_actions: int
     width: int
+    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, observation: jax.Array) -> Output:
-        x = observation.reshape(observation.shape[0], -1).astype(jnp.float32)
+        x = observation.reshape(observation.shape[0], -1).astype(self.dtype)
         for _ in range(2):
-            x = nn.relu(_dense(self.width)(x))
+            x = nn.relu(_dense(self.width, self.dtype)(x))
         return _Heads(self.num_actions)(x)
 
 
 class _ResidualBlock(nn.Module):
     channels: int
+    dtype: Any
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        y = nn.Conv(self.channels, (3, 3))(nn.relu(x))
-        y = nn.Conv(self.channels, (3, 3))(nn.relu(y))
+        y = nn.Conv(self.channels, (3, 3), dtype=self.dtype)(nn.relu(x))
+        y = nn.Conv(self.channels, (3, 3), dtype=self.dtype)(nn.relu(y))
         return x + y
 
 
@@ -76,17 +79,18 @@ class Impala(nn.Module):
 
     num_actions: int
     width: int
+    dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, observation: jax.Array) -> Output:
-        x = observation.astype(jnp.float32) / 255.0
+        x = observation.astype(self.dtype) / 255.0
         for channels in (self.width, 2 * self.width, 2 * self.width):
-            x = nn.Conv(channels, (3, 3))(x)
+            x = nn.Conv(channels, (3, 3), dtype=self.dtype)(x)
             x = nn.max_pool(x, (3, 3), strides=(2, 2), padding="SAME")
-            x = _ResidualBlock(channels)(x)
-            x = _ResidualBlock(channels)(x)
+            x = _ResidualBlock(channels, self.dtype)(x)
+            x = _ResidualBlock(channels, self.dtype)(x)
         x = nn.relu(x).reshape(x.shape[0], -1)
-        x = nn.relu(_dense(256)(x))
+        x = nn.relu(_dense(256, self.dtype)(x))
         return _Heads(self.num_actions)(x)
 
 
@@ -111,5 +115,7 @@ def make_network(
     """
     if config.kind == "impala" and len(observation_shape) != 3:
         raise ConfigError("network.kind impala needs env.observation rgb")
-    module = NETWORKS[config.kind](num_actions=num_actions, width=config.width)
+    module = NETWORKS[config.kind](
+        num_actions=num_actions, width=config.width, dtype=jnp.dtype(config.precision)
+    )
     return Network(module.init, cast(Apply, module.apply))

@@ -90,6 +90,11 @@ def load_policy(folder: str | Path) -> Policy:
         config = config_from_dict(description["config"])
         update = int(description["update"])
     except FileNotFoundError as error:
+        seeds = sorted(path.parent.name for path in folder.glob(f"seed_*/{DESCRIPTION}"))
+        if seeds:
+            raise PolicyError(
+                f"{folder} holds {len(seeds)} policies; give one of {', '.join(seeds)} in it"
+            ) from error
         name = Path(error.filename).name
         raise PolicyError(f"{folder} holds no trained policy: {name} is missing") from error
     except (OSError, KeyError, TypeError, ConfigError, json.JSONDecodeError) as error:

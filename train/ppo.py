@@ -8,6 +8,7 @@ deaths and coins do not.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -19,6 +20,7 @@ from flax import struct
 from train.config import PPOConfig
 from train.networks import Apply, Network
 from train.rollout import EpisodeSums, Transition, rollout
+from train.shards import WHOLE, Shards
 
 
 class ReturnScale(struct.PyTreeNode):
@@ -39,7 +41,7 @@ class TrainState(struct.PyTreeNode):
     env_params: Any
     observation: jax.Array  # [N, ...]
     return_scale: ReturnScale
-    key: jax.Array
+    key: jax.Array  # uint32 [2], the numbers behind a random key
     update: jax.Array  # int32 [], updates done
 
 
@@ -54,6 +56,8 @@ class Metrics(NamedTuple):
     clip_fraction: jax.Array
     explained_variance: jax.Array
     grad_norm: jax.Array
+    learning_rate: jax.Array  # at the update's beginning, as is the next
+    entropy_coefficient: jax.Array
 
 
 class Batch(NamedTuple):
@@ -88,8 +92,18 @@ def advantages(
     return jax.lax.scan(backward, start, transitions, reverse=True)[1]
 
 
+def _moments(values: jax.Array, shards: Shards) -> tuple[jax.Array, jax.Array]:
+    """Mean and variance of all shares of `values`."""
+    mean = shards.mean(values.mean())
+    return mean, shards.mean(jnp.square(values - mean).mean())
+
+
 def scale_rewards(
-    scale: ReturnScale, reward: jax.Array, done: jax.Array, gamma: float
+    scale: ReturnScale,
+    reward: jax.Array,
+    done: jax.Array,
+    gamma: float,
+    shards: Shards = WHOLE,
 ) -> tuple[ReturnScale, jax.Array]:
     """Divide rewards [T, N] by the deviation of the discounted return, up to date with them."""
 
@@ -100,18 +114,23 @@ def scale_rewards(
 
     running, returns = jax.lax.scan(accumulate, scale.running, (reward, done))
     # Chan et al.'s parallel update of mean and variance.
-    size = jnp.float32(returns.size)
+    size = jnp.float32(returns.size * shards.count)
     total = scale.count + size
-    shift = returns.mean() - scale.mean
+    new_mean, new_variance = _moments(returns, shards)
+    shift = new_mean - scale.mean
     mean = scale.mean + shift * size / total
-    spread = scale.variance * scale.count + returns.var() * size
+    spread = scale.variance * scale.count + new_variance * size
     variance = (spread + shift**2 * scale.count * size / total) / total
     new = ReturnScale(running, mean, variance, total)
     return new, reward / jnp.sqrt(variance + 1e-8)
 
 
 def ppo_loss(
-    params: Any, apply: Apply, batch: Batch, config: PPOConfig
+    params: Any,
+    apply: Apply,
+    batch: Batch,
+    config: PPOConfig,
+    entropy_coefficient: jax.Array | float,
 ) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Clipped surrogate, clipped value loss and entropy of a minibatch."""
     output = apply(params, batch.observation)
@@ -128,9 +147,7 @@ def ppo_loss(
     value_loss = 0.5 * jnp.maximum(error, clipped_error).mean()
 
     entropy = -jnp.sum(jnp.exp(log_probs) * log_probs, -1).mean()
-    loss = (
-        policy_loss + config.value_coefficient * value_loss - config.entropy_coefficient * entropy
-    )
+    loss = policy_loss + config.value_coefficient * value_loss - entropy_coefficient * entropy
     return loss, {
         "policy_loss": policy_loss,
         "value_loss": value_loss,
@@ -151,10 +168,20 @@ def _take_steps(leaf: jax.Array, steps: jax.Array) -> jax.Array:
     return jnp.concatenate(blocks)
 
 
+def _schedule(value: float, anneal: bool, steps: int) -> Callable[[jax.Array], jax.Array]:
+    """The value as it is, or on a line from it to 0."""
+    schedule = (
+        optax.linear_schedule(value, 0.0, steps) if anneal else optax.constant_schedule(value)
+    )
+    return lambda step: jnp.asarray(schedule(step), jnp.float32)
+
+
 class Learner:
     """PPO on one environment: `init(key)` and a pure `update(state)`.
 
-    Both can be jitted and vmapped (over keys, for several agents in one program).
+    Both can be jitted and vmapped (over keys, for several agents in one program), and
+    `update` can run under `jax.shard_map` on a share of the environments per device: it then
+    computes what one device would, up to the order of sums.
 
     Args:
       env: a gymnax environment; see `rollout` for what it must offer. If it has `refresh`,
@@ -162,28 +189,38 @@ class Learner:
       env_params: its params at the start.
       network: of `networks.make_network`.
       config: PPO's settings.
-      num_updates: length of the run, for the learning rate's schedule.
+      num_updates: length of the run, for the schedules.
+      shards: the shares that `update` is given one of.
     """
 
     def __init__(
-        self, env: Any, env_params: Any, network: Network, config: PPOConfig, num_updates: int
+        self,
+        env: Any,
+        env_params: Any,
+        network: Network,
+        config: PPOConfig,
+        num_updates: int,
+        shards: Shards = WHOLE,
     ) -> None:
         self.env = env
         self.env_params = env_params
         self.network = network
         self.config = config
-        steps = num_updates * config.num_epochs * config.num_minibatches
-        rate = (
-            optax.linear_schedule(config.learning_rate, 0.0, steps)
-            if config.anneal_learning_rate
-            else config.learning_rate
+        self.shards = shards
+        self._steps_per_update = config.num_epochs * config.num_minibatches
+        self._learning_rate = _schedule(
+            config.learning_rate, config.anneal_learning_rate, num_updates * self._steps_per_update
+        )
+        self._entropy_coefficient = _schedule(
+            config.entropy_coefficient, config.anneal_entropy, num_updates
         )
         self.optimizer = optax.chain(
-            optax.clip_by_global_norm(config.max_grad_norm), optax.adam(rate, eps=1e-5)
+            optax.clip_by_global_norm(config.max_grad_norm),
+            optax.adam(self._learning_rate, eps=1e-5),
         )
 
     def init(self, key: jax.Array) -> TrainState:
-        """A run's first state."""
+        """A run's first state, of all environments."""
         key, key_net, key_env = jax.random.split(key, 3)
         num_envs = self.config.num_envs
         env_params = self.env_params
@@ -191,7 +228,7 @@ class Learner:
             jax.random.split(key_env, num_envs), env_params
         )
         params = self.network.init(key_net, observation[:1])
-        return TrainState(
+        state = TrainState(
             params=params,
             opt_state=self.optimizer.init(params),
             env_state=env_state,
@@ -200,22 +237,26 @@ class Learner:
             return_scale=ReturnScale(
                 jnp.zeros(num_envs), jnp.float32(0), jnp.float32(1), jnp.float32(1e-4)
             ),
-            key=key,
+            key=jax.random.key_data(key),
             update=jnp.int32(0),
         )
+        # Python numbers among the params would be of another type once they come back from disk.
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.asarray(leaf).dtype), state)
 
     def update(self, state: TrainState) -> tuple[TrainState, Metrics]:
         """One iteration: renew levels, play, estimate advantages, learn."""
-        config = self.config
-        key, key_levels, key_rollout, key_epochs = jax.random.split(state.key, 4)
+        config, shards = self.config, self.shards
+        key, key_levels, key_rollout, key_epochs = jax.random.split(
+            jax.random.wrap_key_data(state.key), 4
+        )
         env_params = state.env_params
         if hasattr(self.env, "refresh"):
-            env_params = self.env.refresh(key_levels, state.env_state, env_params)
+            env_params = self.env.refresh(key_levels, shards.gather(state.env_state), env_params)
         env_state, observation, transitions, episodes = rollout(
             self.env,
             self.network.apply,
             state.params,
-            key_rollout,
+            shards.own(jax.random.split(key_rollout, config.num_envs)),
             state.env_state,
             state.observation,
             env_params,
@@ -226,15 +267,16 @@ class Learner:
         if config.normalize_reward:
             done = transitions.terminated | transitions.truncated
             return_scale, reward = scale_rewards(
-                return_scale, transitions.reward, done, config.gamma
+                return_scale, transitions.reward, done, config.gamma, shards
             )
             transitions = transitions._replace(reward=reward)
         last_value = self.network.apply(state.params, observation).value
         advantage = advantages(transitions, last_value, config.gamma, config.gae_lambda)
         target = advantage + transitions.value
-        unexplained = jnp.var(target - transitions.value) / (jnp.var(target) + 1e-8)
+        mean, variance = _moments(advantage, shards)
+        unexplained = variance / (_moments(target, shards)[1] + 1e-8)
         if config.normalize_advantage:
-            advantage = (advantage - advantage.mean()) / (advantage.std() + 1e-8)
+            advantage = (advantage - mean) / (jnp.sqrt(variance) + 1e-8)
 
         batch = Batch(
             transitions.observation,
@@ -244,8 +286,17 @@ class Learner:
             advantage,
             target,
         )
-        params, opt_state, losses = self._learn(state.params, state.opt_state, key_epochs, batch)
-        metrics = Metrics(episodes=episodes, explained_variance=1.0 - unexplained, **losses)
+        entropy_coefficient = self._entropy_coefficient(state.update)
+        params, opt_state, losses = self._learn(
+            state.params, state.opt_state, key_epochs, batch, entropy_coefficient
+        )
+        metrics = Metrics(
+            episodes=shards.sum(episodes),
+            explained_variance=1.0 - unexplained,
+            learning_rate=self._learning_rate(state.update * self._steps_per_update),
+            entropy_coefficient=entropy_coefficient,
+            **losses,
+        )
         return TrainState(
             params=params,
             opt_state=opt_state,
@@ -253,26 +304,43 @@ class Learner:
             env_params=env_params,
             observation=observation,
             return_scale=return_scale,
-            key=key,
+            key=jax.random.key_data(key),
             update=state.update + 1,
         ), metrics
 
     def _learn(
-        self, params: Any, opt_state: Any, key: jax.Array, batch: Batch
+        self,
+        params: Any,
+        opt_state: Any,
+        key: jax.Array,
+        batch: Batch,
+        entropy_coefficient: jax.Array,
     ) -> tuple[Any, Any, dict[str, jax.Array]]:
         """Epochs of minibatches over a batch [T, N]: parameters, optimiser, mean losses."""
-        config = self.config
-        grad = jax.grad(partial(ppo_loss, apply=self.network.apply, config=config), has_aux=True)
+        config, shards = self.config, self.shards
+        loss = partial(
+            ppo_loss,
+            apply=self.network.apply,
+            config=config,
+            entropy_coefficient=entropy_coefficient,
+        )
+        grad = jax.grad(loss, has_aux=True)
 
-        by_step = config.shuffle == "steps"
-        take = _take_steps if by_step else _take_rows
-        num_rows = config.num_steps if by_step else config.batch_size
-        if not by_step:
+        take: Callable[[jax.Array, jax.Array], jax.Array]
+        if config.shuffle == "steps":
+            num_rows, own, take = config.num_steps, lambda rows: rows, _take_steps
+        else:
+            # A minibatch may hold any sample of any environment: every device gets them all
+            # and takes its share of each minibatch.
+            num_rows, own, take = config.batch_size, shards.own, _take_rows
+            batch = shards.gather(batch, axis=1)
             batch = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), batch)
 
         def minibatch(carry: tuple, rows: jax.Array) -> tuple[tuple, dict[str, jax.Array]]:
             params, opt_state = carry
-            grads, losses = grad(params, batch=jax.tree.map(lambda leaf: take(leaf, rows), batch))
+            own_rows = own(rows)
+            share = jax.tree.map(lambda leaf: take(leaf, own_rows), batch)
+            grads, losses = shards.mean(grad(params, batch=share))
             losses["grad_norm"] = optax.tree.norm(grads)
             updates, opt_state = self.optimizer.update(grads, opt_state, params)
             return (optax.apply_updates(params, updates), opt_state), losses

@@ -30,22 +30,28 @@ class EpisodeSums(NamedTuple):
     length: jax.Array  # int32 [], steps
     reward: jax.Array  # float32 []
     outcomes: jax.Array  # int32 [K], by the environment's named outcomes
+    ends: jax.Array  # int32 [], episodes that reached the end before a coin that lay elsewhere
 
 
 def rollout(
     env: Any,
     apply: Apply,
     network_params: Any,
-    key: jax.Array,
+    keys: jax.Array,
     env_state: Any,
     observation: jax.Array,
     env_params: Any,
     num_steps: int,
 ) -> tuple[Any, jax.Array, Transition, EpisodeSums]:
-    """Step N environments `num_steps` times with sampled actions. Consumes `key`.
+    """Step N environments `num_steps` times with sampled actions.
+
+    Nothing that happens in an environment depends on the others, so that any share of them
+    can be played anywhere.
 
     Args:
-      env: a gymnax environment with `outcomes`, a tuple of names for `info["outcome"]`.
+      keys: [N], one per environment; consumed.
+      env: a gymnax environment with `outcomes`, a tuple of names for `info["outcome"]`, and
+        `info["end_step"]`, `info["coin_step"]`: when either was first touched, 0 for not.
       env_state, observation: of N environments, leading axis N.
 
     Returns:
@@ -53,30 +59,31 @@ def rollout(
     """
     num_envs = observation.shape[0]
 
-    def final_value(final_state: Any, truncated: jax.Array, key: jax.Array) -> jax.Array:
+    def final_value(final_state: Any, truncated: jax.Array) -> jax.Array:
         """Values of the observations that time-outs ended on.
 
         Computed only in steps that have a time-out: they are rare once an agent is able.
         """
 
         def evaluate(states: Any) -> jax.Array:
-            see = jax.vmap(env.observe, in_axes=(None, 0, None, None))
-            last = apply(network_params, see(key, states, None, env_params)).value
+            see = jax.vmap(env.observe, in_axes=(0, 0, None, None))
+            last = apply(network_params, see(keys, states, None, env_params)).value
             return jnp.where(truncated, last, 0.0)
 
         return jax.lax.cond(truncated.any(), evaluate, lambda _: jnp.zeros(num_envs), final_state)
 
-    def step(carry: tuple, key: jax.Array) -> tuple[tuple, tuple[Transition, EpisodeSums]]:
+    def step(carry: tuple, time: jax.Array) -> tuple[tuple, tuple[Transition, EpisodeSums]]:
         env_state, observation = carry
-        key_action, key_step = jax.random.split(key)
+        fold = jax.vmap(jax.random.fold_in, in_axes=(0, None))
+        keys_action, keys_step = fold(keys, 2 * time), fold(keys, 2 * time + 1)
         output = apply(network_params, observation)
-        action = jax.random.categorical(key_action, output.logits)
+        action = jax.vmap(jax.random.categorical)(keys_action, output.logits)
         log_prob = jnp.take_along_axis(jax.nn.log_softmax(output.logits), action[:, None], axis=-1)[
             :, 0
         ]
         next_observation, env_state, reward, terminated, truncated, info = jax.vmap(
             env.step, in_axes=(0, 0, 0, None)
-        )(jax.random.split(key_step, num_envs), env_state, action, env_params)
+        )(keys_step, env_state, action, env_params)
         truncated &= ~terminated
         transition = Transition(
             observation=observation,
@@ -86,19 +93,22 @@ def rollout(
             reward=reward,
             terminated=terminated,
             truncated=truncated,
-            final_value=final_value(info["final_state"], truncated, key),
+            final_value=final_value(info["final_state"], truncated),
         )
         done = terminated | truncated
         names = jnp.arange(len(env.outcomes))
+        end, coin = info["end_step"], info["coin_step"]
+        ran_past = (end > 0) & ((coin == 0) | (end < coin))
         sums = EpisodeSums(
             episodes=done.sum(),
             length=jnp.where(done, info["episode_length"], 0).sum(),
             reward=jnp.where(done, info["episode_return"], 0.0).sum(),
             outcomes=(done[:, None] & (info["outcome"][:, None] == names)).sum(0),
+            ends=(done & ran_past).sum(),
         )
         return (env_state, next_observation), (transition, sums)
 
     (env_state, observation), (transitions, sums) = jax.lax.scan(
-        step, (env_state, observation), jax.random.split(key, num_steps)
+        step, (env_state, observation), jnp.arange(num_steps)
     )
     return env_state, observation, transitions, jax.tree.map(lambda leaf: leaf.sum(0), sums)

@@ -1,77 +1,133 @@
-"""A training run: the Python loop around the compiled update, and its directory.
+"""A run's directory: made whole or not at all, never overwritten, gone on with.
 
 config.yaml   every setting, resolved
 run.json      versions, commit and device that it was made with
 metrics.csv   a row per update
 checkpoints/  from which `--resume` goes on
 policy.npz, policy.json  the policy alone, as of the last checkpoint
+curves.png    the metrics, once it has ended
+
+With several seeds each has a folder `seed_N` of its own, with all of these that are its
+own; it is a run directory to everything that reads one.
 """
 
 from __future__ import annotations
 
 import json
-import signal
+import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
-from tqdm import tqdm
 
 import coinrun_jax
-from train.checkpoints import Checkpoints
+from train import parallel
 from train.config import ConfigError, TrainConfig, load_config, save_config
-from train.environment import make_environment
-from train.loggers import CsvLogger, WandbLogger
-from train.networks import make_network
-from train.policy import save_policy
-from train.ppo import Learner, Metrics, TrainState
+from train.loop import train
+from train.program import Program
 from train.provenance import source_commit
+from train.wandb_logger import new_run_ids
 
-CONFIG, METRICS, DESCRIPTION, CHECKPOINTS = "config.yaml", "metrics.csv", "run.json", "checkpoints"
-
-
-def make_learner(config: TrainConfig) -> Learner:
-    """The learner of a config.
-
-    Raises:
-      ConfigError: for settings that do not fit together.
-    """
-    env, env_params = make_environment(config.env)
-    shape = env.observation_space(env_params).shape
-    network = make_network(config.network, shape, env.num_actions)
-    return Learner(env, env_params, network, config.ppo, config.num_updates)
+CONFIG, DESCRIPTION = "config.yaml", "run.json"
 
 
-def start(config: TrainConfig, run_dir: Path) -> None:
-    """Train from scratch into a new directory.
+def seed_folders(run_dir: Path, config: TrainConfig) -> list[Path]:
+    """Where each seed's own files are."""
+    if config.num_seeds == 1:
+        return [run_dir]
+    return [run_dir / f"seed_{seed}" for seed in config.seeds]
+
+
+def start(config: TrainConfig, run_dir: Path, profile: bool = False) -> bool:
+    """Train from scratch into a new directory; False if it was stopped before its end.
 
     Raises:
       ConfigError: if the directory has anything in it, or the config cannot be used.
     """
-    if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
+    if parallel.agree_on(parallel.is_main() and _is_taken(run_dir)):
         raise ConfigError(
             f"run directory {run_dir} exists and is not empty; give another --run-dir, or go on "
             f"with --resume {run_dir}"
         )
-    learner = make_learner(config)
-    run_dir.mkdir(parents=True, exist_ok=True)
-    save_config(config, run_dir / CONFIG)
-    (run_dir / DESCRIPTION).write_text(json.dumps(_describe(), indent=1) + "\n")
-    _train(learner, config, run_dir)
+    program = Program(config)
+    if parallel.is_main():
+        _make(config, run_dir)
+    parallel.agree_on(False)  # the others wait for the directory
+    return _train(program, config, run_dir, profile)
 
 
-def resume(run_dir: Path) -> None:
-    """Go on from a run's newest checkpoint, or from its beginning if it has none.
+def resume(run_dir: Path, profile: bool = False) -> bool:
+    """Go on from a run's newest whole checkpoint, or from its beginning if it has none.
 
     Raises:
       ConfigError: if the directory is no run.
     """
     if not (run_dir / CONFIG).is_file():
         raise ConfigError(f"{run_dir} is not a run directory: it has no {CONFIG}")
+    description = _describe_again(run_dir)
+    if "one_of" in description:
+        raise ConfigError(
+            f"{run_dir} is one of several seeds of one program; give --resume {run_dir.parent}"
+        )
     config = load_config(run_dir / CONFIG)
-    _train(make_learner(config), config, run_dir)
+    return _train(Program(config), config, run_dir, profile)
+
+
+def _train(program: Program, config: TrainConfig, run_dir: Path, profile: bool) -> bool:
+    run_ids = _read_description(run_dir).get("wandb_ids") or new_run_ids(config.num_seeds)
+    return train(program, run_dir, seed_folders(run_dir, config), run_ids, profile)
+
+
+def _is_taken(run_dir: Path) -> bool:
+    return run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir()))
+
+
+def _make(config: TrainConfig, run_dir: Path) -> None:
+    """Fill the directory beside its place first: it appears whole or not at all."""
+    part = run_dir.parent / f".{run_dir.name}.{os.getpid()}.part"
+    try:
+        part.mkdir(parents=True)
+        description = _describe() | {"wandb_ids": new_run_ids(config.num_seeds)}
+        _write(config, description, part)
+        if config.num_seeds > 1:
+            for seed, folder in zip(config.seeds, seed_folders(part, config), strict=True):
+                folder.mkdir()
+                of_seed = {**_describe(), "one_of": config.num_seeds}
+                _write(config.of_seed(seed), of_seed, folder)
+        os.replace(part, run_dir)
+    except OSError as error:
+        shutil.rmtree(part, ignore_errors=True)
+        reason = error.strerror or error
+        raise ConfigError(f"run directory {run_dir} cannot be made: {reason}") from error
+
+
+def _write(config: TrainConfig, description: dict[str, Any], folder: Path) -> None:
+    save_config(config, folder / CONFIG)
+    _write_description(folder, description)
+
+
+def _write_description(folder: Path, description: dict[str, Any]) -> None:
+    part = folder / f"{DESCRIPTION}.part"
+    part.write_text(json.dumps(description, indent=1) + "\n")
+    os.replace(part, folder / DESCRIPTION)
+
+
+def _read_description(run_dir: Path) -> dict[str, Any]:
+    try:
+        return json.loads((run_dir / DESCRIPTION).read_text())
+    except (OSError, json.JSONDecodeError):
+        return {}  # nothing in it is needed to go on
+
+
+def _describe_again(run_dir: Path) -> dict[str, Any]:
+    """Note in run.json that the run goes on, and with what."""
+    description = _read_description(run_dir)
+    if parallel.is_main() and "one_of" not in description:
+        description.setdefault("resumed", []).append(_describe())
+        _write_description(run_dir, description)
+    return description
 
 
 def _describe() -> dict[str, Any]:
@@ -81,87 +137,7 @@ def _describe() -> dict[str, Any]:
         "commit": source_commit(),
         "jax": jax.__version__,
         "device": jax.devices()[0].device_kind,
+        "devices": jax.device_count(),
+        "hosts": jax.process_count(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
     }
-
-
-def _row(metrics: Metrics, update: int, config: TrainConfig, names: tuple[str, ...]) -> dict:
-    """One line of metrics.csv; rates and means are empty where no episode ended."""
-    episodes = metrics.episodes
-    count = int(episodes.episodes)
-    mean = (lambda total: round(float(total) / count, 6)) if count else (lambda total: "")
-    losses = metrics._asdict()
-    del losses["episodes"]
-    return {
-        "update": update,
-        "steps": update * config.ppo.batch_size,
-        "episodes": count,
-        "return": mean(episodes.reward),
-        "length": mean(episodes.length),
-        **{f"rate_{name}": mean(episodes.outcomes[i]) for i, name in enumerate(names) if i},
-        **{name: round(float(value), 6) for name, value in losses.items()},
-    }
-
-
-def _train(learner: Learner, config: TrainConfig, run_dir: Path) -> None:
-    state = jax.jit(learner.init)(jax.random.key(config.seed))
-    checkpoints = Checkpoints(run_dir / CHECKPOINTS)
-    restored = checkpoints.restore_latest(state)
-    state = state if restored is None else restored
-    done = int(state.update)
-
-    print(f"compiling for {jax.devices()[0].device_kind} ...", flush=True)
-    began = time.perf_counter()
-    update = jax.jit(learner.update, donate_argnums=0).lower(state).compile()
-    compile_seconds = time.perf_counter() - began
-    print(f"compiled in {compile_seconds:.1f} s")
-
-    stopping = _StopRequest()
-    loggers: list[CsvLogger | WandbLogger] = [
-        CsvLogger(run_dir / METRICS, done),
-        WandbLogger(config, run_dir),
-    ]
-    batch = config.ppo.batch_size
-    with tqdm(
-        total=config.num_updates * batch, initial=done * batch, unit="step", unit_scale=True
-    ) as bar:
-        while done < config.num_updates and not stopping.requested:
-            began = time.perf_counter()
-            state, metrics = update(state)
-            metrics = jax.tree.map(np.asarray, metrics)
-            seconds = time.perf_counter() - began
-            done += 1
-            row = _row(metrics, done, config, learner.env.outcomes)
-            row |= {"seconds": round(seconds, 4), "steps_per_second": round(batch / seconds)}
-            for logger in loggers:
-                logger.log(row)
-            bar.set_postfix({"return": row["return"], "coin": row["rate_coin"]}, refresh=False)
-            bar.update(batch)
-            if done % config.checkpoint_every == 0:
-                _save(state, done, config, run_dir, checkpoints)
-    _save(state, done, config, run_dir, checkpoints)
-    checkpoints.close()
-    for logger in loggers:
-        logger.close()
-    if stopping.requested:
-        print(f"stopped after {done} updates; go on with: python -m train --resume {run_dir}")
-
-
-def _save(
-    state: TrainState, done: int, config: TrainConfig, run_dir: Path, checkpoints: Checkpoints
-) -> None:
-    checkpoints.save(done, state)
-    save_policy(run_dir, jax.tree.map(np.asarray, state.params), config, done)
-
-
-class _StopRequest:
-    """Turns SIGTERM and SIGINT into a wish to stop after the update in flight."""
-
-    def __init__(self) -> None:
-        self.requested = False
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._request)
-
-    def _request(self, number: int, frame: Any) -> None:
-        self.requested = True
-        signal.signal(number, signal.SIG_DFL)  # a second one stops at once

@@ -1,0 +1,246 @@
+"""The Python loop around the compiled update: rows, progress, checkpoints, signals."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from train import curves, metrics, parallel
+from train.checkpoints import CheckpointError, Checkpoints
+from train.loggers import CsvLogger
+from train.policy import save_policy
+from train.ppo import Metrics, TrainState
+from train.program import Program
+from train.relocation import RelocationCheck
+from train.wandb_logger import WandbLogger
+
+METRICS, CHECKPOINTS, PROFILE = "metrics.csv", "checkpoints", "profile"
+PROFILED = range(2, 5)
+"""Updates of this process that `profile` traces: the first one warms up."""
+
+
+class TrainError(RuntimeError):
+    """Why a run had to stop; its directory is as of the last checkpoint."""
+
+
+def train(
+    program: Program,
+    run_dir: Path,
+    folders: Sequence[Path],
+    run_ids: Sequence[str],
+    profile: bool = False,
+) -> bool:
+    """Train from the newest checkpoint to the end; False if a signal stopped it earlier.
+
+    Args:
+      folders: one per seed, for its metrics and policy.
+      run_ids: one per seed, for wandb.
+      profile: whether to write jax's profile of a few updates.
+
+    Raises:
+      ConfigError: if the compiled program does not fit into memory.
+      TrainError: if the run's files cannot be read or written.
+    """
+    stopping = _StopRequest()
+    try:
+        loop = _Loop(program, run_dir, folders)
+        if not loop.is_finished:
+            loop.compile()
+        wandb = WandbLogger(program.config, run_dir, folders, run_ids, parallel.is_main())
+        try:
+            loop.run(stopping, wandb, profile)
+            if loop.is_finished:
+                wandb.log_policies()
+        finally:
+            loop.close()
+            wandb.close()
+    except (OSError, CheckpointError) as error:
+        raise TrainError(
+            f"{error}; once that is mended, go on with: python -m train --resume {run_dir}"
+        ) from error
+    finally:
+        stopping.restore()
+    if not loop.is_finished:
+        _say(f"stopped after {loop.done} updates; go on with: python -m train --resume {run_dir}")
+    return loop.is_finished
+
+
+class _Loop:
+    """A run under way."""
+
+    def __init__(self, program: Program, run_dir: Path, folders: Sequence[Path]) -> None:
+        config = program.config
+        self.program, self.config = program, config
+        self.run_dir, self.folders = run_dir, folders
+        self.checkpoints = Checkpoints(run_dir / CHECKPOINTS, config.keep_checkpoints)
+        state = jax.device_get(program.init())
+        restored = self.checkpoints.restore(state)
+        self.done = restored[0] if restored else 0
+        """Updates."""
+        self.state: TrainState = program.layout.place(restored[1] if restored else state)
+        self.saved = self.done
+        self.recent = metrics.RecentReturn()
+        self.look = RelocationCheck(config, program.learner.network.apply)
+        paths = [folder / METRICS for folder in folders] if parallel.is_main() else []
+        self.tables = [CsvLogger(path, self.done) for path in paths]
+
+    @property
+    def is_finished(self) -> bool:
+        return self.done >= self.config.num_updates
+
+    def compile(self) -> None:
+        _say(f"compiling for {jax.device_count()} x {jax.devices()[0].device_kind} ...")
+        self.program.compile(self.state)
+        _say(f"compiled in {self.program.compile_seconds:.1f} s")
+
+    def run(self, stopping: _StopRequest, wandb: WandbLogger, profile: bool) -> None:
+        """Update until the end or a signal, then save."""
+        config = self.config
+        batch = config.ppo.batch_size * config.num_seeds
+        with (
+            tqdm(
+                total=config.num_updates * batch,
+                initial=self.done * batch,
+                unit="step",
+                unit_scale=True,
+                disable=not parallel.is_main(),
+            ) as bar,
+            _Profile(self.run_dir / PROFILE if profile and parallel.is_main() else None) as trace,
+        ):
+            while not self.is_finished and not parallel.agree_on(stopping.requested):
+                trace.next_update()
+                rows = self._update()
+                for table, row in zip(self.tables, rows, strict=False):
+                    table.log(row)
+                wandb.log(rows)
+                bar.set_postfix(_summary(rows), refresh=False)
+                bar.update(batch)
+                if self.done % config.checkpoint_every == 0:
+                    self._save()
+        if self.saved < self.done:
+            self._save()
+        self._export()
+        if self.is_finished and parallel.is_main():
+            curves.save([folder / METRICS for folder in self.folders], self.run_dir / curves.NAME)
+
+    def close(self) -> None:
+        self.checkpoints.close()
+        for table in self.tables:
+            table.close()
+
+    def _update(self) -> list[dict[str, Any]]:
+        """One update; its row for every seed."""
+        config = self.config
+        began = time.perf_counter()
+        self.state, on_devices = self.program.update(self.state)
+        measured: Metrics = parallel.to_host(on_devices)
+        seconds = time.perf_counter() - began
+        self.done += 1
+        self.recent.add(measured)
+        looks = self._look_at_relocation()
+        rate = config.ppo.batch_size * config.num_seeds / seconds
+        return [
+            metrics.row(
+                metrics.of_seed(measured, index, config.num_seeds),
+                self.done,
+                config,
+                self.program.learner.env.outcomes,
+            )
+            | looks[index]
+            | {"seconds": round(seconds, 4), "steps_per_second": round(rate)}
+            for index in range(config.num_seeds)
+        ]
+
+    def _look_at_relocation(self) -> list[dict[str, Any]]:
+        """Columns of the look at held-out levels; empty in between, none if never."""
+        every = self.config.eval_every
+        if not every:
+            return [{} for _ in self.folders]
+        if self.done % every:
+            return [self.look.blank for _ in self.folders]
+        params = parallel.to_host(self.state.params)  # a meeting point of all processes
+        return self.look(params) if parallel.is_main() else [{} for _ in self.folders]
+
+    def _save(self) -> None:
+        state = parallel.to_host(self.state)
+        self.checkpoints.save(self.done, state, self.recent.take())
+        self.saved = self.done
+        self._export(state.params)
+
+    def _export(self, params: Any = None) -> None:
+        """Write every seed's policy."""
+        config = self.config
+        params = parallel.to_host(self.state.params) if params is None else params
+        if parallel.is_main():
+            for index, (seed, folder) in enumerate(zip(config.seeds, self.folders, strict=True)):
+                own = metrics.of_seed(params, index, config.num_seeds)
+                save_policy(folder, own, config.of_seed(seed), self.done)
+
+
+def _say(text: str) -> None:
+    if parallel.is_main():
+        print(text, flush=True)
+
+
+def _summary(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
+    """What the bar shows: means over the seeds, where an episode has ended."""
+    shown = {}
+    for title, column in (("return", "return"), ("coin", "rate_coin")):
+        values = [row[column] for row in rows if row.get(column, "") != ""]
+        if values:
+            shown[title] = f"{np.mean(values):.3g}"
+    return shown
+
+
+class _StopRequest:
+    """Turns SIGTERM and SIGINT into a wish to stop after the update in flight."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._before = {
+            number: signal.signal(number, self._request)
+            for number in (signal.SIGTERM, signal.SIGINT)
+        }
+
+    def _request(self, number: int, frame: Any) -> None:
+        self.requested = True
+        signal.signal(number, signal.SIG_DFL)  # a second one stops at once
+
+    def restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+
+class _Profile:
+    """jax's profile of a few updates, into a folder if there is one."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder, self._count, self._is_on = folder, 0, False
+
+    def __enter__(self) -> _Profile:
+        return self
+
+    def next_update(self) -> None:
+        """Called before every update."""
+        self._count += 1
+        if self._folder is not None and self._count == PROFILED.start:
+            jax.profiler.start_trace(str(self._folder))
+            self._is_on = True
+        elif self._is_on and self._count == PROFILED.stop:
+            self._stop()
+
+    def _stop(self) -> None:
+        jax.profiler.stop_trace()
+        self._is_on = False
+        _say(f"profile: {self._folder}")
+
+    def __exit__(self, *_: Any) -> None:
+        if self._is_on:
+            self._stop()

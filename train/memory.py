@@ -1,0 +1,93 @@
+"""Refuse what cannot fit, before anything is compiled or written."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import jax
+import numpy as np
+
+from train.config import ConfigError, TrainConfig
+from train.ppo import Learner
+from train.rollout import rollout
+
+
+def available() -> int | None:
+    """Bytes of a device's memory that a program may use; None where it cannot be known."""
+    device = jax.local_devices()[0]
+    if device.platform != "cpu":
+        stats = device.memory_stats() or {}
+        return stats.get("bytes_limit")
+    try:
+        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):  # not on this system
+        return None
+    return free // jax.local_device_count()
+
+
+def needed(learner: Learner, config: TrainConfig, num_devices: int) -> int:
+    """Least bytes per device of a run: its states, and what a rollout keeps of every step.
+
+    What the networks keep for their gradients comes on top; the compiler knows that.
+    """
+
+    def play(state: Any) -> Any:
+        keys = jax.random.split(jax.random.wrap_key_data(state.key), config.ppo.num_envs)
+        return rollout(
+            learner.env,
+            learner.network.apply,
+            state.params,
+            keys,
+            state.env_state,
+            state.observation,
+            state.env_params,
+            config.ppo.num_steps,
+        )[2]
+
+    state = jax.eval_shape(learner.init, jax.random.key(0))
+    whole = _size((state.params, state.opt_state, state.env_params))
+    divided = _size((state.env_state, state.observation, jax.eval_shape(play, state)))
+    if config.num_seeds % num_devices == 0:
+        return (whole + divided) * config.num_seeds // num_devices
+    return (whole + divided // num_devices) * config.num_seeds
+
+
+def _size(tree: Any) -> int:
+    return sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def require(learner: Learner, config: TrainConfig, num_devices: int) -> None:
+    """Raise a ConfigError unless the least that a run needs is there."""
+    free = available()
+    if free is None:
+        return
+    size = needed(learner, config, num_devices)
+    if size > free:
+        raise ConfigError(
+            f"num_seeds {config.num_seeds} with ppo.num_envs {config.ppo.num_envs} and "
+            f"ppo.num_steps {config.ppo.num_steps} needs at least {_giga(size)} of memory per "
+            f"device; there are {_giga(free)}"
+        )
+
+
+def require_compiled(compiled: Any) -> None:
+    """Raise a ConfigError if a compiled program needs more than there is."""
+    free, analysis = available(), compiled.memory_analysis()
+    if free is None or analysis is None:
+        return
+    size = (
+        analysis.argument_size_in_bytes
+        + analysis.output_size_in_bytes
+        + analysis.temp_size_in_bytes
+        - analysis.alias_size_in_bytes
+    )
+    if size > free:
+        raise ConfigError(
+            f"the compiled update needs {_giga(size)} of memory per device; there are "
+            f"{_giga(free)}: lower num_seeds, ppo.num_envs or ppo.num_steps"
+        )
+
+
+def _giga(size: int) -> str:
+    return f"{size / 1e9:.1f} GB"

@@ -1,0 +1,157 @@
+"""Weights & Biases, kept at arm's length: whatever the service does, training goes on.
+
+All talk with it happens on one thread of its own. If that fails, or is stuck for longer than
+`PATIENCE`, there is one warning and the run goes on without it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import queue
+import secrets
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from train.config import TrainConfig
+
+PATIENCE = 120.0
+"""Seconds that one call may take before the service counts as hanging."""
+_QUEUE_SIZE = 100_000
+
+Job = Callable[[list[Any]], None]
+
+
+def new_run_ids(num_seeds: int) -> list[str]:
+    """An id per seed; the first is an agent's of `wandb agent` where one started this run."""
+    ids = [secrets.token_hex(4) for _ in range(num_seeds)]
+    return [os.environ.get("WANDB_RUN_ID") or ids[0], *ids[1:]]
+
+
+class WandbLogger:
+    """One wandb run per seed; several of them are one group.
+
+    Args:
+      folders: one per seed, with the policy's files at the end.
+      run_ids: one per seed; the same ids go on with the same runs.
+      enabled: False for a process that is not to log.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        run_dir: Path,
+        folders: Sequence[Path],
+        run_ids: Sequence[str],
+        enabled: bool = True,
+        patience: float = PATIENCE,
+    ) -> None:
+        self.failed = False
+        self._patience = patience
+        self._busy_since: float | None = None
+        self._jobs: queue.Queue[Job | None] = queue.Queue(_QUEUE_SIZE)
+        self._lock = threading.Lock()
+        self._enabled = enabled and config.wandb.mode != "disabled"
+        if self._enabled:
+            self._folders = folders
+            self._submit(lambda runs: runs.extend(_open(config, run_dir, folders, run_ids)))
+            self._thread = threading.Thread(target=self._work, name="wandb", daemon=True)
+            self._thread.start()
+
+    def log(self, rows: Sequence[dict[str, Any]]) -> None:
+        """One row per seed; returns at once."""
+
+        def job(runs: list[Any]) -> None:
+            for run, row in zip(runs, rows, strict=True):
+                values = {name: value for name, value in row.items() if value != ""}
+                run.log(values, step=row["update"])
+
+        self._submit(job)
+
+    def log_policies(self) -> None:
+        """Every seed's policy as an artifact."""
+
+        def job(runs: list[Any]) -> None:
+            import wandb
+
+            for run, folder in zip(runs, self._folders, strict=True):
+                artifact = wandb.Artifact(f"policy-{run.id}", type="policy")
+                for name in ("policy.npz", "policy.json", "config.yaml"):
+                    artifact.add_file(str(folder / name))
+                run.log_artifact(artifact)
+
+        self._submit(job)
+
+    def close(self) -> None:
+        """Wait for what is under way, as long as it gets on."""
+
+        def finish(runs: list[Any]) -> None:
+            for run in runs:
+                run.finish()
+
+        self._submit(finish)
+        self._submit(None)
+        while self._enabled and not self.failed and self._thread.is_alive():
+            self._thread.join(timeout=0.05)
+            self._look_at_the_clock()
+
+    def _submit(self, job: Job | None) -> None:
+        if not self._enabled or self.failed:
+            return
+        self._look_at_the_clock()
+        try:
+            self._jobs.put_nowait(job)
+        except queue.Full:
+            self._give_up("it is too slow")
+
+    def _look_at_the_clock(self) -> None:
+        since = self._busy_since
+        if since is not None and time.monotonic() - since > self._patience:
+            self._give_up(f"it has not answered for {self._patience:.0f} s")
+
+    def _give_up(self, reason: str) -> None:
+        with self._lock:
+            if not self.failed:
+                self.failed = True
+                print(f"warning: wandb is off from here on: {reason}", file=sys.stderr)
+
+    def _work(self) -> None:
+        runs: list[Any] = []
+        while (job := self._jobs.get()) is not None and not self.failed:
+            self._busy_since = time.monotonic()
+            try:
+                job(runs)
+            except Exception as error:  # whatever the service does, training is worth more
+                self._give_up(" ".join(str(error).split()) or repr(error))
+            self._busy_since = None
+
+
+def _open(
+    config: TrainConfig, run_dir: Path, folders: Sequence[Path], run_ids: Sequence[str]
+) -> list[Any]:
+    import wandb
+
+    several = config.num_seeds > 1
+    settings = wandb.Settings(console="off", silent=True, init_timeout=60)
+    runs = []
+    for seed, folder, run_id in zip(config.seeds, folders, run_ids, strict=True):
+        name = config.wandb.name or run_dir.name
+        runs.append(
+            wandb.init(
+                mode=config.wandb.mode,
+                project=config.wandb.project,
+                group=config.wandb.group or (run_dir.name if several else None),
+                name=f"{name}-seed-{seed}" if several else name,
+                id=run_id,
+                resume="allow" if config.wandb.mode == "online" else None,
+                reinit="create_new",
+                dir=folder,
+                config=dataclasses.asdict(config.of_seed(seed)),
+                settings=settings,
+            )
+        )
+    return runs
