@@ -43,6 +43,7 @@ ROUNDS = 4
 SHORT_EPISODE = 20  # steps
 ENDLESS = 2**30  # steps
 RANDOM_PLAY = "random play"
+ROW_FIELDS = ("observation", "num_envs", "steps_per_second", "compile_seconds", "state_bytes")
 
 
 @dataclass
@@ -323,8 +324,21 @@ def main(argv: list[str] | None = None) -> int:
     if args.csv:
         _write_csv(args.csv, [[*COLUMNS, "device"], *([*line, device] for line in table)])
     if args.json:
-        lines = [dict(zip(COLUMNS, line, strict=True)) for line in table]
-        result = {"device": device, "rows": lines, "ratio": ratios}
+        result: dict[str, Any] = {
+            "device": device,
+            "rows": [{name: getattr(row, name) for name in ROW_FIELDS} for row in rows],
+            "procgen": [],
+            "ratio_to_procgen": max(ratios["procgen"].values()) if "procgen" in ratios else None,
+            "ratios": ratios,
+            "resets": [
+                {name: getattr(row, name) for name in ("episodes", *ROW_FIELDS)} for row in resets
+            ],
+        }
+        for rival in rivals:
+            result[rival.name] = [
+                {"threads": threads, "num_envs": num_envs, "steps_per_second": speed}
+                for (threads, num_envs), speed in rival.best.items()
+            ]
         args.json.write_text(json.dumps(result, indent=2) + "\n")
     return 0
 
