@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import random
 import sys
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from coinrun_jax.env import NUM_SEEDS, TEST_LEVELS
 from coinrun_jax.placement import CATALOGUE
 from coinrun_jax.play.game import Game, Scene
 from coinrun_jax.play.gif import write_gif
+from coinrun_jax.play.quiet import quiet_libraries
 from coinrun_jax.play.recording import Episode, RecordingError, Setup, load, save
 from coinrun_jax.play.screen import Screen, ScreenError
 from coinrun_jax.play.session import play, show
@@ -145,26 +145,9 @@ def _compiled(mode: str, size: int) -> Game:
     _say("compiling: some seconds, the first time more")
     enable_compilation_cache()
     game = Game(mode)
-    with _quiet_xla():
+    with quiet_libraries():
         game.compile(size)
     return game
-
-
-@contextlib.contextmanager
-def _quiet_xla() -> Iterator[None]:
-    """Keep XLA's C++ from pages about the processor whenever it loads from the cache.
-
-    It reads its log level when jax is imported, before this module is reached.
-    """
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with open(os.devnull, "wb") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 @contextlib.contextmanager

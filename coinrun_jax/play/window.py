@@ -6,6 +6,7 @@ import os
 
 import numpy as np
 
+from coinrun_jax.play.quiet import quiet_libraries
 from coinrun_jax.play.screen import Command, Keys, ScreenError, action_of
 
 os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
@@ -42,7 +43,8 @@ class Window:
     def __init__(self, size: int, fps: int) -> None:
         self.size, self._fps = size, fps
         try:
-            pygame.display.init()
+            with quiet_libraries():
+                pygame.display.init()
         except pygame.error as error:
             raise ScreenError(f"no window can be opened ({error})") from error
         # Without a screen SDL may fall back to drawing into memory, where nobody sees it.

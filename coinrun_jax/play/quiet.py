@@ -1,0 +1,27 @@
+"""Silence for C and C++ libraries, which write to standard error past Python."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Drop what is written to file descriptor 2; what goes wrong is raised all the same.
+
+    XLA fills pages about the processor whenever it loads a program from the compilation cache
+    (it reads its log level when jax is imported, which is too early for us), and SDL
+    complains about desktops that are not there.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
