@@ -10,8 +10,8 @@ import pytest
 from coinrun_jax import Cause
 from train.config import EnvConfig, NetworkConfig, PPOConfig, TrainConfig
 from train.ppo import ReturnScale, _take_rows, _take_steps, advantages, scale_rewards
-from train.rollout import Transition
 from train.program import make_learner
+from train.rollout import Transition
 
 SMALL = TrainConfig(
     env=EnvConfig(pool_size=16),

@@ -18,10 +18,8 @@ from pathlib import Path
 
 import tyro
 
-from coinrun_jax.compilation import enable_compilation_cache
-from train import parallel, run
-from train.config import ConfigError, TrainConfig, load_config
-from train.loop import TrainError
+from train import distributed
+from train.config import ConfigError, TrainConfig, TrainError, load_config
 
 
 def _override(config: TrainConfig, arguments: list[str]) -> TrainConfig:
@@ -75,19 +73,24 @@ def main(arguments: list[str] | None = None) -> int:
             default = load_config(known.config) if known.config else TrainConfig()
             config = _override(default, settings)
             run_dir = known.run_dir or _default_run_dir()
-        parallel.initialize(known.coordinator, known.num_processes, known.process_id)
+        distributed.initialize(known.coordinator, known.num_processes, known.process_id)
+
+        # Not before, because these touch devices as they are imported.
+        from coinrun_jax.compilation import enable_compilation_cache
+        from train import run
+
         enable_compilation_cache()
         if known.resume is not None:
             run.resume(known.resume, known.profile)
         else:
             run.start(config, run_dir, known.profile)
-        return 0
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except TrainError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    return 0
 
 
 if __name__ == "__main__":

@@ -17,6 +17,10 @@ class ConfigError(ValueError):
     """A setting that cannot be used: says which, and what is allowed."""
 
 
+class TrainError(RuntimeError):
+    """Why a run had to stop; its directory is as of the last checkpoint."""
+
+
 def _require(holds: bool, message: str) -> None:
     if not holds:
         raise ConfigError(message)

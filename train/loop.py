@@ -12,8 +12,9 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from train import curves, metrics, parallel
+from train import curves, distributed, metrics
 from train.checkpoints import CheckpointError, Checkpoints
+from train.config import TrainError
 from train.loggers import CsvLogger
 from train.policy import save_policy
 from train.ppo import Metrics, TrainState
@@ -24,10 +25,6 @@ from train.wandb_logger import WandbLogger
 METRICS, CHECKPOINTS, PROFILE = "metrics.csv", "checkpoints", "profile"
 PROFILED = range(2, 5)
 """Updates of this process that `profile` traces: the first one warms up."""
-
-
-class TrainError(RuntimeError):
-    """Why a run had to stop; its directory is as of the last checkpoint."""
 
 
 def train(
@@ -53,7 +50,7 @@ def train(
         loop = _Loop(program, run_dir, folders)
         if not loop.is_finished:
             loop.compile()
-        wandb = WandbLogger(program.config, run_dir, folders, run_ids, parallel.is_main())
+        wandb = WandbLogger(program.config, run_dir, folders, run_ids, distributed.is_main())
         try:
             loop.run(stopping, wandb, profile)
             if loop.is_finished:
@@ -88,7 +85,7 @@ class _Loop:
         self.saved = self.done
         self.recent = metrics.RecentReturn()
         self.look = RelocationCheck(config, program.learner.network.apply)
-        paths = [folder / METRICS for folder in folders] if parallel.is_main() else []
+        paths = [folder / METRICS for folder in folders] if distributed.is_main() else []
         self.tables = [CsvLogger(path, self.done) for path in paths]
 
     @property
@@ -110,11 +107,13 @@ class _Loop:
                 initial=self.done * batch,
                 unit="step",
                 unit_scale=True,
-                disable=not parallel.is_main(),
+                disable=not distributed.is_main(),
             ) as bar,
-            _Profile(self.run_dir / PROFILE if profile and parallel.is_main() else None) as trace,
+            _Profile(
+                self.run_dir / PROFILE if profile and distributed.is_main() else None
+            ) as trace,
         ):
-            while not self.is_finished and not parallel.agree_on(stopping.requested):
+            while not self.is_finished and not distributed.agree_on(stopping.requested):
                 trace.next_update()
                 rows = self._update()
                 for table, row in zip(self.tables, rows, strict=False):
@@ -127,7 +126,7 @@ class _Loop:
         if self.saved < self.done:
             self._save()
         self._export()
-        if self.is_finished and parallel.is_main():
+        if self.is_finished and distributed.is_main():
             curves.save([folder / METRICS for folder in self.folders], self.run_dir / curves.NAME)
 
     def close(self) -> None:
@@ -140,7 +139,7 @@ class _Loop:
         config = self.config
         began = time.perf_counter()
         self.state, on_devices = self.program.update(self.state)
-        measured: Metrics = parallel.to_host(on_devices)
+        measured: Metrics = distributed.to_host(on_devices)
         seconds = time.perf_counter() - began
         self.done += 1
         self.recent.add(measured)
@@ -165,11 +164,11 @@ class _Loop:
             return [{} for _ in self.folders]
         if self.done % every:
             return [self.look.blank for _ in self.folders]
-        params = parallel.to_host(self.state.params)  # a meeting point of all processes
-        return self.look(params) if parallel.is_main() else [{} for _ in self.folders]
+        params = distributed.to_host(self.state.params)  # a meeting point of all processes
+        return self.look(params) if distributed.is_main() else [{} for _ in self.folders]
 
     def _save(self) -> None:
-        state = parallel.to_host(self.state)
+        state = distributed.to_host(self.state)
         self.checkpoints.save(self.done, state, self.recent.take())
         self.saved = self.done
         self._export(state.params)
@@ -177,15 +176,15 @@ class _Loop:
     def _export(self, params: Any = None) -> None:
         """Write every seed's policy."""
         config = self.config
-        params = parallel.to_host(self.state.params) if params is None else params
-        if parallel.is_main():
+        params = distributed.to_host(self.state.params) if params is None else params
+        if distributed.is_main():
             for index, (seed, folder) in enumerate(zip(config.seeds, self.folders, strict=True)):
                 own = metrics.of_seed(params, index, config.num_seeds)
                 save_policy(folder, own, config.of_seed(seed), self.done)
 
 
 def _say(text: str) -> None:
-    if parallel.is_main():
+    if distributed.is_main():
         print(text, flush=True)
 
 
@@ -219,10 +218,11 @@ class _StopRequest:
 
 
 class _Profile:
-    """jax's profile of a few updates, into a folder if there is one."""
+    """jax's profile of a few updates, into a folder, if wanted."""
 
-    def __init__(self, folder: Path | None) -> None:
-        self._folder, self._count, self._is_on = folder, 0, False
+    def __init__(self, folder: Path, is_wanted: bool) -> None:
+        self._folder, self._is_wanted = folder, is_wanted
+        self._count, self._is_on = 0, False
 
     def __enter__(self) -> _Profile:
         return self
@@ -230,7 +230,7 @@ class _Profile:
     def next_update(self) -> None:
         """Called before every update."""
         self._count += 1
-        if self._folder is not None and self._count == PROFILED.start:
+        if self._is_wanted and self._count == PROFILED.start:
             jax.profiler.start_trace(str(self._folder))
             self._is_on = True
         elif self._is_on and self._count == PROFILED.stop:

@@ -1,4 +1,4 @@
-"""Devices and hosts: one program over all of them, on jax's own engine.
+"""Devices: where the parts of a run lie, on jax's own engine.
 
 A run uses every local device, and with several processes those of all of them. Several
 seeds are divided among the devices where their number allows it, which needs no
@@ -7,12 +7,10 @@ communication; otherwise the environments of each are.
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from train.config import ConfigError, TrainConfig
@@ -20,73 +18,6 @@ from train.ppo import ReturnScale, TrainState
 from train.shards import WHOLE, Shards
 
 AXIS = "devices"
-
-
-def initialize(
-    coordinator: str | None = None,
-    num_processes: int | None = None,
-    process_id: int | None = None,
-) -> None:
-    """Join the other processes of this run; nothing to do where there is only one.
-
-    Arguments that are left out come from `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES` and
-    `JAX_PROCESS_ID`, or from SLURM. Call it before anything else of jax.
-
-    Raises:
-      ConfigError: for an incomplete or impossible description, or if the others do not come.
-    """
-    environment = os.environ
-    coordinator = coordinator or environment.get("JAX_COORDINATOR_ADDRESS")
-    num_processes = _number(num_processes, "JAX_NUM_PROCESSES")
-    process_id = _number(process_id, "JAX_PROCESS_ID")
-    by_slurm = int(environment.get("SLURM_NTASKS", 1)) > 1 and "SLURM_PROCID" in environment
-    if coordinator is None and num_processes is None and process_id is None:
-        if not by_slurm:
-            return
-    elif not by_slurm and (coordinator is None or num_processes is None or process_id is None):
-        raise ConfigError(
-            "--coordinator HOST:PORT, --num-processes and --process-id belong together "
-            "(or JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID)"
-        )
-    if num_processes is not None and process_id is not None:
-        if not 0 <= process_id < num_processes:
-            raise ConfigError(f"--process-id {process_id} is not within 0 ... {num_processes - 1}")
-        if num_processes == 1:
-            return
-    jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    try:
-        jax.distributed.initialize(coordinator, num_processes, process_id)
-    except (RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"cannot join the run at {coordinator}: {reason}") from error
-
-
-def _number(given: int | None, variable: str) -> int | None:
-    text = os.environ.get(variable)
-    if given is not None or text is None:
-        return given
-    if not text.isdecimal():
-        raise ConfigError(f"{variable} {text!r} is not a number")
-    return int(text)
-
-
-def is_main() -> bool:
-    """Whether this is the process that writes and prints; there is one in every run."""
-    return jax.process_index() == 0
-
-
-def agree_on(mine: bool) -> bool:
-    """True everywhere if it is true anywhere; a meeting point of all processes."""
-    if jax.process_count() == 1:
-        return mine
-    return bool(multihost_utils.process_allgather(np.array([mine])).any())
-
-
-def to_host(tree: Any) -> Any:
-    """Numpy arrays of a tree of global arrays, whole on every process."""
-    if jax.process_count() == 1:
-        return jax.device_get(tree)
-    return multihost_utils.process_allgather(tree, tiled=True)
 
 
 class Layout:

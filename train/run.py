@@ -23,7 +23,7 @@ from typing import Any
 import jax
 
 import coinrun_jax
-from train import parallel
+from train import distributed
 from train.config import ConfigError, TrainConfig, load_config, save_config
 from train.loop import train
 from train.program import Program
@@ -46,15 +46,15 @@ def start(config: TrainConfig, run_dir: Path, profile: bool = False) -> bool:
     Raises:
       ConfigError: if the directory has anything in it, or the config cannot be used.
     """
-    if parallel.agree_on(parallel.is_main() and _is_taken(run_dir)):
+    if distributed.agree_on(distributed.is_main() and _is_taken(run_dir)):
         raise ConfigError(
             f"run directory {run_dir} exists and is not empty; give another --run-dir, or go on "
             f"with --resume {run_dir}"
         )
     program = Program(config)
-    if parallel.is_main():
+    if distributed.is_main():
         _make(config, run_dir)
-    parallel.agree_on(False)  # the others wait for the directory
+    distributed.agree_on(False)  # the others wait for the directory
     return _train(program, config, run_dir, profile)
 
 
@@ -124,7 +124,7 @@ def _read_description(run_dir: Path) -> dict[str, Any]:
 def _describe_again(run_dir: Path) -> dict[str, Any]:
     """Note in run.json that the run goes on, and with what."""
     description = _read_description(run_dir)
-    if parallel.is_main() and "one_of" not in description:
+    if distributed.is_main() and "one_of" not in description:
         description.setdefault("resumed", []).append(_describe())
         _write_description(run_dir, description)
     return description
