@@ -109,9 +109,7 @@ class _Loop:
                 unit_scale=True,
                 disable=not distributed.is_main(),
             ) as bar,
-            _Profile(
-                self.run_dir / PROFILE if profile and distributed.is_main() else None
-            ) as trace,
+            _Profile(self.run_dir / PROFILE, profile and distributed.is_main()) as trace,
         ):
             while not self.is_finished and not distributed.agree_on(stopping.requested):
                 trace.next_update()
