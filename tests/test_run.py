@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import json
+import os
+import signal
 
 import jax
 import numpy as np
 import pytest
 import yaml
 
-from tests.test_ppo import SMALL
+from tests.runs import CONFIG, assert_same_policy, read_metrics, without_clock
 from train import run
 from train.config import ConfigError, load_config
 from train.loggers import CsvLogger
-from train.loop import METRICS
 from train.policy import PolicyError, load_policy
-
-CONFIG = SMALL.__class__(
-    **{**SMALL.__dict__, "total_steps": 4 * SMALL.ppo.batch_size, "checkpoint_every": 2}
-)
-
-
-def read_metrics(folder):
-    with open(folder / METRICS, newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def without_clock(rows):
-    return [{k: v for k, v in row.items() if "second" not in k} for row in rows]
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +31,16 @@ def test_run_directory_describes_itself(finished):
     description = json.loads((finished / run.DESCRIPTION).read_text())
     assert description["environment"] == "CoinRun-v1"
     assert [row["update"] for row in read_metrics(finished)] == ["1", "2", "3", "4"]
+    assert (finished / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert sorted(path.name for path in finished.iterdir()) == [
+        "checkpoints",
+        "config.yaml",
+        "curves.png",
+        "metrics.csv",
+        "policy.json",
+        "policy.npz",
+        "run.json",
+    ]
 
 
 def test_existing_run_is_never_overwritten(finished):
@@ -75,9 +72,27 @@ def test_interrupted_run_goes_on_bit_for_bit(finished, tmp_path, monkeypatch):
     run.resume(folder)
 
     assert without_clock(read_metrics(folder)) == without_clock(read_metrics(finished))
-    whole, mended = load_policy(finished), load_policy(folder)
-    for a, b in zip(jax.tree.leaves(whole.params), jax.tree.leaves(mended.params), strict=True):
-        np.testing.assert_array_equal(a, b)
+    assert_same_policy(finished, folder)
+
+
+def test_sigterm_writes_a_checkpoint_and_the_run_goes_on(finished, tmp_path, monkeypatch, capsys):
+    log = CsvLogger.log
+
+    def log_then_ask_to_stop(self, row):
+        log(self, row)
+        if row["update"] == 3:  # between two checkpoints
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    folder = tmp_path / "stopped"
+    monkeypatch.setattr(CsvLogger, "log", log_then_ask_to_stop)
+    assert not run.start(CONFIG, folder)
+    monkeypatch.undo()
+    assert f"--resume {folder}" in capsys.readouterr().out
+    assert len(read_metrics(folder)) == 3
+    assert load_policy(folder).update == 3
+    assert run.resume(folder)
+    assert without_clock(read_metrics(folder)) == without_clock(read_metrics(finished))
+    assert_same_policy(finished, folder)
 
 
 def test_resuming_a_finished_run_changes_nothing(finished):

@@ -39,7 +39,9 @@ class Checkpoints:
         policy = AnyPreservationPolicy([LatestN(keep), BestN(get_metric_fn=_score, n=1)])
         self._manager = ocp.CheckpointManager(
             folder.resolve(),
-            options=ocp.CheckpointManagerOptions(preservation_policy=policy, create=True),
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=policy, create=True, cleanup_tmp_directories=True
+            ),
         )
 
     @property

@@ -1,0 +1,78 @@
+"""Tiny runs for tests: in this process or as commands, and what they wrote."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from tests.conftest import ROOT
+from train.config import EnvConfig, NetworkConfig, PPOConfig, TrainConfig
+
+UPDATES = 4
+CONFIG = TrainConfig(
+    env=EnvConfig(pool_size=16),
+    network=NetworkConfig(width=16),
+    ppo=PPOConfig(num_envs=8, num_steps=8, num_minibatches=2, num_epochs=2),
+    total_steps=UPDATES * 64,
+    checkpoint_every=2,
+)
+
+
+def arguments(*more: str, updates: int = UPDATES, checkpoint_every: int = 2) -> list[str]:
+    """`CONFIG` on the command line."""
+    settings = {
+        "--env.pool-size": 16,
+        "--network.width": 16,
+        "--ppo.num-envs": 8,
+        "--ppo.num-steps": 8,
+        "--ppo.num-minibatches": 2,
+        "--ppo.num-epochs": 2,
+        "--total-steps": updates * 64,
+        "--checkpoint-every": checkpoint_every,
+    }
+    return [str(word) for pair in settings.items() for word in pair] + list(more)
+
+
+def launch(*words: str, **environment: str) -> subprocess.Popen[str]:
+    """`python -m train` with its output kept."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "train", *words],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def finish(process: subprocess.Popen[str], timeout: float = 300) -> str:
+    """Its output, once it has ended well."""
+    output = process.communicate(timeout=timeout)[0]
+    assert process.returncode == 0, output
+    return output
+
+
+def read_metrics(folder: Path) -> list[dict[str, str]]:
+    with open(folder / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def without_clock(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    return [{k: v for k, v in row.items() if "second" not in k} for row in rows]
+
+
+def read_policy(folder: Path) -> dict[str, np.ndarray]:
+    with np.load(folder / "policy.npz", allow_pickle=False) as arrays:
+        return {name: arrays[name] for name in arrays.files}
+
+
+def assert_same_policy(a: Path, b: Path, atol: float = 0.0) -> None:
+    left, right = read_policy(a), read_policy(b)
+    assert left.keys() == right.keys()
+    for name in left:
+        np.testing.assert_allclose(left[name], right[name], rtol=0, atol=atol, err_msg=name)

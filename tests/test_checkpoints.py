@@ -1,0 +1,133 @@
+"""Checkpoints that are torn, damaged or cannot be written; which ones are kept."""
+
+from __future__ import annotations
+
+import resource
+import signal
+
+import numpy as np
+import pytest
+
+from train.checkpoints import CheckpointError, Checkpoints
+from train.loggers import CsvLogger, read_rows
+
+
+def state_of(update):
+    rng = np.random.default_rng(update)
+    return {"a": rng.random((40, 50)).astype(np.float32), "b": (np.int32(update), np.arange(3))}
+
+
+def written(folder, scores):
+    """A checkpoint per score, of updates 1, 2, ..."""
+    checkpoints = Checkpoints(folder, keep=2)
+    for update, score in enumerate(scores, 1):
+        checkpoints.save(update, state_of(update), score)
+    return checkpoints
+
+
+def assert_holds(restored, update):
+    assert restored[0] == update
+    np.testing.assert_array_equal(restored[1]["a"], state_of(update)["a"])
+    assert restored[1]["b"][0] == update
+
+
+def flip_a_bit(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def cut_short(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def largest_file(folder):
+    return max((p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+
+
+def test_the_newest_and_the_best_are_kept(tmp_path):
+    checkpoints = written(tmp_path, [1.0, 5.0, 2.0, 3.0, 4.0])
+    assert checkpoints.updates == [2, 4, 5]
+    assert_holds(checkpoints.restore(state_of(0)), 5)
+    checkpoints.close()
+
+
+def test_nothing_to_restore(tmp_path):
+    assert Checkpoints(tmp_path / "new").restore(state_of(0)) is None
+
+
+@pytest.mark.parametrize("damage", [flip_a_bit, cut_short])
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path, capsys, damage):
+    written(tmp_path, [1.0, 2.0, 3.0]).close()
+    damage(largest_file(tmp_path / "3" / "state"))
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    assert_holds(checkpoints.restore(state_of(0)), 2)
+    complaint = capsys.readouterr().err
+    assert complaint.startswith("warning: checkpoint 3 is damaged")
+    assert complaint.count("\n") == 1
+    checkpoints.save(3, state_of(3), 3.0)  # written anew when the run comes by again
+    assert_holds(checkpoints.restore(state_of(0)), 3)
+    checkpoints.close()
+
+
+def test_only_damaged_checkpoints_are_an_error_and_stay(tmp_path):
+    written(tmp_path, [1.0, 2.0]).close()
+    for update in "12":
+        cut_short(largest_file(tmp_path / update / "state"))
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    with pytest.raises(CheckpointError, match=r"none of the checkpoints \[1, 2\]"):
+        checkpoints.restore(state_of(0))
+    assert checkpoints.updates == [1, 2]
+    checkpoints.close()
+
+
+# orbax's own threads complain of the loop that they were to report to.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_full_disk_leaves_the_earlier_checkpoints(tmp_path):
+    """A limit on the size of files stands for the disk: writing fails in the middle."""
+    checkpoints = written(tmp_path, [1.0])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
+        with pytest.raises(CheckpointError, match="checkpoint 2 could not be written"):
+            checkpoints.save(2, state_of(2), 2.0)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    assert_holds(checkpoints.restore(state_of(0)), 1)
+    checkpoints.save(2, state_of(2), 2.0)
+    assert_holds(checkpoints.restore(state_of(0)), 2)
+    checkpoints.close()
+
+
+def row(update):
+    return {"update": update, "return": update / 2}
+
+
+def test_rows_beyond_the_checkpoint_and_a_torn_one_are_dropped(tmp_path):
+    path = tmp_path / "metrics.csv"
+    log = CsvLogger(path)
+    for update in range(1, 5):
+        log.log(row(update))
+    log.close()
+    with open(path, "a") as file:
+        file.write("5,2.")  # killed in the middle of a row
+    log = CsvLogger(path, done_updates=3)
+    log.log(row(4))
+    log.close()
+    assert [r["update"] for r in read_rows(path)] == ["1", "2", "3", "4"]
+    assert len(path.read_text().splitlines()) == 5
+
+
+def test_rows_missing_before_the_checkpoint_are_an_error(tmp_path):
+    path = tmp_path / "metrics.csv"
+    log = CsvLogger(path)
+    for update in (1, 3):
+        log.log(row(update))
+    log.close()
+    text = path.read_text()
+    with pytest.raises(ValueError, match=r"rows 1 ... 3"):
+        CsvLogger(path, done_updates=3)
+    assert path.read_text() == text

@@ -1,0 +1,74 @@
+"""SIGKILL at random moments, while a checkpoint is written included: nothing is lost.
+
+COINRUN_KILLS sets how many times the run is killed; the default keeps `make test` short.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.runs import (
+    arguments,
+    assert_same_policy,
+    finish,
+    launch,
+    read_metrics,
+    read_policy,
+    without_clock,
+)
+
+KILLS = int(os.environ.get("COINRUN_KILLS", "2"))
+UPDATES = 12 * KILLS
+
+
+def is_writing_a_checkpoint(folder: Path) -> bool:
+    return any("tmp" in path.name for path in (folder / "checkpoints").glob("*"))
+
+
+def size_of(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def kill_at_some_moment(process, folder: Path, number: int, rng: random.Random) -> bool:
+    """Every other time while a checkpoint is written; False if the run ended before."""
+    rows = size_of(folder / "metrics.csv")
+    while process.poll() is None and size_of(folder / "metrics.csv") <= rows:
+        time.sleep(0.01)
+    until = time.monotonic() + rng.uniform(0, 1.5)
+    while process.poll() is None and time.monotonic() < until:
+        time.sleep(0.001)
+    while number % 2 == 0 and process.poll() is None and not is_writing_a_checkpoint(folder):
+        time.sleep(0.0005)
+    alive = process.poll() is None
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    return alive
+
+
+@pytest.mark.slow
+def test_killed_runs_end_as_the_uninterrupted_one_does(tmp_path):
+    words = arguments(updates=UPDATES, checkpoint_every=1)
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    process = launch(*words, "--run-dir", str(broken))
+    rng = random.Random(0)
+    kills, in_writing = 0, 0
+    for number in range(KILLS):
+        if kill_at_some_moment(process, broken, number, rng):
+            kills += 1
+            in_writing += is_writing_a_checkpoint(broken)
+            if (broken / "policy.npz").exists():
+                read_policy(broken)  # whole at any moment
+        process = launch("--resume", str(broken))
+    finish(process)
+    finish(launch(*words, "--run-dir", str(whole)))
+    print(f"{kills} kills, {in_writing} of them while a checkpoint was being written")
+    assert kills >= 1
+    assert without_clock(read_metrics(broken)) == without_clock(read_metrics(whole))
+    assert [int(row["update"]) for row in read_metrics(broken)] == list(range(1, UPDATES + 1))
+    assert_same_policy(whole, broken)

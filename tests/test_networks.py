@@ -1,0 +1,94 @@
+"""The networks: shapes, types, precision, and what the rollout keeps of pixels."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from train.config import ConfigError, NetworkConfig, load_config
+from train.networks import make_network
+from train.program import make_learner
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+
+def made(kind="impala", width=16, precision="float32", shape=(64, 64, 3)):
+    network = make_network(NetworkConfig(kind, width, precision), shape, 15)
+    return network, jax.jit(network.init)(jax.random.key(0), np.zeros((1, *shape), PIXELS.dtype))
+
+
+def size_of_parameters(width):
+    network = make_network(NetworkConfig("impala", width), (64, 64, 3), 15)
+    params = jax.eval_shape(network.init, jax.random.key(0), PIXELS)
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+def test_impala_is_the_papers():
+    """3 blocks of 1 + 2 x 2 convolutions of 16, 32, 32 channels, 256 features, two heads."""
+    channels = (3, 16, 32, 32)
+    convolutions = sum(
+        9 * before * after + after + 4 * (9 * after * after + after)
+        for before, after in zip(channels[:-1], channels[1:], strict=True)
+    )
+    dense = 8 * 8 * 32 * 256 + 256
+    heads = 256 * 15 + 15 + 256 + 1
+    assert size_of_parameters(16) == convolutions + dense + heads
+
+
+def test_impala_starts_near_uniform_and_exposes_its_features():
+    network, params = made(width=4)
+    output = jax.jit(network.apply)(params, PIXELS)
+    assert output.logits.shape == (3, 15)
+    assert output.value.shape == (3,)
+    assert output.features.shape == (3, 256)
+    np.testing.assert_allclose(jax.nn.softmax(output.logits), 1 / 15, atol=0.01)
+
+
+@pytest.mark.parametrize("kind", ["impala", "mlp"])
+def test_bfloat16_computes_what_float32_does_roughly(kind):
+    shape = (64, 64, 3) if kind == "impala" else (1188,)
+    seen = PIXELS if kind == "impala" else np.random.default_rng(0).random((3, 1188), np.float32)
+    full, params = made(kind, 4, shape=shape)
+    half, _ = made(kind, 4, "bfloat16", shape=shape)
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
+    a, b = jax.jit(full.apply)(params, seen), jax.jit(half.apply)(params, seen)
+    assert {leaf.dtype for leaf in b} == {jnp.dtype(jnp.float32)}
+    np.testing.assert_allclose(a.features, b.features, atol=0.02 * np.abs(a.features).max())
+    assert np.abs(np.asarray(a.features) - np.asarray(b.features)).max() > 0
+
+
+def test_width_scales_the_channels():
+    assert 1.8 < size_of_parameters(32) / size_of_parameters(16) < 4
+
+
+def test_impala_needs_pixels():
+    with pytest.raises(ConfigError, match="rgb"):
+        make_network(NetworkConfig("impala"), (1188,), 15)
+
+
+@pytest.mark.slow
+def test_paper_rgb_runs_small_and_keeps_bytes_of_pixels():
+    config = load_config(CONFIGS / "paper_rgb.yaml")
+    config = dataclasses.replace(
+        config,
+        env=dataclasses.replace(config.env, pool_size=4),
+        network=dataclasses.replace(config.network, width=4),
+        ppo=dataclasses.replace(
+            config.ppo, num_envs=4, num_steps=4, num_minibatches=2, num_epochs=1
+        ),
+    )
+    learner = make_learner(config)
+    state = jax.jit(learner.init)(jax.random.key(0))
+    assert state.observation.dtype == jnp.uint8
+    lowered = jax.jit(learner.update).lower(state)
+    # The rollout's buffer [T, N, 64, 64, 3] exists as bytes and not as floats.
+    assert "tensor<4x4x64x64x3xui8>" in lowered.as_text()
+    assert "tensor<4x4x64x64x3xf32>" not in lowered.as_text()
+    state, metrics = lowered.compile()(state)
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(metrics))

@@ -1,0 +1,92 @@
+"""Several seeds in one program: what each of them would be by itself, in folders of their own."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from tests.runs import CONFIG, assert_same_policy, read_metrics, without_clock
+from train import memory, run
+from train.config import ConfigError
+from train.policy import PolicyError, load_policy
+
+K = 4
+SEVERAL = dataclasses.replace(CONFIG, seed=5, num_seeds=K)
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("seeds") / "together"
+    assert run.start(SEVERAL, folder)
+    return folder
+
+
+@pytest.mark.slow
+def test_seeds_together_equal_single_runs(together, tmp_path):
+    for seed in SEVERAL.seeds:
+        alone, own = tmp_path / str(seed), together / f"seed_{seed}"
+        run.start(SEVERAL.of_seed(seed), alone)
+        assert_same_policy(alone, own, atol=1e-5)
+        for a, b in zip(read_metrics(alone), read_metrics(own), strict=True):
+            assert a.keys() == b.keys()
+            for name in ("episodes", "policy_loss", "value_loss", "entropy", "explained_variance"):
+                assert float(a[name]) == pytest.approx(float(b[name]), abs=1e-4, rel=1e-3)
+
+
+def test_every_seed_has_a_run_directory(together):
+    assert sorted(path.name for path in together.iterdir()) == [
+        "checkpoints",
+        "config.yaml",
+        "curves.png",
+        "run.json",
+        *(f"seed_{seed}" for seed in SEVERAL.seeds),
+    ]
+    for seed in SEVERAL.seeds:
+        policy = load_policy(together / f"seed_{seed}")
+        assert policy.config == SEVERAL.of_seed(seed)
+        assert policy.update == SEVERAL.num_updates
+        assert len(read_metrics(together / f"seed_{seed}")) == SEVERAL.num_updates
+
+
+def test_the_folder_of_all_names_the_seeds(together):
+    with pytest.raises(PolicyError, match=r"seed_5, seed_6, seed_7, seed_8"):
+        load_policy(together)
+
+
+def test_one_seed_of_several_does_not_go_on_alone(together):
+    with pytest.raises(ConfigError, match=f"--resume {together}"):
+        run.resume(together / "seed_5")
+
+
+def test_seeds_go_on_together(together, tmp_path, monkeypatch):
+    folder = tmp_path / "stopped"
+    save = run.train.__globals__["Checkpoints"].save
+    calls = []
+
+    class Interrupted(Exception):
+        pass
+
+    def save_then_fail(self, *arguments):
+        save(self, *arguments)
+        calls.append(arguments)
+        raise Interrupted
+
+    monkeypatch.setattr(run.train.__globals__["Checkpoints"], "save", save_then_fail)
+    with pytest.raises(Interrupted):
+        run.start(SEVERAL, folder)
+    monkeypatch.undo()
+    assert run.resume(folder)
+    for seed in SEVERAL.seeds:
+        name = f"seed_{seed}"
+        assert without_clock(read_metrics(folder / name)) == without_clock(
+            read_metrics(together / name)
+        )
+        assert_same_policy(folder / name, together / name)
+
+
+def test_more_seeds_than_fit_are_refused_and_leave_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda: 10_000_000)
+    with pytest.raises(ConfigError, match=r"num_seeds 1000 .* needs at least"):
+        run.start(dataclasses.replace(CONFIG, num_seeds=1000), tmp_path / "much")
+    assert not list(tmp_path.iterdir())
