@@ -22,6 +22,7 @@ from gymnasium.wrappers.vector import (
 )
 
 import coinrun_jax
+from coinrun_jax.adapters import torch_example
 from coinrun_jax.adapters.gymnasium_env import CoinRunEnv
 from coinrun_jax.adapters.gymnasium_vector import CoinRunVectorEnv
 
@@ -42,7 +43,7 @@ def assert_same(a: Any, b: Any, where: str) -> None:
     assert data_equivalence(a, b, exact=True), f"{where}: {a} != {b}"
 
 
-@pytest.mark.parametrize("kwargs", [LEVELS, {"observation": "rgb"}])
+@pytest.mark.parametrize("kwargs", [LEVELS, {"observation": "rgb", "pool_size": 16}])
 def test_single_passes_the_checker(kwargs: dict[str, Any]) -> None:
     env = gymnasium.make("coinrun_jax:CoinRun-v1", render_size=64, **kwargs)
     with warnings.catch_warnings():
@@ -110,8 +111,8 @@ def test_reset_of_some_is_gymnasiums_own() -> None:
 def test_vector_is_the_jax_environment() -> None:
     """The same keys: what `CoinRun.step` gives, final observations too."""
     envs = CoinRunVectorEnv(NUM_ENVS, placement="random_section", **LEVELS)
-    env, params = coinrun_jax.make(**LEVELS)
-    params = params.with_placement("random_section")
+    params = envs._params
+    env = envs._env
     keys = jax.vmap(jax.random.key)(jnp.arange(5, 5 + NUM_ENVS, dtype=jnp.uint32))
     number = jnp.zeros(NUM_ENVS, jnp.uint32)
     observation, state = jax.vmap(env.reset_env, in_axes=(0, None))(
@@ -141,15 +142,13 @@ def test_vector_is_the_jax_environment() -> None:
 
 
 def test_pixels_are_the_games() -> None:
-    envs = CoinRunVectorEnv(1, observation="rgb", render_mode="rgb_array", render_size=64)
-    observation, _ = envs.reset(seed=0)
-    frames = envs.render()
-    assert frames is not None
+    env = CoinRunEnv(observation="rgb", pool_size=16, render_mode="rgb_array", render_size=64)
+    observation, _ = env.reset(seed=0)
     assert observation.dtype == np.uint8
     assert observation.flags.writeable
-    np.testing.assert_array_equal(observation, np.stack(frames))
-    observation, *_ = envs.step(np.array([RIGHT_UP]))
-    np.testing.assert_array_equal(observation, np.stack(envs.render() or ()))
+    np.testing.assert_array_equal(observation, env.render())
+    observation, *_ = env.step(RIGHT_UP)
+    np.testing.assert_array_equal(observation, env.render())
 
 
 def test_seeds_of_unlimited_levels() -> None:
@@ -246,3 +245,35 @@ def test_impossible_calls() -> None:
     for actions in (np.zeros(3, int), np.zeros(NUM_ENVS), np.full(NUM_ENVS, 15)):
         with pytest.raises(ValueError, match="actions"):
             envs.step(actions)
+
+
+def test_example_collects_with_time_outs_bootstrapped() -> None:
+    """The loop of the PyTorch example, with a policy that needs no PyTorch."""
+    envs = CoinRunVectorEnv(NUM_ENVS, **LEVELS)
+    envs._params = envs._params.replace(max_steps_in_episode=40)
+    observation, _ = envs.reset(seed=0)
+    number = 0
+
+    def act(observation: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        nonlocal number
+        number += 1
+        ones = np.ones(len(observation), np.float32)
+        return hasty(number, envs), 0 * ones, ones
+
+    rollout = torch_example.collect(envs, observation, act, 60)
+    shapes = {name: array.shape[:2] for name, array in rollout.data.items()}
+    assert set(shapes.values()) == {(60, NUM_ENVS)}
+    assert rollout.data["observation"].shape[2:] == envs.single_observation_space.shape
+    assert coinrun_jax.Cause.TIMEOUT in rollout.outcomes
+    # Of an end, the advantage is the reward less the expected 1; a time-out goes on at 1.
+    last_steps = np.zeros((60, NUM_ENVS), bool)
+    advantage = rollout.data["advantage"]
+    for gain in (-1.0, 9.0, torch_example.GAMMA - 1):
+        last_steps |= np.isclose(advantage, gain, rtol=0, atol=1e-6)
+    assert last_steps.sum() >= len(rollout.outcomes)
+
+
+def test_example_trains(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch")
+    torch_example.main(["--updates", "2", "--num-envs", str(NUM_ENVS)])
+    assert len(capsys.readouterr().out.splitlines()) == 2

@@ -87,14 +87,15 @@ class CoinRunVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             "render_modes": list(RENDER_MODES),
             "render_fps": STEPS_PER_SECOND,
         }
-        self._env = batch.shared_env(
+        # Stepping knows levels from the pool alone: other sets of the same size recompile nothing.
+        self._env = batch.shared_env(observation=observation)
+        self._levels = batch.shared_env(
             mode=mode,
-            observation=observation,
             num_levels=num_levels,
             start_level=start_level,
             pool_size=max(DEFAULT_POOL_SIZE, 2 * num_envs) if pool_size is None else pool_size,
         )
-        if self._env.takes_turns and self._env.pool_size < 2 * num_envs:
+        if self._levels.takes_turns and self._levels.pool_size < 2 * num_envs:
             raise ValueError(
                 f"pool_size {pool_size} is not at least 2 * num_envs = {2 * num_envs}: levels "
                 "that episodes stand on cannot be renewed"
@@ -103,7 +104,7 @@ class CoinRunVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self.single_action_space = spaces.Discrete(self._env.num_actions)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._params = self._env.default_params
+        self._params = self._levels.default_params
         self.set_placement(placement, placement_probability, coin_present)
         self._episodes: batch.Episodes | None = None
         self._ended = np.zeros(num_envs, bool)
@@ -204,10 +205,10 @@ class CoinRunVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         return tuple(np.array(batch.pictures(self._env, states, self._params, self._render_size)))
 
     def _begin(self, keys: jax.Array) -> None:
-        if self._env.takes_turns:
+        if self._levels.takes_turns:
             # Other seeds see other levels; of the pool to begin with, none is kept but one.
             self._pool_key, self._episodes_begun = jax.random.fold_in(keys[0], 2**32 - 1), 0
-            self._params = self._params.replace(pool=self._env.default_params.pool)
+            self._params = self._params.replace(pool=self._levels.default_params.pool)
             anywhere = batch.begin(self._env, keys[:1], self._params).state
             self._refresh(jax.tree.map(jnp.zeros_like, anywhere))
         self._episodes = batch.begin(self._env, keys, self._params)
@@ -222,7 +223,7 @@ class CoinRunVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._episodes = episodes
 
     def _renew_levels(self) -> None:
-        if self._env.takes_turns and self._episodes_begun >= self._env.pool_size:
+        if self._levels.takes_turns and self._episodes_begun >= self._levels.pool_size:
             assert self._episodes is not None
             self._refresh(self._episodes.state)
 
@@ -231,7 +232,7 @@ class CoinRunVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     def _refresh(self, in_use: EnvState) -> None:
         self._pool_key, key = jax.random.split(self._pool_key)
-        self._params = self._env.refresh(key, in_use, self._params)
+        self._params = self._levels.refresh(key, in_use, self._params)
         self._episodes_begun = 0
 
     def _final_observations(self, final_state: EnvState) -> np.ndarray:
