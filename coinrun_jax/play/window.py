@@ -88,7 +88,7 @@ class Window:
         self._surface.blit(image, (0, 0))
         if message:
             text = self._font.render(f" {message} ", True, INK, PAPER)
-            self._surface.blit(text, text.get_rect(center=self._surface.get_rect().center))
+            self._surface.blit(text, text.get_rect(center=(self.size // 2, self.size // 6)))
         pygame.display.set_caption(f"CoinRun: {caption}")
         pygame.display.flip()
 
