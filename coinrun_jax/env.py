@@ -14,7 +14,7 @@ from coinrun_jax import physics
 from coinrun_jax.generator import MODES, generate_level
 from coinrun_jax.observations import rgb, symbolic
 from coinrun_jax.params import EnvParams
-from coinrun_jax.placement import draw_coin, make_placement
+from coinrun_jax.placement import NUM_UNIFORMS, draw_coin, make_placement
 from coinrun_jax.pool import build_pool, level_of, refresh_pool
 from coinrun_jax.types import NUM_ACTIONS, Cause, EnvState, LevelPool
 
@@ -239,13 +239,14 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
 
 def _start(key: jax.Array, index: jax.Array, params: EnvParams) -> EnvState:
     level = level_of(params.pool, index)
-    coin = draw_coin(key, level, params.placement)
+    uniforms = jax.random.uniform(key, (NUM_UNIFORMS,))
+    coin = draw_coin(uniforms, index, params.pool, params.placement)
     no, never = jnp.bool_(False), jnp.int32(0)
     return EnvState(
         time=jnp.int32(0),
         level_index=index,
-        x=level.start_xy[0],
-        y=level.start_xy[1],
+        x=coin.start_xy[0],
+        y=coin.start_xy[1],
         vx=jnp.float32(0),
         vy=jnp.float32(0),
         on_crate=no,

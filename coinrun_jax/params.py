@@ -9,7 +9,7 @@ from flax import struct
 
 from coinrun_jax.observations.lanes import layers_needed
 from coinrun_jax.observations.rgb import Look
-from coinrun_jax.placement import CoinPlacement, make_placement
+from coinrun_jax.placement import CoinPlacement, levels_without, make_placement
 from coinrun_jax.pool import build_pool
 from coinrun_jax.types import TIME_LIMIT, Level, LevelPool
 
@@ -34,5 +34,15 @@ class EnvParams(struct.PyTreeNode):
         return self.replace(pool=pool if layers == 1 else build_pool(levels, layers))
 
     def with_placement(self, *args: Any, **kwargs: Any) -> EnvParams:
-        """Place the coin otherwise; arguments of `placement.make_placement`."""
-        return self.replace(placement=make_placement(*args, **kwargs))
+        """Place the coin otherwise; arguments of `placement.make_placement`.
+
+        Raises:
+          ValueError: as there, and where a level of the pool has no such place.
+        """
+        placement = make_placement(*args, **kwargs)
+        for name, seeds in levels_without(self.pool, placement).items():
+            raise ValueError(
+                f"placement {name!r} finds no cell in {len(seeds)} of {self.pool.levels.seed.size} "
+                f"levels, seed {seeds[0]} for one"
+            )
+        return self.replace(placement=placement)

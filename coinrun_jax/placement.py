@@ -9,44 +9,73 @@ not the coin is there to be seen, which makes comparisons between placements pai
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from coinrun_jax.types import Level
+from coinrun_jax import places
+from coinrun_jax.places import Terrain
+from coinrun_jax.types import MARGIN, WORLD_SIZE, Level, LevelPool, Places, Tile
 
-PlacementFn = Callable[[jax.Array, Level], jax.Array]
-"""(key, level) -> int32 [2], the cell (x, y) of a candidate."""
+PlacementFn = Callable[[Terrain], jax.Array]
+"""terrain of one level -> bool [64, 64], the cells that the coin is drawn from, all alike."""
 
-
-def _end(key: jax.Array, level: Level) -> jax.Array:
-    """Where Procgen puts it: the last column, on the ground."""
-    del key
-    return level.end_cell.astype(jnp.int32)
-
-
-def _random_section(key: jax.Array, level: Level) -> jax.Array:
-    """First column of a uniformly drawn section, on the ground.
-
-    As in procgenAISC's `coinrun_aisc` (Langosco et al. 2022), which however draws it from
-    the level's own stream and so changes the layout too; here the layout stays.
-    """
-    section = jax.random.randint(key, (), 0, level.num_sections.astype(jnp.int32))
-    return level.section_cell[section].astype(jnp.int32)
-
-
-CATALOGUE: dict[str, PlacementFn] = {"end": _end, "random_section": _random_section}
+CATALOGUE: dict[str, PlacementFn] = {
+    "end": places.end,
+    "random_section": places.section_starts,
+    "uniform": places.standing,
+    "fraction": places.way,  # at a share of the way, or the next cell to its left
+    "off_path": places.off_path,
+    "behind": places.way,  # left of where the agent then starts
+    "fixed": places.way,  # a given cell; where that is not free, on the ground left of it
+    "absent": places.end,  # no coin
+}
 """Placements by name. Their order is their code: append, never reorder."""
+
+_FRACTION, _BEHIND, _FIXED, _ABSENT = (
+    list(CATALOGUE).index(name) for name in ("fraction", "behind", "fixed", "absent")
+)
+NUM_UNIFORMS = 4
+BEHIND_BY = 2  # columns that a coin behind the agent is at least away
+
+
+def register_placement(name: str, candidates: PlacementFn) -> None:
+    """Add a placement of one's own, before any environment is made.
+
+    Args:
+      name: by which `make_placement` knows it.
+      candidates: marks the cells that the coin is drawn from, in the manner of `places`. A
+        level where it marks none keeps its coin at the end.
+
+    Raises:
+      ValueError: for a name that is taken.
+    """
+    if name in CATALOGUE:
+        raise ValueError(f"placement {name!r} exists already")
+    CATALOGUE[name] = candidates
+
+
+def lists() -> list[PlacementFn]:
+    """The functions whose cells a pool holds, each once; the last is `places.starts`."""
+    return [*dict.fromkeys(CATALOGUE.values()), places.starts]
+
+
+def _list_of(candidates: PlacementFn) -> int:
+    return lists().index(candidates)
 
 
 class CoinPlacement(struct.PyTreeNode):
     """How an episode's coin is placed. Every number is traced."""
 
-    probability: jax.Array  # float32 [], of leaving the end for a candidate cell
-    weights: jax.Array  # float32 [len(CATALOGUE)], share of each kind among candidates
-    present: jax.Array  # bool [], False takes the coin away, all else equal
+    probability: chex.Array  # float32 [], of leaving the end for a candidate cell
+    weights: chex.Array  # float32 [len(CATALOGUE)], share of each kind among candidates
+    present: chex.Array  # bool [], False takes the coin away, all else equal
+    fraction: chex.Array  # float32 [2], range of the share of the way, for "fraction"
+    cell: chex.Array  # int32 [2], (x, y) for "fixed"
 
 
 class CoinDraw(struct.PyTreeNode):
@@ -56,10 +85,15 @@ class CoinDraw(struct.PyTreeNode):
     ghost_cell: jax.Array  # int32 [2], where it could have been but is not
     present: jax.Array  # bool []
     moved: jax.Array  # bool [], not at the end
+    start_xy: jax.Array  # float32 [2], centre of the agent
 
 
 def make_placement(
-    kind: str | Mapping[str, float] = "end", probability: float = 1.0, present: bool = True
+    kind: str | Mapping[str, float] = "end",
+    probability: float = 1.0,
+    present: bool = True,
+    fraction: float | tuple[float, float] = (0.0, 1.0),
+    cell: tuple[int, int] | None = None,
 ) -> CoinPlacement:
     """A placement by name, or a mixture of several.
 
@@ -68,9 +102,13 @@ def make_placement(
       probability: chance in [0, 1] that an episode's coin follows `kind`; it lies at the
         end otherwise. At 0 no coin ever moves, at 1 every coin does.
       present: False takes the coin away and turns its cell into the ghost cell.
+      fraction: share, or range of shares (low, high), of the way from the spawn (0) to the
+        end (1) at which "fraction" puts it.
+      cell: (x, y) where "fixed" puts it.
 
     Raises:
-      ValueError: for an unknown name, a probability outside [0, 1], or unusable weights.
+      ValueError: for an unknown name, a probability or fraction outside [0, 1], unusable
+        weights, or a cell that is missing or outside the world.
     """
     mixture = {kind: 1.0} if isinstance(kind, str) else dict(kind)
     for name in mixture:
@@ -81,27 +119,126 @@ def make_placement(
     weights = np.array([mixture.get(name, 0.0) for name in CATALOGUE], np.float32)
     if not np.isfinite(weights).all() or (weights < 0).any() or weights.sum() <= 0:
         raise ValueError(f"placement weights {mixture} must be >= 0 and not all 0")
+    low, high = fraction if isinstance(fraction, tuple | list) else (fraction, fraction)
+    if not 0.0 <= low <= high <= 1.0:
+        raise ValueError(f"placement fraction {fraction} is not a range within [0, 1]")
+    if cell is None and weights[_FIXED] > 0:
+        raise ValueError("placement 'fixed' needs a cell (x, y)")
+    x, y = (1, 1) if cell is None else cell
+    if not (0 < x < WORLD_SIZE - 1 and 0 < y < WORLD_SIZE - 1):
+        raise ValueError(f"placement cell {cell} is not within 1 ... {WORLD_SIZE - 2}")
     return CoinPlacement(
-        probability=jnp.float32(probability),
-        weights=jnp.asarray(weights / weights.sum()),
-        present=jnp.bool_(present),
+        probability=np.float32(probability),
+        weights=weights / weights.sum(),
+        present=np.bool_(present),
+        fraction=np.array([low, high], np.float32),
+        cell=np.array([x, y], np.int32),
     )
 
 
-def draw_coin(key: jax.Array, level: Level, placement: CoinPlacement) -> CoinDraw:
-    """Place one episode's coin. Consumes `key`."""
-    key_move, key_kind, key_cell = jax.random.split(key, 3)
-    # uniform() is in [0, 1): probability 0 never moves a coin and 1 always does.
-    moves = jax.random.uniform(key_move) < placement.probability
+def draw_coin(
+    uniforms: jax.Array, index: jax.Array, pool: LevelPool, placement: CoinPlacement
+) -> CoinDraw:
+    """Place one episode's coin, and the agent with it.
+
+    Args:
+      uniforms: float32 [NUM_UNIFORMS], independent and uniform in [0, 1).
+      index: int32 [], the level in the pool.
+      pool: that `index` points into.
+      placement: of this episode.
+    """
+    to_move, to_choose, to_place, to_start = uniforms
+    # Uniforms are below 1: probability 0 never moves a coin and 1 always does.
+    moves = to_move < placement.probability
     shares = jnp.cumsum(placement.weights)
-    kind = jnp.sum(jax.random.uniform(key_kind) * shares[-1] >= shares[:-1])
-    candidates = jnp.stack([place(key_cell, level) for place in CATALOGUE.values()])
-    candidate, end = candidates[kind], level.end_cell.astype(jnp.int32)
+    kind = jnp.sum(to_choose * shares[-1] >= shares[:-1])
+
+    start_xy = pool.levels.start_xy[index]
+    start_cell = jnp.floor(start_xy).astype(jnp.int32)
+    back = _start_further_on(to_start, index, pool.places, start_cell)
+    end = pool.levels.end_cell[index].astype(jnp.int32)
+    candidate, exists = _candidate(to_place, kind, index, pool, placement, back, end)
+    candidate = jnp.where(exists, candidate, end)
+
     coin_cell = jnp.where(moves, candidate, end)
     other_cell = jnp.where(moves, end, candidate)
+    present = placement.present & ~(moves & (kind == _ABSENT))
+    further_on = moves & (kind == _BEHIND)
     return CoinDraw(
         coin_cell=coin_cell,
-        ghost_cell=jnp.where(placement.present, other_cell, coin_cell),
-        present=placement.present,
+        ghost_cell=jnp.where(present, other_cell, coin_cell),
+        present=present,
         moved=jnp.any(coin_cell != end),
+        start_xy=start_xy + jnp.where(further_on, back - start_cell, 0).astype(jnp.float32),
     )
+
+
+def _pick(uniform: jax.Array, number: jax.Array) -> jax.Array:
+    """One of 0 ... number - 1, all alike."""
+    return jnp.clip((uniform * number).astype(jnp.int32), 0, number - 1)
+
+
+def _start_further_on(
+    uniform: jax.Array, index: jax.Array, table: Places, start_cell: jax.Array
+) -> jax.Array:
+    """Cell where an agent starts whose coin is behind it; the level's own if there is none."""
+    which = jnp.int32(len(lists()) - 1)
+    number = places.count_upto(table, index, which, jnp.int32(WORLD_SIZE - 1))
+    cell = places.look_up(table, index, which, _pick(uniform, number))
+    return jnp.where(number > 0, cell, start_cell)
+
+
+def _candidate(
+    uniform: jax.Array,
+    kind: jax.Array,
+    index: jax.Array,
+    pool: LevelPool,
+    placement: CoinPlacement,
+    back: jax.Array,
+    end: jax.Array,
+) -> tuple[jax.Array, jax.Array]:
+    """Where a moved coin lies, int32 [2], and whether the level has such a cell."""
+    list_of_kind = jnp.array([_list_of(candidates) for candidates in CATALOGUE.values()])
+    which = list_of_kind[kind]
+    low, high = placement.fraction
+    share = low + uniform * (high - low)
+    aim = 1 + jnp.rint(share * (end[0] - 1)).astype(jnp.int32)
+    last = jnp.select(
+        [kind == _FRACTION, kind == _FIXED, kind == _BEHIND],
+        [jnp.minimum(aim, end[0]), placement.cell[0], jnp.maximum(back[0] - BEHIND_BY, 0)],
+        WORLD_SIZE - 1,
+    )
+    number = places.count_upto(pool.places, index, which, last)
+    is_last = (kind == _FRACTION) | (kind == _FIXED)
+    cell = places.look_up(
+        pool.places, index, which, jnp.where(is_last, number - 1, _pick(uniform, number))
+    )
+    x, y = placement.cell
+    is_free = pool.tiles[index, y + MARGIN, x + MARGIN] == Tile.EMPTY
+    cell = jnp.where((kind == _FIXED) & is_free, placement.cell, cell)
+    return cell, (number > 0) | ((kind == _FIXED) & is_free)
+
+
+def levels_without(pool: LevelPool, placement: CoinPlacement) -> dict[str, np.ndarray]:
+    """Seeds of a pool's levels that have no cell for a kind of the placement, by its name.
+
+    Nothing is known, and {} returned, while the pool is being traced.
+    """
+    if isinstance(pool.places.upto, jax.core.Tracer):
+        return {}
+    length = np.asarray(pool.places.upto)[:, :, -1]
+    seeds, missing = np.asarray(pool.levels.seed), {}
+    for weight, (name, candidates) in zip(
+        np.asarray(placement.weights), CATALOGUE.items(), strict=True
+    ):
+        wanted = [candidates, places.starts] if name == "behind" else [candidates]
+        empty = (length[:, [_list_of(each) for each in wanted]] == 0).any(1)
+        if weight > 0 and empty.any():
+            missing[name] = seeds[empty]
+    return missing
+
+
+def tabulate(level: Level, tiles: Any, lane_edge: Any, lane_row: Any) -> Places:
+    """`Places` of one level, from what a pool holds of it."""
+    terrain = places.survey(level, tiles, lane_edge, lane_row)
+    return places.tabulate([candidates(terrain) for candidates in lists()])

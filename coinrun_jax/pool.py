@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from coinrun_jax.observations.lanes import lane_rows
+from coinrun_jax.placement import tabulate
 from coinrun_jax.types import (
     MARGIN,
     NUM_CRATE_THEMES,
@@ -105,14 +106,17 @@ def build_pool(levels: Level, layers: int = 1) -> LevelPool:
     if levels.grid.ndim == 2:
         levels = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], levels)
     edge, wall, crates = jax.vmap(enemy_lanes)(levels)
+    tiles = jax.vmap(tile_map)(levels)
+    rows = jax.vmap(partial(lane_rows, layers=layers))(levels, edge)
     size = levels.grid.shape[0]
     return LevelPool(
         levels=levels,
-        tiles=jax.vmap(tile_map)(levels),
+        tiles=tiles,
         lane_edge=edge,
         lane_wall=wall,
         lane_crates=crates,
-        lane_row=jax.vmap(partial(lane_rows, layers=layers))(levels, edge),
+        lane_row=rows,
+        places=jax.vmap(tabulate)(levels, tiles, edge, rows),
         drawable=jnp.arange(size, dtype=jnp.int32),
         num_drawable=jnp.int32(size),
     )

@@ -115,6 +115,13 @@ class Level(struct.PyTreeNode):
     background_shift: jax.Array  # float32 [], share of the background's free width
 
 
+class Places(struct.PyTreeNode):
+    """Lists of cells of a level, one for each of `placement.lists`; see `places`."""
+
+    rows: jax.Array  # uint32 [lists, 2, 64], bit r of a column: the cell in row r is marked
+    upto: jax.Array  # int16 [lists, 64], number of marked cells in columns up to each
+
+
 class LevelPool(struct.PyTreeNode):
     """Levels that an environment resets to, with what each step looks up precomputed.
 
@@ -129,6 +136,7 @@ class LevelPool(struct.PyTreeNode):
     lane_wall: jax.Array  # bool [P, 2, 40], whether that edge is solid interior, which brakes
     lane_crates: jax.Array  # float32 [P, 2, 2, 40], centres of the (first, last) crate of two runs
     lane_row: jax.Array  # int8 [P, layers, 64 + 2 * MARGIN], row of the lane in each column, or -1
+    places: Places  # [P], where a coin may lie
     drawable: jax.Array  # int32 [P], indices that a reset may draw, in its first `num_drawable`
     num_drawable: jax.Array  # int32 []
 

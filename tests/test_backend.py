@@ -14,7 +14,7 @@ import pytest
 
 from coinrun_jax import CoinRun, generate_level, make_placement
 from coinrun_jax.observations import symbolic
-from coinrun_jax.placement import draw_coin
+from coinrun_jax.placement import NUM_UNIFORMS, draw_coin
 
 NUM_ENVS = 32
 TOLERANCE = 1e-5  # a compiled multiply-add may round once where two operations round twice
@@ -98,11 +98,12 @@ def test_symbolic_observation(env, under_way):
 
 
 def test_placement(env):
-    levels = env.default_params.pool.levels
-    keys = jax.random.split(jax.random.key(1), NUM_ENVS)
-    placement = make_placement({"end": 1.0, "random_section": 2.0}, 0.5)
-    draw = jax.vmap(draw_coin, in_axes=(0, 0, None))
-    compiled = jax.jit(draw)(keys, levels, placement)
+    pool, index = env.default_params.pool, jnp.arange(NUM_ENVS)
+    uniforms = jax.random.uniform(jax.random.key(1), (NUM_ENVS, NUM_UNIFORMS))
+    mixture = {"end": 1.0, "random_section": 1.0, "uniform": 1.0, "behind": 1.0}
+    placement = make_placement(mixture, 0.9)
+    draw = jax.vmap(draw_coin, in_axes=(0, 0, None, None))
+    compiled = jax.jit(draw)(uniforms, index, pool, placement)
     with jax.disable_jit():
-        single = draw(keys, levels, placement)
+        single = draw(uniforms, index, pool, placement)
     assert_same(compiled, single)

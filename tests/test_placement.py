@@ -2,42 +2,158 @@
 
 from __future__ import annotations
 
+from functools import cache, partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from coinrun_jax import generate_level, make_placement
-from coinrun_jax.placement import CATALOGUE, draw_coin
+from coinrun_jax import CoinRun, generate_level, make_placement, placement
+from coinrun_jax.generator import MODES
+from coinrun_jax.placement import BEHIND_BY, CATALOGUE, NUM_UNIFORMS, draw_coin
+from coinrun_jax.places import HIGH
+from coinrun_jax.pool import build_pool
+from coinrun_jax.types import MARGIN, Cell, Tile
 
-NUMBER = 4000
-LEVELS = jax.jit(jax.vmap(generate_level))(jnp.arange(NUMBER, dtype=jnp.uint32))
+NUMBER = 10_000
 KEYS = jax.random.split(jax.random.key(0), NUMBER)
-DRAW = jax.jit(jax.vmap(draw_coin, in_axes=(0, 0, None)))
+WHERE = {"fixed": {"cell": (9, 4)}}  # what a placement of that name needs
 
 
-def draw(*args, **kwargs):
-    return jax.device_get(DRAW(KEYS, LEVELS, make_placement(*args, **kwargs)))
+@pytest.fixture(scope="module", params=MODES)
+def pool(request):
+    return pool_of(request.param)
+
+
+@cache
+def pool_of(mode):
+    seeds = jnp.arange(NUMBER, dtype=jnp.uint32)
+    return build_pool(jax.jit(jax.vmap(partial(generate_level, mode=mode)))(seeds))
+
+
+@partial(jax.jit, static_argnames="number")
+def draw_all(pool, placement, number=NUMBER):
+    def draw(key, index):
+        return draw_coin(jax.random.uniform(key, (NUM_UNIFORMS,)), index, pool, placement)
+
+    return jax.vmap(draw)(KEYS[:number], jnp.arange(number))
+
+
+def draw(kind="end", *args, pool=None, **kwargs):
+    kwargs = {**WHERE.get(kind if isinstance(kind, str) else "", {}), **kwargs}
+    return jax.device_get(draw_all(pool or pool_of("hard"), make_placement(kind, *args, **kwargs)))
+
+
+def tile(pool, cells, below=0):
+    rows, columns = cells[:, 1] - below + MARGIN, cells[:, 0] + MARGIN
+    return np.asarray(pool.tiles)[np.arange(len(cells)), rows, columns]
+
+
+def is_ground(tiles):
+    return (tiles == Tile.SOLID) | (tiles == Tile.SURFACE)
+
+
+@pytest.mark.parametrize("kind", CATALOGUE)
+def test_the_coin_lies_in_a_free_cell_of_every_level_and_stands_where_it_should(pool, kind):
+    coins = draw(kind, pool=pool)
+    end = np.asarray(pool.levels.end_cell)
+    x, y = coins.coin_cell.T
+    assert (tile(pool, coins.coin_cell) == Tile.EMPTY).all()
+    assert ((x >= 1) & (x <= end[:, 0]) & (y >= 1)).all()
+    below = tile(pool, coins.coin_cell, below=1)
+    on_crate = below >= Tile.CRATE
+    if kind == "uniform":
+        assert (is_ground(below) | on_crate).all()
+        assert on_crate.any()
+    elif kind == "off_path":
+        hangs = ~on_crate
+        assert (tile(pool, coins.coin_cell, below=2)[on_crate] >= Tile.CRATE).all()
+        assert is_ground(tile(pool, coins.coin_cell, below=HIGH + 1)[hangs]).all()
+        for below in range(1, HIGH):
+            assert not is_ground(tile(pool, coins.coin_cell, below=below)[hangs]).any()
+    elif kind == "fixed":
+        given = (coins.coin_cell == WHERE["fixed"]["cell"]).all(1)
+        assert given.any()
+        assert is_ground(below[~given]).all()
+        wanted = np.tile(WHERE["fixed"]["cell"], (NUMBER, 1))
+        np.testing.assert_array_equal(given, tile(pool, wanted) == Tile.EMPTY)
+    else:
+        assert is_ground(below).all()
+    np.testing.assert_array_equal(coins.moved, (coins.coin_cell != end).any(1))
+    assert coins.present.all() != (kind == "absent")
+
+
+def test_behind_is_left_of_where_the_agent_then_stands(pool):
+    coins = draw("behind", pool=pool)
+    start = np.floor(coins.start_xy).astype(int)
+    assert (coins.coin_cell[:, 0] <= start[:, 0] - BEHIND_BY).all()
+    assert (tile(pool, start) == Tile.EMPTY).all()
+    assert is_ground(tile(pool, start, below=1)).all()
+    np.testing.assert_allclose(coins.start_xy - start, [[0.5, 0.5787]] * NUMBER, atol=1e-5)
+    assert len(np.unique(start[:, 0])) > 20
+    for dx in (-2, -1, 0, 1, 2):
+        beside = start + np.array([dx, 0])
+        assert (tile(pool, beside) != Tile.SAW).all()
+    stays = draw("behind", 0.0, pool=pool)
+    np.testing.assert_array_equal(stays.start_xy, pool.levels.start_xy)
+
+
+def test_uniform_draws_all_cells_alike():
+    pool, placement = pool_of("hard"), make_placement("uniform")
+    uniforms = jax.random.uniform(jax.random.key(0), (NUMBER, NUM_UNIFORMS))
+    draws = jax.jit(jax.vmap(lambda u: draw_coin(u, jnp.int32(5), pool, placement)))(uniforms)
+    cells, counts = np.unique(draws.coin_cell, axis=0, return_counts=True)
+    free = np.asarray(pool.tiles[5])[MARGIN:-MARGIN, MARGIN:-MARGIN] == Tile.EMPTY
+    below = np.roll(np.asarray(pool.tiles[5])[MARGIN:-MARGIN, MARGIN:-MARGIN], 1, 0)
+    expected = np.argwhere((free & (is_ground(below) | (below >= Tile.CRATE))).T)
+    np.testing.assert_array_equal(cells, expected)
+    share = 1 / len(cells)
+    assert np.abs(counts / NUMBER - share).max() < 4 * np.sqrt(share * (1 - share) / NUMBER)
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.5, 1.0, (0.8, 1.0), (0.0, 0.2)])
+def test_fraction_is_that_share_of_the_way_or_the_next_cell_before(pool, fraction):
+    coins = draw("fraction", fraction=fraction, pool=pool)
+    low, high = fraction if isinstance(fraction, tuple) else (fraction, fraction)
+    end = np.asarray(pool.levels.end_cell)[:, 0]
+    x = coins.coin_cell[:, 0]
+    assert (x <= 1.5 + high * (end - 1)).all()
+    behind = 1 + low * (end - 1) - x
+    assert (behind < 9).all()  # the widest pit
+    assert (behind < 1).mean() > 0.8
+    share = (x - 1) / (end - 1)
+    assert share.mean() == pytest.approx((low + high) / 2, abs=0.05)
+    if fraction == 1.0:
+        assert not coins.moved.any()
+
+
+def test_no_placement_touches_the_layout():
+    env = CoinRun(num_levels=64)
+    params = env.default_params
+    for kind in CATALOGUE:
+        moved = params.with_placement(kind, **WHERE.get(kind, {}))
+        assert moved.pool is params.pool
 
 
 def test_end_is_where_procgen_puts_it():
     coins = draw("end")
-    np.testing.assert_array_equal(coins.coin_cell, LEVELS.end_cell)
+    np.testing.assert_array_equal(coins.coin_cell, pool_of("hard").levels.end_cell)
     assert not coins.moved.any()
 
 
 def test_random_section_draws_every_section_alike():
-    coins = draw("random_section")
+    coins, levels = draw("random_section"), pool_of("hard").levels
     for number in range(1, 6):
-        of_number = np.asarray(LEVELS.num_sections) == number
-        cells = np.asarray(LEVELS.section_cell)[of_number, :number]
+        of_number = np.asarray(levels.num_sections) == number
+        cells = np.asarray(levels.section_cell)[of_number, :number]
         hit = (cells == coins.coin_cell[of_number, None]).all(-1)
         assert (hit.sum(1) == 1).all()
         share = hit.mean(0)
         deviation = np.sqrt(1 / number * (1 - 1 / number) / of_number.sum())
         assert np.abs(share - 1 / number).max() <= 4 * deviation
     # procgenAISC's numbers (level_stats.json): in the first section in 56 % of levels.
-    first = (coins.coin_cell == np.asarray(LEVELS.section_cell)[:, 0]).all(-1)
+    first = (coins.coin_cell == np.asarray(levels.section_cell)[:, 0]).all(-1)
     assert first.mean() == pytest.approx(0.564, abs=0.03)
 
 
@@ -59,7 +175,7 @@ def test_same_key_gives_the_same_candidate_whatever_the_probability_and_presence
 def test_ghost_cell_is_where_the_coin_could_have_been_but_is_not():
     sometimes, always = draw("random_section", 0.5), draw("random_section")
     moved = sometimes.moved
-    end = np.asarray(LEVELS.end_cell)
+    end = np.asarray(pool_of("hard").levels.end_cell)
     np.testing.assert_array_equal(sometimes.ghost_cell[moved], end[moved])
     np.testing.assert_array_equal(sometimes.ghost_cell[~moved], always.coin_cell[~moved])
     absent = draw("random_section", present=False)
@@ -72,12 +188,15 @@ def test_mixture_follows_its_weights():
 
 
 def test_each_environment_may_have_its_own_placement():
+    number, pool = 100, pool_of("hard")
     placements = jax.tree.map(
         lambda *leaves: jnp.stack(leaves), make_placement("end"), make_placement("random_section")
     )
-    per_level = jax.tree.map(lambda leaf: leaf[jnp.arange(NUMBER) % 2], placements)
-    moved = jax.vmap(draw_coin)(KEYS, LEVELS, per_level).moved
-    np.testing.assert_array_equal(moved, np.arange(NUMBER) % 2 == 1)
+    each = jax.tree.map(lambda leaf: leaf[jnp.arange(number) % 2], placements)
+    uniforms = jax.random.uniform(jax.random.key(0), (number, NUM_UNIFORMS))
+    draw_each = jax.vmap(draw_coin, in_axes=(0, 0, None, 0))
+    moved = draw_each(uniforms, jnp.arange(number), pool, each).moved
+    np.testing.assert_array_equal(moved, np.arange(number) % 2 == 1)
 
 
 @pytest.mark.parametrize(
@@ -90,6 +209,10 @@ def test_each_environment_may_have_its_own_placement():
         (({"end": 0.0},), "weights"),
         (({"end": -1.0, "random_section": 2.0},), "weights"),
         (({"end": 1.0, "moon": 1.0},), "moon"),
+        (("fraction", 1.0, True, 1.2), "1.2"),
+        (("fraction", 1.0, True, (0.6, 0.4)), "0.6"),
+        (("fixed",), "needs a cell"),
+        (("fixed", 1.0, True, 0.5, (0, 4)), "0, 4"),
     ],
 )
 def test_impossible_placements_are_refused(arguments, named):
@@ -98,4 +221,33 @@ def test_impossible_placements_are_refused(arguments, named):
 
 
 def test_catalogue_keeps_its_codes():
-    assert list(CATALOGUE)[:2] == ["end", "random_section"]
+    assert list(CATALOGUE) == [
+        *("end", "random_section", "uniform", "fraction", "off_path", "behind", "fixed", "absent")
+    ]
+
+
+def test_a_level_without_room_is_named():
+    level = jax.device_get(jax.tree.map(lambda leaf: leaf[0], pool_of("hard").levels))
+    narrow = np.array(level.grid)
+    narrow[:, 3:] = Cell.SOLID  # columns 1 and 2 are left
+    params = CoinRun(num_levels=2).default_params.with_levels(level.replace(grid=narrow))
+    with pytest.raises(ValueError, match="'behind' finds no cell in 1 of 1 levels, seed 0"):
+        params.with_placement("behind")
+
+
+def test_a_placement_of_ones_own(monkeypatch):
+    monkeypatch.setattr(placement, "CATALOGUE", dict(CATALOGUE))
+
+    def under_the_sky(terrain):
+        return (jnp.arange(64)[:, None] == 60) & (terrain.tiles == Tile.EMPTY)
+
+    placement.register_placement("sky", under_the_sky)
+    env = CoinRun(num_levels=8)
+    params = env.default_params.with_placement({"sky": 1.0, "end": 1.0})
+    keys = jax.random.split(jax.random.key(0), 64)
+    _, state = jax.vmap(env.reset, in_axes=(0, None))(keys, params)
+    high = state.coin_cell[:, 1] == 60
+    np.testing.assert_array_equal(high, state.coin_moved)
+    assert 10 < high.sum() < 54
+    with pytest.raises(ValueError, match="sky"):
+        placement.register_placement("sky", under_the_sky)
