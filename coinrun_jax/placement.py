@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -71,11 +70,11 @@ def _list_of(candidates: PlacementFn) -> int:
 class CoinPlacement(struct.PyTreeNode):
     """How an episode's coin is placed. Every number is traced."""
 
-    probability: chex.Array  # float32 [], of leaving the end for a candidate cell
-    weights: chex.Array  # float32 [len(CATALOGUE)], share of each kind among candidates
-    present: chex.Array  # bool [], False takes the coin away, all else equal
-    fraction: chex.Array  # float32 [2], range of the share of the way, for "fraction"
-    cell: chex.Array  # int32 [2], (x, y) for "fixed"
+    probability: jax.Array  # float32 [], of leaving the end for a candidate cell
+    weights: jax.Array  # float32 [len(CATALOGUE)], share of each kind among candidates
+    present: jax.Array  # bool [], False takes the coin away, all else equal
+    fraction: jax.Array  # float32 [2], range of the share of the way, for "fraction"
+    cell: jax.Array  # int32 [2], (x, y) for "fixed"
 
 
 class CoinDraw(struct.PyTreeNode):
@@ -127,13 +126,14 @@ def make_placement(
     x, y = (1, 1) if cell is None else cell
     if not (0 < x < WORLD_SIZE - 1 and 0 < y < WORLD_SIZE - 1):
         raise ValueError(f"placement cell {cell} is not within 1 ... {WORLD_SIZE - 2}")
-    return CoinPlacement(
-        probability=np.float32(probability),
-        weights=weights / weights.sum(),
-        present=np.bool_(present),
-        fraction=np.array([low, high], np.float32),
-        cell=np.array([x, y], np.int32),
-    )
+    numbers: dict[str, Any] = {  # NumPy's: concrete also where this is called under jit
+        "probability": np.float32(probability),
+        "weights": weights / weights.sum(),
+        "present": np.bool_(present),
+        "fraction": np.array([low, high], np.float32),
+        "cell": np.array([x, y], np.int32),
+    }
+    return CoinPlacement(**numbers)
 
 
 def draw_coin(
