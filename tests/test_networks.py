@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
 
 import jax
@@ -34,7 +35,7 @@ def test_impala_is_the_papers():
     channels = (3, 16, 32, 32)
     convolutions = sum(
         9 * before * after + after + 4 * (9 * after * after + after)
-        for before, after in zip(channels[:-1], channels[1:], strict=True)
+        for before, after in itertools.pairwise(channels)
     )
     dense = 8 * 8 * 32 * 256 + 256
     heads = 256 * 15 + 15 + 256 + 1

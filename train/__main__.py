@@ -10,36 +10,14 @@ Over several hosts, the same command on each, with --coordinator HOST:PORT --num
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
+import dataclasses
 import os
 import sys
 from pathlib import Path
 
-import tyro
-
 from train import distributed
 from train.config import ConfigError, TrainConfig, TrainError, load_config
-
-
-def _override(config: TrainConfig, arguments: list[str]) -> TrainConfig:
-    """Apply `--section.key value` settings, with tyro's own message as one line if it fails."""
-    complaint = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(complaint):
-            return tyro.cli(TrainConfig, default=config, args=arguments, prog="python -m train")
-    except SystemExit as stop:
-        if not stop.code:
-            raise  # --help
-        raise ConfigError(_one_line(complaint.getvalue())) from None
-
-
-def _one_line(box: str) -> str:
-    """The message inside the box that tyro draws, without its title and its hint at --help."""
-    lines = [line.strip("│ \n") for line in box.splitlines()[1:-1]]
-    rules = [number for number, line in enumerate(lines) if set(line) == {"─"}]
-    message = lines[: rules[0]] if rules else lines
-    return " ".join(" ".join(message).split())
+from train.overrides import override
 
 
 def _default_run_dir() -> Path:
@@ -71,7 +49,10 @@ def main(arguments: list[str] | None = None) -> int:
                 raise ConfigError("--resume takes no other settings: a run keeps its own config")
         else:
             default = load_config(known.config) if known.config else TrainConfig()
-            config = _override(default, settings)
+            if "WANDB_SWEEP_ID" in os.environ:  # an agent's runs are there to be seen
+                online = dataclasses.replace(default.wandb, mode="online")
+                default = dataclasses.replace(default, wandb=online)
+            config = override(default, settings)
             run_dir = known.run_dir or _default_run_dir()
         distributed.initialize(known.coordinator, known.num_processes, known.process_id)
 

@@ -1,0 +1,175 @@
+"""Sweeps: valid to wandb, and runnable without it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from wandb.apis.public.sweeps import _validate_config_and_fill_distribution
+from wandb.sdk.launch.sweeps.utils import (
+    create_sweep_command_args,
+    load_sweep_config,
+    make_launch_sweep_entrypoint,
+)
+
+from tests.conftest import ROOT
+from tests.runs import CONFIG, arguments
+from train import sweep
+from train.config import ConfigError, save_config
+
+SWEEPS = sorted((ROOT / "configs" / "sweeps").glob("*.yaml"))
+
+
+@pytest.fixture(autouse=True)
+def _in_the_checkout(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def test_the_questions_asked():
+    assert {path.stem for path in SWEEPS} >= {
+        "coin_randomisation",
+        "placements",
+        "num_levels",
+        "network_width",
+        "observation",
+    }
+    randomisation = sweep.load_sweep(ROOT / "configs" / "sweeps" / "coin_randomisation.yaml")
+    assert randomisation.parameters["env.placement_probability"] == (
+        *(0.0, 0.01, 0.02, 0.03, 0.05, 0.1, 1.0),
+    )
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_wandb_takes_the_sweep_and_starts_what_we_start(path):
+    config = load_sweep_config(str(path))
+    assert config is not None
+    assert _validate_config_and_fill_distribution(config)["method"] == "grid"
+    ours = sweep.load_sweep(path)
+    points = ours.points()
+    assert len({ours.run_name(point) for point in points}) == len(points)
+    for point in points:
+        args = create_sweep_command_args(
+            {"args": {name: {"value": value} for name, value in point.items()}}
+        )
+        command, rest = make_launch_sweep_entrypoint(args, list(config["command"]))
+        assert [*command, *rest] == ["${env}", "python", "-m", "train", *ours.arguments(point)]
+        assert sweep.config_of(ours.arguments(point)).eval_every > 0
+
+
+def test_an_agents_run_has_its_own_directory_and_is_seen(monkeypatch):
+    from train import run
+    from train.__main__ import main
+
+    started = []
+    monkeypatch.setattr(run, "start", lambda *arguments: started.append(arguments))
+    monkeypatch.setenv("WANDB_SWEEP_ID", "abc")
+    monkeypatch.setenv("WANDB_RUN_ID", "xyz")
+    assert main([]) == 0
+    ((config, folder, _),) = started
+    assert config.wandb.mode == "online"
+    assert folder == Path("runs/abc/xyz")
+
+
+SMALL = """
+name: small
+method: grid
+parameters:
+  seed: {values: [0, 1, 2, 3]}
+  network.width: {value: 4}
+command: ["${env}", python, -m, train, "${args}"]
+"""
+
+
+def fake_train(folder: Path) -> Path:
+    """A program in place of `python`, that trains at once and notes its arguments."""
+    save_config(CONFIG, folder / "config.yaml")
+    script = folder / "fake.py"
+    script.write_text(
+        f"""#!{sys.executable}
+import json, pathlib, shutil, sys
+words = sys.argv[3:]
+run_dir = pathlib.Path(words[-1])
+run_dir.mkdir(exist_ok=True)
+with open(run_dir / "starts", "a") as file:
+    file.write(words[0] + "\\n")
+shutil.copy({str(folder / "config.yaml")!r}, run_dir)
+if run_dir.name == "seed-2" and words[0] != "--resume":
+    sys.exit("out of luck")
+(run_dir / "policy.json").write_text(json.dumps({{"update": {CONFIG.num_updates}}}))
+"""
+    )
+    script.chmod(0o755)
+    return script
+
+
+def test_a_sweep_skips_what_is_done_and_goes_on_with_the_rest(tmp_path, monkeypatch, capsys):
+    (tmp_path / "small.yaml").write_text(SMALL)
+    monkeypatch.setattr(sys, "executable", str(fake_train(tmp_path)))
+    words = [str(tmp_path / "small.yaml"), "--out", str(tmp_path / "out"), "--jobs", "2"]
+    assert sweep.main(words) == 1
+    said = capsys.readouterr().out
+    assert "seed-2: not done, see" in said
+    assert "out of luck" in (tmp_path / "out" / "seed-2.log").read_text()
+    assert sweep.main(words) == 0
+    starts = {p.parent.name: p.read_text().split() for p in tmp_path.glob("out/*/starts")}
+    assert starts == {
+        "seed-0": ["--seed=0"],
+        "seed-1": ["--seed=1"],
+        "seed-2": ["--seed=2", "--resume"],
+        "seed-3": ["--seed=3"],
+    }
+
+
+def test_shards_divide_the_runs(tmp_path, monkeypatch):
+    (tmp_path / "small.yaml").write_text(SMALL)
+    monkeypatch.setattr(sys, "executable", str(fake_train(tmp_path)))
+    for index in range(2):
+        out = tmp_path / str(index)
+        words = [str(tmp_path / "small.yaml"), "--out", str(out), "--shard", f"{index}/2"]
+        sweep.main(words)
+        assert sorted(path.parent.name for path in out.glob("*/starts")) == [
+            f"seed-{index}",
+            f"seed-{index + 2}",
+        ]
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (("grid", "bayes"), "bayes"),
+        (("seed:", "sead:"), "sead"),
+        (("{value: 4}", "{value: 0}"), "network.width 0"),
+        (("{value: 4}", "{min: 1, max: 2}"), "network.width has neither"),
+        (("python, -m, train", "python, -m, eval"), "command"),
+        (("parameters:", "parameter:"), "parameters"),
+    ],
+)
+def test_bad_sweeps_are_one_line_and_run_nothing(tmp_path, capsys, change, named):
+    (tmp_path / "small.yaml").write_text(SMALL.replace(*change))
+    assert sweep.main([str(tmp_path / "small.yaml"), "--out", str(tmp_path / "out")]) == 2
+    complaint = capsys.readouterr().err
+    assert complaint.startswith("error: ")
+    assert complaint.count("\n") == 1
+    assert named in complaint
+    assert not (tmp_path / "out").exists()
+
+
+def test_shards_out_of_range_are_refused(tmp_path, capsys):
+    (tmp_path / "small.yaml").write_text(SMALL)
+    for shard in ("2/2", "x", "1"):
+        assert sweep.main([str(tmp_path / "small.yaml"), "--shard", shard]) == 2
+        assert "I/N" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_real_sweep_trains(tmp_path):
+    (tmp_path / "small.yaml").write_text(SMALL.replace("[0, 1, 2, 3]", "[0]").replace("4}", "16}"))
+    out = tmp_path / "out"
+    assert sweep.main([str(tmp_path / "small.yaml"), "--out", str(out), *arguments()]) == 0
+    assert sweep.is_done(out / "small")
+
+
+def test_unreadable_sweeps_are_named(tmp_path):
+    with pytest.raises(ConfigError, match="cannot read"):
+        sweep.load_sweep(tmp_path / "nowhere.yaml")

@@ -1,0 +1,136 @@
+"""Weights & Biases: what arrives there, and that its failures cost nothing but a warning."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import struct
+import sys
+import threading
+import time
+import types
+
+import pytest
+from wandb.proto.wandb_internal_pb2 import Record
+
+from tests.runs import CONFIG, read_metrics
+from train import run
+from train.config import WandbConfig
+from train.wandb_logger import WandbLogger
+
+OFFLINE = dataclasses.replace(
+    CONFIG, num_seeds=2, wandb=WandbConfig(mode="offline", project="a-project")
+)
+ONLINE = dataclasses.replace(CONFIG, wandb=WandbConfig(mode="online"))
+
+
+def read_records(path):
+    """Of an offline run: records in the blocks of LevelDB's log, after a header of 7 bytes."""
+    data, position, whole = path.read_bytes(), 7, b""
+    while position + 7 <= len(data):
+        left = 32768 - position % 32768
+        if left < 7:
+            position += left
+            continue
+        _, length, kind = struct.unpack("<IHB", data[position : position + 7])
+        whole += data[position + 7 : position + 7 + length]
+        position += 7 + length
+        if kind in (1, 4):  # full, or the last part
+            record = Record()
+            record.ParseFromString(whole)
+            yield record
+            whole = b""
+
+
+@pytest.fixture(scope="module")
+def offline(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("wandb") / "several"
+    assert run.start(OFFLINE, folder)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", OFFLINE.seeds)
+def test_an_offline_run_reads_back(offline, seed):
+    folder = offline / f"seed_{seed}"
+    (path,) = folder.glob("wandb/offline-run-*/run-*.wandb")
+    records = list(read_records(path))
+    (about,) = [r.run for r in records if r.WhichOneof("record_type") == "run"][:1]
+    assert about.project == "a-project"
+    assert about.run_group == "several"
+    assert about.display_name == f"several-seed-{seed}"
+    ids = json.loads((offline / "run.json").read_text())["wandb_ids"]
+    assert about.run_id == ids[seed]
+    settings = {item.key: json.loads(item.value_json) for item in about.config.update}
+    assert settings["seed"] == seed
+    assert settings["ppo"]["num_envs"] == CONFIG.ppo.num_envs
+    logged = []
+    for record in records:
+        if record.WhichOneof("record_type") == "history":
+            items = record.history.item
+            logged.append({i.key or i.nested_key[0]: json.loads(i.value_json) for i in items})
+    rows = read_metrics(folder)
+    assert len(logged) == len(rows) == CONFIG.num_updates
+    for values, row in zip(logged, rows, strict=True):
+        for name, text in row.items():
+            if text:
+                assert values[name] == pytest.approx(float(text)), name
+            else:
+                assert name not in values
+    artifacts = [r for r in records if "artifact" in str(r.request.WhichOneof("request_type"))]
+    artifacts += [r for r in records if r.WhichOneof("record_type") == "artifact"]
+    assert any("policy" in str(record) for record in artifacts)
+
+
+def service(**functions):
+    """A module in place of wandb."""
+    fake = types.SimpleNamespace(id="x", log=lambda *a, **k: None, finish=lambda: None)
+    for name, function in functions.items():
+        setattr(fake, name, function)
+    return types.SimpleNamespace(
+        init=functions.get("init", lambda **_: fake), Settings=lambda **_: None
+    )
+
+
+def refuse(*_, **__):
+    raise ConnectionError("the service is\n down")
+
+
+def logger(tmp_path, monkeypatch, fake, patience=0.3):
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    return WandbLogger(ONLINE, tmp_path, [tmp_path], ["id"], patience=patience)
+
+
+@pytest.mark.parametrize("where", ["init", "log", "finish"])
+def test_a_failing_service_is_one_warning(tmp_path, monkeypatch, capsys, where):
+    wandb = logger(tmp_path, monkeypatch, service(**{where: refuse}))
+    for update in range(5):
+        wandb.log([{"update": update}])
+    wandb.close()
+    assert wandb.failed
+    complaint = capsys.readouterr().err
+    assert complaint == "warning: wandb is off from here on: the service is down\n"
+
+
+@pytest.mark.parametrize("where", ["init", "log", "finish"])
+def test_a_hanging_service_is_one_warning(tmp_path, monkeypatch, capsys, where):
+    released = threading.Event()
+    wandb = logger(tmp_path, monkeypatch, service(**{where: lambda *_, **__: released.wait()}))
+    began = time.monotonic()
+    for update in range(5):
+        wandb.log([{"update": update}])
+    assert time.monotonic() - began < 0.2  # training never waits
+    wandb.close()
+    assert time.monotonic() - began < 3
+    assert wandb.failed
+    assert capsys.readouterr().err == (
+        "warning: wandb is off from here on: it has not answered for 0 s\n"
+    )
+    released.set()
+
+
+def test_a_run_without_its_service_is_complete(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "wandb", service(init=refuse))
+    assert run.start(ONLINE, tmp_path / "run")
+    assert len(read_metrics(tmp_path / "run")) == CONFIG.num_updates
+    assert capsys.readouterr().err.count("wandb is off") == 1

@@ -1,0 +1,34 @@
+"""Settings from the command line: `--section.key value` over a config."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+
+import tyro
+
+from train.config import ConfigError, TrainConfig
+
+
+def override(config: TrainConfig, arguments: list[str]) -> TrainConfig:
+    """The config with the given settings changed.
+
+    Raises:
+      ConfigError: for an unknown setting or a value that it cannot have, in one line.
+    """
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            return tyro.cli(TrainConfig, default=config, args=arguments, prog="python -m train")
+    except SystemExit as stop:
+        if not stop.code:
+            raise  # --help
+        raise ConfigError(_one_line(complaint.getvalue())) from None
+
+
+def _one_line(box: str) -> str:
+    """The message inside the box that tyro draws, without its title and its hint at --help."""
+    lines = [line.strip("│ \n") for line in box.splitlines()[1:-1]]
+    rules = [number for number, line in enumerate(lines) if set(line) == {"─"}]
+    message = lines[: rules[0]] if rules else lines
+    return " ".join(" ".join(message).split())

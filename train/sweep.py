@@ -1,0 +1,197 @@
+"""Run a sweep's YAML without a server.
+
+python -m train.sweep FILE [--out DIR] [--jobs N] [--shard I/N] [--section.key value ...]
+
+Runs what `wandb sweep FILE` and its agents would, for a grid: one run per combination, in
+DIR/NAME (default: runs/ and the sweep's name). Runs that are done are skipped, others go on
+from their checkpoint. `--shard` takes every N-th combination from the I-th on, counted from
+0, as an array of jobs needs it. Further settings are given to every run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import itertools
+import json
+import signal
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from train.config import ConfigError, TrainConfig, load_config
+from train.overrides import override
+
+ARGS, ENV = "${args}", "${env}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """A grid of runs."""
+
+    name: str
+    words: tuple[str, ...]
+    """Of `python -m train`, in front of the parameters."""
+    parameters: dict[str, tuple[Any, ...]]
+
+    def points(self) -> list[dict[str, Any]]:
+        """Every combination, in the file's order."""
+        combinations = itertools.product(*self.parameters.values())
+        return [dict(zip(self.parameters, values, strict=True)) for values in combinations]
+
+    def arguments(self, point: dict[str, Any]) -> list[str]:
+        """Of `python -m train`, as an agent of wandb gives them."""
+        return [*self.words, *(f"--{name}={value}" for name, value in point.items())]
+
+    def run_name(self, point: dict[str, Any]) -> str:
+        """Of what varies only, such as `placement_probability-0.01_seed-2`."""
+        parts = [
+            f"{name.rpartition('.')[2]}-{Path(str(value)).stem if name == 'config' else value}"
+            for name, value in point.items()
+            if len(self.parameters[name]) > 1
+        ]
+        return "_".join(parts) or self.name
+
+
+def load_sweep(path: Path) -> Sweep:
+    """Read a sweep in wandb's format.
+
+    Raises:
+      ConfigError: if it cannot be read, is no grid, or does not run `python -m train`.
+    """
+    try:
+        values = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"cannot read sweep {path}: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"sweep {path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict) or not isinstance(values.get("parameters"), dict):
+        raise ConfigError(f"sweep {path} has no parameters")
+    if values.get("method") != "grid":
+        raise ConfigError(f"sweep {path}: method {values.get('method')!r} needs wandb; grid works")
+    command = [str(word) for word in values.get("command", ())]
+    words = [word for word in command if word != ENV]
+    if words[:3] != ["python", "-m", "train"] or words[-1] != ARGS:
+        raise ConfigError(f"sweep {path}: command is not [python, -m, train, ..., {ARGS}]")
+    parameters = {}
+    for name, choice in values["parameters"].items():
+        choices = choice.get("values", [choice.get("value")]) if isinstance(choice, dict) else None
+        if not isinstance(choices, list) or not choices or None in choices:
+            raise ConfigError(f"sweep {path}: parameter {name} has neither value nor values")
+        parameters[str(name)] = tuple(choices)
+    return Sweep(str(values.get("name", path.stem)), tuple(words[3:-1]), parameters)
+
+
+def config_of(arguments: list[str]) -> TrainConfig:
+    """What `python -m train` would make of its arguments."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", type=Path)
+    known, settings = parser.parse_known_args(arguments)
+    return override(load_config(known.config) if known.config else TrainConfig(), settings)
+
+
+def is_done(run_dir: Path) -> bool:
+    """Whether every policy of a run has had all its updates."""
+    try:
+        config = load_config(run_dir / "config.yaml")
+        several = config.num_seeds > 1
+        folders = [run_dir / f"seed_{seed}" for seed in config.seeds] if several else [run_dir]
+        updates = [json.loads((f / "policy.json").read_text())["update"] for f in folders]
+    except (OSError, ConfigError, json.JSONDecodeError, KeyError):
+        return False
+    return min(updates) >= config.num_updates
+
+
+class _Runner:
+    """Runs combinations as processes; a signal stops them all, with their checkpoints."""
+
+    def __init__(self, out: Path) -> None:
+        self._out = out
+        self._stopped = False
+        self._processes: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+
+    def _stop(self, number: int, frame: Any) -> None:
+        self._stopped = True
+        for process in list(self._processes):
+            process.send_signal(signal.SIGTERM)
+
+    def run(self, name: str, arguments: list[str]) -> bool:
+        """True once the run is done."""
+        run_dir = self._out / name
+        if is_done(run_dir):
+            print(f"{name}: done before", flush=True)
+            return True
+        goes_on = (run_dir / "config.yaml").exists()
+        words = ["--resume", str(run_dir)] if goes_on else [*arguments, "--run-dir", str(run_dir)]
+        with open(self._out / f"{name}.log", "ab") as log:
+            with self._lock:
+                if self._stopped:
+                    return False
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "train", *words], stdout=log, stderr=log
+                )
+                self._processes.add(process)
+            print(f"{name}: {'goes on' if goes_on else 'begins'}", flush=True)
+            process.wait()
+            self._processes.discard(process)
+        done = process.returncode == 0 and is_done(run_dir)
+        print(f"{name}: {'done' if done else f'not done, see {log.name}'}", flush=True)
+        return done
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(message)
+
+
+def _shard(text: str) -> tuple[int, int]:
+    index, _, count = text.partition("/")
+    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not I/N with 0 <= I < N")
+    return int(index), int(count)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; 2 for unusable input, said in one line, 1 if a run is not done."""
+    parser = _Parser(
+        prog="python -m train.sweep", description=(__doc__ or "").split("\n")[0], allow_abbrev=False
+    )
+    parser.add_argument("file", type=Path, metavar="FILE")
+    parser.add_argument("--out", type=Path, metavar="DIR")
+    parser.add_argument("--jobs", type=int, default=1, metavar="N")
+    parser.add_argument("--shard", type=_shard, default=(0, 1), metavar="I/N")
+    try:
+        known, settings = parser.parse_known_args(arguments)
+        if known.jobs < 1:
+            raise ConfigError(f"--jobs {known.jobs} is below 1")
+        sweep = load_sweep(known.file)
+        index, count = known.shard
+        runs = [
+            (sweep.run_name(point), [*sweep.arguments(point), *settings])
+            for point in sweep.points()
+        ]
+        for _, words in runs:
+            config_of(words)  # all of them can be used, before any is run
+        out = known.out or Path("runs") / sweep.name
+        out.mkdir(parents=True, exist_ok=True)
+    except (ConfigError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    own = runs[index::count]
+    print(f"{len(own)} of {len(runs)} runs, in {out}", flush=True)
+    runner = _Runner(out)
+    with ThreadPoolExecutor(known.jobs) as executor:
+        done = list(executor.map(lambda run: runner.run(*run), own))
+    return 0 if all(done) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
