@@ -1,0 +1,11 @@
+"""What can be reached: for a level and a coin, actions that collect it, as a proof.
+
+`solve` searches, `replay` plays what was found through the public environment. The command
+`python -m coinrun_jax.solver` does both for a range of levels and a placement.
+"""
+
+from coinrun_jax.solver.proofs import STAGES, Proofs, solve
+from coinrun_jax.solver.replay import Replay, replay
+from coinrun_jax.solver.search import Settings
+
+__all__ = ["STAGES", "Proofs", "Replay", "Settings", "replay", "solve"]

@@ -1,0 +1,180 @@
+"""`solve`: for each state a sequence of actions that collects its coin, found by search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from coinrun_jax.params import EnvParams
+from coinrun_jax.solver.distance import distance_map
+from coinrun_jax.solver.hazards import count_hazards, levels_of
+from coinrun_jax.solver.search import (
+    ITERATIONS_PER_CALL,
+    NEVER,
+    NO_GOAL,
+    RUN_AND_DROP,
+    Limits,
+    Settings,
+    Task,
+    empty_search,
+    path_to_goal,
+    restart,
+    search_on,
+)
+from coinrun_jax.types import MAX_ENTITIES, Action, EnvState, LevelPool
+
+QUICK = Settings(slots=32, width=16, iterations=128, hold=4, fineness=1.0, weight=1.5)
+THOROUGH = Settings(
+    slots=4,
+    width=32,
+    iterations=1024,
+    hold=2,
+    fineness=2.0,
+    weight=1.5,
+    actions=RUN_AND_DROP,
+    wait=8,
+    table=1 << 17,
+)
+STAGES = (QUICK, THOROUGH)
+"""What one stage does not solve goes on to the next."""
+SHORTER = Settings(
+    slots=8, width=32, iterations=256, hold=2, fineness=2.0, weight=1.1, table=1 << 17
+)
+
+_FEW_HAZARDS = 8  # most levels have no more; stepping them alone is twice as fast
+_BLOCK = 1024  # states that are in memory at a time
+_MAP_BATCH = 32
+
+
+_Paths = dict[int, np.ndarray]
+"""Actions, int8 [steps], by the number of the state."""
+
+
+class Proofs(NamedTuple):
+    """What was found for N states; `replay` says whether it holds.
+
+    The lengths are an oracle's step counts in the sense of the best that was found: upper
+    bounds of the least possible.
+    """
+
+    solved: np.ndarray  # bool [N]
+    actions: np.ndarray  # int8 [N, T], codes of `Action`; NOOP from the length on
+    length: np.ndarray  # int32 [N], steps after which the coin is collected; 0 where unsolved
+
+
+def solve(
+    params: EnvParams,
+    states: EnvState,
+    stages: Sequence[Settings] = STAGES,
+    shorten: bool = False,
+) -> Proofs:
+    """Look for actions that collect the coin, whether or not it is present.
+
+    Args:
+      params: the pool, and when an episode ends. The placement is not looked at.
+      states: `EnvState` with one leading axis N, as resets give them: where the agent
+        starts and in which cell the coin is. Any state that still runs will do.
+      stages: searches, each for what those before it left unsolved.
+      shorten: search once more, for shorter ways.
+
+    Returns:
+      `Proofs` of the N states.
+
+    Raises:
+      ValueError: for a single state or none.
+    """
+    if np.ndim(states.x) != 1 or not len(states.x):
+        raise ValueError(f"solve takes states with one leading axis, not shape {states.x.shape}")
+    number = len(states.x)
+    params, states = jax.device_get((params, states))
+    paths: _Paths = {}
+    for stage in stages:
+        left = np.array([index for index in range(number) if index not in paths], int)
+        paths |= _search_all(params, states, left, stage, {})
+    if shorten:
+        paths |= _search_all(params, states, np.array(sorted(paths), int), SHORTER, paths)
+
+    length = np.array([len(paths.get(index, ())) for index in range(number)], np.int32)
+    actions = np.full((number, length.max()), Action.NOOP, np.int8)
+    for index, path in paths.items():
+        actions[index, : len(path)] = path
+    return Proofs(solved=length > 0, actions=actions, length=length)
+
+
+def _search_all(
+    params: EnvParams, states: EnvState, which: np.ndarray, settings: Settings, known: _Paths
+) -> _Paths:
+    """Paths from the states numbered `which`, shorter than the `known` ones."""
+    if not len(which):
+        return {}
+    few = count_hazards(params.pool)[states.level_index[which]] <= _FEW_HAZARDS
+    # A second program does not pay for a handful of levels.
+    groups = [which[few], which[~few]] if len(which) > 2 * settings.slots else [which[:0], which]
+    found: _Paths = {}
+    for size, group in zip((_FEW_HAZARDS, MAX_ENTITIES), groups, strict=True):
+        for first in range(0, len(group), _BLOCK):
+            block = group[first : first + _BLOCK]
+            found |= _search(params, states, block, size, settings, known)
+    return found
+
+
+@jax.jit
+def _distance_maps(pool: LevelPool, coin_cell: jax.Array) -> jax.Array:
+    return jax.vmap(distance_map, in_axes=(None, 0, 0))(pool, jnp.arange(len(coin_cell)), coin_cell)
+
+
+def _take(states: EnvState, which: np.ndarray) -> EnvState:
+    return jax.tree.map(lambda leaf: leaf[which], states)
+
+
+def distance_maps(pool: LevelPool, states: EnvState, which: np.ndarray) -> np.ndarray:
+    """`distance_map` of the states numbered `which`, [len(which), ...]; all in numpy."""
+    parts = []
+    filled = np.resize(which, -(-len(which) // _MAP_BATCH) * _MAP_BATCH)
+    for batch in filled.reshape(-1, _MAP_BATCH):
+        levels, there = levels_of(pool, _take(states, batch), MAX_ENTITIES)
+        parts.append(np.asarray(_distance_maps(levels, there.coin_cell)))
+    return np.concatenate(parts)[: len(which)]
+
+
+def _search(
+    params: EnvParams,
+    states: EnvState,
+    which: np.ndarray,
+    entities: int,
+    settings: Settings,
+    known: _Paths,
+) -> _Paths:
+    limits = Limits(jnp.int32(params.max_steps_in_episode), jnp.bool_(params.terminate_at_end))
+    maps = distance_maps(params.pool, states, which)
+    to_beat = np.array(
+        [states.time[i] + len(known[i]) if i in known else NEVER for i in which], np.int32
+    )
+    found: _Paths = {}
+    slots = settings.slots
+    search = empty_search(settings, entities)
+    held = np.full(slots, -1)  # position in `which` of what each slot searches, or -1
+    age = np.zeros(slots, int)  # iterations
+    queue = list(range(len(which)))[::-1]
+    while queue or (held >= 0).any():
+        fresh = np.zeros(slots, bool)
+        for slot in np.flatnonzero(held < 0)[: len(queue)]:
+            held[slot], age[slot], fresh[slot] = queue.pop(), 0, True
+        if fresh.any():
+            now = np.maximum(held, 0)
+            levels, starts = levels_of(params.pool, _take(states, which[now]), entities)
+            task = jax.device_put(Task(levels, starts, maps[now]))
+            search = restart(search, task, fresh, to_beat[now])
+        search = search_on(search, task, limits, settings)
+        age += ITERATIONS_PER_CALL
+        goal, is_open = np.asarray(search.goal), np.asarray(search.is_open)
+        over = (goal != NO_GOAL) | ~is_open | (age + ITERATIONS_PER_CALL > settings.iterations)
+        for slot in np.flatnonzero(over & (held >= 0)).tolist():
+            if goal[slot] != NO_GOAL:
+                found[int(which[held[slot]])] = path_to_goal(search.nodes, slot, int(goal[slot]))
+            held[slot] = -1
+    return found

@@ -1,0 +1,196 @@
+"""Coins are reached by proofs that hold in the public environment, and unreachable ones are not."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from coinrun_jax import CoinRun
+from coinrun_jax.ascii import level_from_ascii
+from coinrun_jax.solver import Proofs, replay, solve
+from coinrun_jax.solver.__main__ import main, start_states
+from coinrun_jax.solver.distance import FAR, STANDING, least_steps
+from coinrun_jax.solver.proofs import QUICK, distance_maps
+from coinrun_jax.types import Action
+
+NUMBER = 24
+FIRST = 100_000
+ENV = CoinRun(num_levels=NUMBER, start_level=FIRST)
+
+# Each needs something else of the search; the coin is at the end.
+DRAWN = {
+    "back up the stairs": """
+        #..............
+        #$=............
+        #.#............
+        #.#....=.......
+        #.#............
+        #.#.........=..
+        #.#............
+        #.#@...........
+        ###############
+        """,
+    "over saws and lava": """
+        #......................
+        #......................
+        #@......*....~~~.....*$
+        #============%%%=======
+        """,
+    "an enemy in a narrow lane": """
+        #................
+        #................
+        #@..|...a...|...$
+        #################
+        """,
+    "on a pile of crates": """
+        #.........$
+        #.........2
+        #.........3
+        #.........1
+        #.........0
+        #@........1
+        ###########
+        """,
+    "under a roof": """
+        #...............
+        #.====..........
+        #.#..#..........
+        #.#.............
+        #.#$...........@
+        ################
+        """,
+}
+SEALED = """
+    #............
+    #.....======.
+    #.....#....#.
+    #.....#....#.
+    #@....#..$.#.
+    #############
+"""
+
+
+def drawn(*texts):
+    """Pool and starts of drawn levels, over and over to the size of the other tests' pool."""
+    levels = [level_from_ascii(texts[number % len(texts)]) for number in range(NUMBER)]
+    params = ENV.default_params.with_levels(jax.tree.map(lambda *a: jnp.stack(a), *levels))
+    return params, start_states(ENV, params)
+
+
+@pytest.fixture(scope="module")
+def generated():
+    params = ENV.default_params.with_placement("random_section", probability=0.5)
+    states = start_states(ENV, params)
+    return params, states, solve(params, states, [QUICK])
+
+
+def test_generated_levels_are_proven(generated):
+    params, states, proofs = generated
+    played = replay(ENV, params, states, proofs)
+    assert proofs.solved.all()
+    assert played.collected.all()
+    assert (played.episode_return == 10).all()
+    steps = np.arange(proofs.actions.shape[1])
+    assert (proofs.actions[steps >= proofs.length[:, None]] == Action.NOOP).all()
+
+
+def test_no_proof_is_shorter_than_the_straight_line(generated):
+    _, states, proofs = generated
+    assert (proofs.length >= least_steps(states.x, states.y, states.coin_cell)).all()
+
+
+def test_a_proof_that_does_not_hold_is_noticed(generated):
+    params, states, proofs = generated
+    index = int(proofs.length.argmax())
+    actions = proofs.actions.copy()
+    actions[index, : proofs.length[index] // 2] = Action.NOOP
+    assert not replay(ENV, params, states, proofs._replace(actions=actions)).collected[index]
+    shifted = proofs._replace(length=proofs.length + 1)  # the coin came before
+    shifted = shifted._replace(actions=np.pad(proofs.actions, ((0, 0), (0, 1))))
+    assert not replay(ENV, params, states, shifted).collected.any()
+    unsolved = proofs._replace(solved=np.zeros(NUMBER, bool), length=np.zeros(NUMBER, np.int32))
+    assert not replay(ENV, params, states, unsolved).collected.any()
+
+
+def test_drawn_levels_are_proven():
+    params, states = drawn(*DRAWN.values())
+    played = replay(ENV, params, states, solve(params, states, [QUICK]))
+    assert dict(zip(DRAWN, played.collected.tolist(), strict=False)) == dict.fromkeys(DRAWN, True)
+
+
+def test_what_is_sealed_off_is_unsolved_and_kept():
+    params, states = drawn(SEALED, DRAWN["under a roof"])
+    proofs = solve(params, states, [QUICK])
+    assert proofs.solved.tolist() == [False, True] * (NUMBER // 2)
+    assert (proofs.length[::2] == 0).all()
+    assert (replay(ENV, params, states, proofs).collected == proofs.solved).all()
+
+
+def test_it_starts_where_the_state_stands_and_when(generated):
+    """Midway of a proof, what is left of it is a proof; the search finds one too."""
+    params, states, proofs = generated
+    half = replay(ENV, params, states, proofs).path
+    assert half.shape == (NUMBER, proofs.actions.shape[1] + 1, 2)
+
+    def play(state, actions, length):
+        def step(carry, inputs):
+            number, action = inputs
+            _, new, _, _, _ = ENV.step_env(jax.random.key(0), carry, action, params)
+            return jax.tree.map(lambda a, b: jnp.where(number < length, a, b), new, carry), None
+
+        return jax.lax.scan(step, state, (jnp.arange(len(actions)), actions))[0]
+
+    actions = proofs.actions.astype(np.int32)
+    midway = jax.jit(jax.vmap(play))(states, actions, proofs.length // 2)
+    rest = solve(params, midway, [QUICK])
+    assert replay(ENV, params, midway, rest).collected.all()
+    begun = np.asarray(midway.time)
+    left = [actions[begun:] for actions, begun in zip(proofs.actions, begun, strict=True)]
+    width = max(map(len, left))
+    actions = np.stack([np.pad(row, (0, width - len(row)), constant_values=4) for row in left])
+    known = Proofs(proofs.solved, actions, proofs.length - begun)
+    assert replay(ENV, params, midway, known).collected.all()
+
+
+def test_the_time_limit_counts(generated):
+    params, states, proofs = generated
+    limit = int(np.median(proofs.length))
+    short = params.replace(max_steps_in_episode=limit)
+    within = solve(short, states, [QUICK])
+    assert (within.length <= limit).all()
+    assert 0 < within.solved.sum() < NUMBER
+    assert (replay(ENV, short, states, within).collected == within.solved).all()
+
+
+def test_distances_know_walls_and_jumps():
+    params, states = drawn(SEALED, DRAWN["back up the stairs"])
+    maps = distance_maps(*jax.device_get((params.pool, states)), np.arange(2))
+    assert maps[0, STANDING, 1, 1] == FAR  # sealed off
+    stairs = maps[1, STANDING]
+    assert stairs[1, 3] > stairs[6, 7] > stairs[7, 1] == 0  # up, and back left
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["--placement", "nowhere"], "placement 'nowhere' is not one of end, "),
+        (["--levels", "7"], "'7' is not A:B"),
+        (["--cell", "1"], "'1' is not two numbers"),
+        (["--save", "missing/file.npz"], "the folder of missing/file.npz does not exist"),
+    ],
+)
+def test_wrong_arguments_are_one_line_and_exit_2(arguments, complaint, capsys):
+    with pytest.raises(SystemExit) as error:
+        main(["--levels", "0:4", *arguments])
+    assert error.value.code == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert complaint in message
+
+
+def test_states_without_a_leading_axis_are_refused(generated):
+    params, states, _ = generated
+    with pytest.raises(ValueError, match="one leading axis"):
+        solve(params, jax.tree.map(lambda leaf: leaf[0], states))
