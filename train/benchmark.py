@@ -1,0 +1,258 @@
+"""How fast training is, and where the time goes.
+
+python -m train.benchmark breakdown --csv FILE [--config FILE] [--num-envs N ...]
+                                    [--precision float32 bfloat16] [--section.key value ...]
+python -m train.benchmark scaling   --csv FILE [--devices N ...] [...]
+python -m train.benchmark seeds     --csv FILE [--num-seeds K] [...]
+
+Every number is of compiled programs, after a warm-up, with the device waited for; the best of
+the rounds. Rows are appended to the CSV with the command, commit and hardware.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import jax
+import jax.numpy as jnp
+
+from coinrun_jax.compilation import enable_compilation_cache
+from train.config import ConfigError, TrainConfig, load_config
+from train.overrides import override
+from train.ppo import Batch, Learner, ppo_loss
+from train.program import Program, make_learner
+from train.provenance import source_commit
+from train.rollout import rollout
+
+ROUNDS = 5
+Row = dict[str, Any]
+
+
+def seconds_of(run: Callable[[], Any], rounds: int = ROUNDS) -> float:
+    """The shortest of some calls, after one that does not count."""
+    jax.block_until_ready(run())
+    times = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        jax.block_until_ready(run())
+        times.append(time.perf_counter() - began)
+    return min(times)
+
+
+def matmul_flops(precision: str, size: int = 2048) -> float:
+    """FLOP/s of one large matrix product, which is what the device can do."""
+    a = jnp.ones((size, size), precision)
+    product = jax.jit(lambda a: a @ a)
+    return 2 * size**3 / seconds_of(lambda: product(a))
+
+
+def learning_flops(learner: Learner, params: Any) -> float:
+    """Of an update's gradients, as the compiler counts them for one minibatch."""
+    config = learner.config
+    size = config.batch_size // config.num_minibatches
+    shape = learner.env.observation_space(learner.env_params)
+    row = jax.ShapeDtypeStruct((size,), jnp.float32)
+    observation = jax.ShapeDtypeStruct((size, *shape.shape), shape.dtype)
+    columns: list[Any] = [observation, jax.ShapeDtypeStruct((size,), jnp.int32), *(row,) * 4]
+    batch = Batch(*columns)
+
+    def gradient(params: Any, batch: Batch) -> Any:
+        return jax.grad(ppo_loss, has_aux=True)(params, learner.network.apply, batch, config, 0.0)
+
+    cost: Any = jax.jit(gradient).lower(params, batch).compile().cost_analysis()
+    counted = cost[0] if isinstance(cost, list) else cost
+    return float(counted["flops"]) * config.num_minibatches * config.num_epochs
+
+
+def breakdown(config: TrainConfig) -> Row:
+    """An update's time: environment, inference, learning; and how well the last one computes."""
+    program = Program(config)
+    learner, ppo = program.learner, config.ppo
+    state = program.init()
+    keys = jax.random.split(jax.random.key(0), ppo.num_envs)
+
+    @jax.jit
+    def play(state: Any) -> Any:
+        return rollout(
+            learner.env,
+            learner.network.apply,
+            state.params,
+            keys,
+            state.env_state,
+            state.observation,
+            state.env_params,
+            ppo.num_steps,
+        )
+
+    @jax.jit
+    def only_step(state: Any) -> Any:
+        """The same steps with random actions and no network."""
+
+        def step(carry: tuple[Any, jax.Array], time: jax.Array) -> tuple[Any, None]:
+            fold = jax.vmap(jax.random.fold_in, in_axes=(0, None))
+            now = fold(keys, time)
+            action = jax.vmap(lambda key: jax.random.randint(key, (), 0, 9))(now)
+            # What is seen must be kept, or it would not be computed.
+            observation, env_state, *_ = jax.vmap(learner.env.step, in_axes=(0, 0, 0, None))(
+                now, carry[0], action, state.env_params
+            )
+            return (env_state, observation), None
+
+        carry = (state.env_state, state.observation)
+        return jax.lax.scan(step, carry, jnp.arange(ppo.num_steps))[0]
+
+    environment, playing = seconds_of(lambda: only_step(state)), seconds_of(lambda: play(state))
+    params = jax.tree.map(jnp.copy, state.params)
+    flops = learning_flops(learner, params)
+    program.compile(state)
+
+    def update() -> Any:
+        nonlocal state
+        state, metrics = program.update(state)
+        return metrics
+
+    total = seconds_of(update)
+    rate = flops / max(total - playing, 1e-9)
+    matmul = matmul_flops(config.network.precision)
+    return {
+        "observation": config.env.observation,
+        "network": f"{config.network.kind}-{config.network.width}",
+        "precision": config.network.precision,
+        "num_envs": ppo.num_envs,
+        "num_steps": ppo.num_steps,
+        "num_minibatches": ppo.num_minibatches,
+        "steps_per_second": round(ppo.batch_size / total),
+        "compile_seconds": round(program.compile_seconds, 1),
+        "update_seconds": round(total, 4),
+        "environment_share": round(environment / total, 4),
+        "inference_share": round(max(playing - environment, 0.0) / total, 4),
+        "learning_share": round((total - playing) / total, 4),
+        "learning_gflops": round(rate / 1e9, 1),
+        "matmul_gflops": round(matmul / 1e9, 1),
+        "of_matmul": round(rate / matmul, 3),
+    }
+
+
+def throughput(config: TrainConfig) -> Row:
+    """Steps per second of all seeds on all devices."""
+    program = Program(config)
+    state = program.layout.place(jax.device_get(program.init()))
+    program.compile(state)
+
+    def update() -> Any:
+        nonlocal state
+        state, metrics = program.update(state)
+        return metrics
+
+    seconds = seconds_of(update)
+    return {
+        "devices": jax.device_count(),
+        "num_seeds": config.num_seeds,
+        "num_envs": config.ppo.num_envs,
+        "steps_per_second": round(config.ppo.batch_size * config.num_seeds / seconds),
+        "compile_seconds": round(program.compile_seconds, 1),
+        "update_seconds": round(seconds, 4),
+    }
+
+
+def scaling(config: TrainConfig, devices: list[int], words: list[str], path: Path) -> None:
+    """Weak scaling: as many environments per device on each number of forced host devices.
+
+    Each number needs a process of its own, which appends its row.
+    """
+    for count in devices:
+        environment = {
+            **os.environ,
+            "XLA_FLAGS": f"--xla_force_host_platform_device_count={count}",
+        }
+        own = [*words, "--ppo.num-envs", str(config.ppo.num_envs * count)]
+        command = [sys.executable, "-m", "train.benchmark", "throughput", "--csv", str(path), *own]
+        subprocess.run(command, env=environment, check=True)
+
+
+def seeds(config: TrainConfig, count: int) -> list[Row]:
+    """One agent, and several in one program: compile once and update together."""
+    alone = throughput(config)
+    together = throughput(dataclasses.replace(config, num_seeds=count))
+    together["times_one_after_another"] = round(
+        count * alone["update_seconds"] / together["update_seconds"], 3
+    )
+    return [{**alone, "times_one_after_another": ""}, together]
+
+
+def append(path: Path, rows: list[Row], command: str) -> None:
+    """Add rows to a CSV, each with what it was measured with."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    about = {
+        "device": jax.devices()[0].device_kind,
+        "cores": os.cpu_count(),
+        "jax": jax.__version__,
+        "commit": source_commit() or "unknown",
+        "command": command,
+    }
+    is_new = not path.exists()
+    with open(path, "a", newline="") as file:
+        for row in rows:
+            writer = csv.DictWriter(file, [*row, *about], lineterminator="\n")
+            if is_new:
+                writer.writeheader()
+                is_new = False
+            writer.writerow({**row, **about})
+    for row in rows:
+        print(", ".join(f"{name} {value}" for name, value in row.items()), flush=True)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(message)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; 2 for unusable input, said in one line."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    parser = _Parser(prog="python -m train.benchmark", allow_abbrev=False)
+    parser.add_argument("what", choices=("breakdown", "scaling", "seeds", "throughput"))
+    parser.add_argument("--csv", type=Path, required=True, metavar="FILE")
+    parser.add_argument("--config", type=Path, metavar="FILE")
+    parser.add_argument("--num-envs", type=int, nargs="+", metavar="N")
+    parser.add_argument("--precision", nargs="+", choices=("float32", "bfloat16"))
+    parser.add_argument("--devices", type=int, nargs="+", default=[1, 2], metavar="N")
+    parser.add_argument("--num-seeds", type=int, default=4, metavar="K")
+    try:
+        known, settings = parser.parse_known_args(arguments)
+        default = load_config(known.config) if known.config else TrainConfig()
+        config = override(default, settings)
+        make_learner(config)
+        enable_compilation_cache()
+        command = " ".join(["python -m train.benchmark", *arguments])
+        if known.what == "scaling":
+            words = ["--config", str(known.config)] if known.config else []
+            scaling(config, known.devices, [*words, *settings], known.csv)
+        elif known.what == "seeds":
+            append(known.csv, seeds(config, known.num_seeds), command)
+        elif known.what == "throughput":
+            append(known.csv, [throughput(config)], command)
+        else:
+            for precision in known.precision or [config.network.precision]:
+                for num_envs in known.num_envs or [config.ppo.num_envs]:
+                    network = dataclasses.replace(config.network, precision=precision)
+                    ppo = dataclasses.replace(config.ppo, num_envs=num_envs)
+                    point = dataclasses.replace(config, network=network, ppo=ppo)
+                    append(known.csv, [breakdown(point)], command)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
