@@ -13,9 +13,10 @@ import types
 import pytest
 from wandb.proto.wandb_internal_pb2 import Record
 
+from tests.conftest import ROOT
 from tests.runs import CONFIG, read_metrics
-from train import run
-from train.config import WandbConfig
+from train import publish, run
+from train.config import WandbConfig, save_config
 from train.wandb_logger import WandbLogger
 
 OFFLINE = dataclasses.replace(
@@ -134,3 +135,36 @@ def test_a_run_without_its_service_is_complete(tmp_path, monkeypatch, capsys):
     assert run.start(ONLINE, tmp_path / "run")
     assert len(read_metrics(tmp_path / "run")) == CONFIG.num_updates
     assert capsys.readouterr().err.count("wandb is off") == 1
+
+
+def test_an_evaluation_joins_the_run_it_is_of(tmp_path):
+    run_dir, results = tmp_path / "run" / "seed_1", ROOT / "results" / "quickstart"
+    run_dir.mkdir(parents=True)
+    save_config(OFFLINE, tmp_path / "run" / "config.yaml")
+    save_config(OFFLINE.of_seed(1), run_dir / "config.yaml")
+    (tmp_path / "run" / "run.json").write_text('{"wandb_ids": ["first", "second"]}')
+    (run_dir / "run.json").write_text('{"one_of": 2}')
+    words = ["--run", str(run_dir), "--eval", str(results), "--mode", "offline"]
+    assert publish.main(words) == 0
+    (path,) = run_dir.glob("wandb/offline-run-*-second/run-second.wandb")
+    types = {
+        item.nested_key[0]: json.loads(item.value_json)
+        for record in read_records(path)
+        if record.WhichOneof("record_type") == "history"
+        for item in record.history.item
+        if list(item.nested_key[1:]) == ["_type"]
+    }
+    assert types == {
+        "eval/conditions": "table-file",
+        "eval/outcomes": "image-file",
+        "eval/coin_fetched": "video-file",
+        "eval/coin_run_past": "video-file",
+    }
+
+
+@pytest.mark.parametrize("words", [[], ["--run", "nowhere", "--eval", "nowhere"]])
+def test_nothing_to_publish_is_one_line(capsys, words):
+    assert publish.main(words) == 2
+    complaint = capsys.readouterr().err
+    assert complaint.startswith("error: ")
+    assert complaint.count("\n") == 1
