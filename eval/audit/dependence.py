@@ -1,0 +1,279 @@
+"""How strongly the coin's place goes together with a property, and what to call it.
+
+*Properties of a cell* (right of the spawn, at the end wall, ...). Take the coin's cell or, as
+often, another standing cell of the same level, and tell which of the two it is by the property
+alone. The mutual information of property and answer says how well that works: 1 bit if always,
+0 if the property is as common among coins as among other cells. With p and q the
+distributions of the property over coins and over other cells it is their Jensen-Shannon
+divergence (Lin 1991), so that what the levels' geometry gives to every cell counts for
+nothing. *Tied* divides it by what it would be if every coin had one of the values that coins
+favour (those where p > q), in the same proportions as now: 1 is a coin that always has them,
+whether they are rare or common.
+
+*Properties of a level* (ground theme, difficulty, ...). The mutual information between
+property and place of the coin (tenth of the way, or at the end or not), less that between
+property and place of the other cells; *tied* divides by the smaller of the two entropies.
+
+Either way the information is biased up as counts are small, so its mean under reshuffling is
+taken off: coins exchanged with other cells of their own level, or properties dealt out anew
+among the levels. Intervals are bootstrapped over levels. Everything here is NumPy, and a
+"start" is one episode's start.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from eval.statistics import CONFIDENCE, Estimate
+
+CONFOUNDED_FROM = 0.5  # tied; a coin that has a value in 70 to 80 % of episodes, else by chance
+CELLS_FROM = 0.2  # bits, for cells: a value that under two thirds of the other cells have
+INDEPENDENT_BELOW = 0.02  # tied; in less than 5 % of episodes if the value is rare, 20 % if not
+CHANCE_ABOVE = 0.01  # p-value from which on shuffling explains it
+CONSTANT_COINS, CONSTANT_CELLS = 0.99, 0.8  # with one and the same value
+THRESHOLDS = (
+    f"confounded: tied >= {CONFOUNDED_FROM:g} and, for cells, >= {CELLS_FROM:g} bits; "
+    f"independent: tied < {INDEPENDENT_BELOW:g} or p > {CHANCE_ABOVE:g}; partly: between; "
+    f"constant: a level property with one value, or a value of >= {CONSTANT_COINS:.0%} of coins "
+    f"and >= {CONSTANT_CELLS:.0%} of other cells"
+)
+VERDICTS = ("confounded", "partly", "independent", "constant")
+_LEAST_ROOM = 1e-3  # bits; below there is next to nothing to be tied to
+RESAMPLES = 400
+SHUFFLES = 200
+
+
+@dataclass(frozen=True)
+class Dependence:
+    """What there is to say about one property."""
+
+    verdict: str  # of `VERDICTS`
+    bits: Estimate  # mutual information, its bias taken off
+    tied: Estimate  # 0 independent ... 1 fully tied
+    p: float  # share of reshufflings with as much information
+    coin: float  # of coins: mean of the property's number, or Cramér's V with their place
+    other: float  # the same of other cells
+    effect: Estimate  # coin - other
+    predicted: float  # how often the property tells the coin from another cell, or its place
+    chance: float  # how often that is right without it
+
+
+class Resampling:
+    """Bootstrap weights over levels, shared by all properties.
+
+    Args:
+      level: int [N], which level each start is on; those of a level stay together.
+      seed: of resampling and shuffling.
+    """
+
+    def __init__(self, level: np.ndarray, seed: int = 0) -> None:
+        self.rng = np.random.default_rng(seed)
+        _, group = np.unique(level, return_inverse=True)
+        number = int(group.max()) + 1
+        counts = self.rng.multinomial(number, np.full(number, 1 / number), RESAMPLES)
+        self.weights = counts[:, group].astype(np.float32)  # [RESAMPLES, N]
+
+    def means(self, values: np.ndarray) -> np.ndarray:
+        """Weighted means of values [N, ...] over the starts, float [RESAMPLES, ...]."""
+        flat = values.reshape(len(values), -1).astype(np.float32)
+        total = self.weights.sum(1, keepdims=True)
+        return ((self.weights @ flat) / total).reshape(RESAMPLES, *values.shape[1:]).astype(float)
+
+
+def entropy(p: np.ndarray) -> np.ndarray:
+    """Of distributions along the last axis, in bits."""
+    return -np.sum(p * np.log2(np.where(p > 0, p, 1)), -1)
+
+
+def divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Jensen-Shannon divergence of distributions along the last axis, 0 ... 1 bit."""
+    return np.maximum(entropy((p + q) / 2) - (entropy(p) + entropy(q)) / 2, 0)
+
+
+def most(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Divergence if coins had only the values that they have more often than other cells."""
+    favoured = np.where(p > q, p, 0)
+    total = favoured.sum(-1, keepdims=True)
+    always = np.where(total > 0, favoured / np.where(total > 0, total, 1), q)
+    return divergence(always, q)
+
+
+def information(table: np.ndarray) -> np.ndarray:
+    """Mutual information of the last two axes of joint distributions, in bits."""
+    joint = entropy(table.reshape(*table.shape[:-2], -1))
+    return np.maximum(entropy(table.sum(-1)) + entropy(table.sum(-2)) - joint, 0)
+
+
+def cramers_v(table: np.ndarray, number: int) -> np.ndarray:
+    """Cramér's V of joint distributions of `number` samples, bias-corrected (Bergsma 2013).
+
+    Other cells of a level are no samples of their own: `number` counts levels.
+    """
+    rows, columns = table.sum(-1, keepdims=True), table.sum(-2, keepdims=True)
+    expected = rows * columns
+    squared = (table - expected) ** 2 / np.where(expected > 0, expected, 1)
+    kinds = [np.sum(side > 0, (-2, -1)) for side in (rows, columns)]
+    excess = squared.sum((-2, -1)) - (kinds[0] - 1) * (kinds[1] - 1) / (number - 1)
+    shrunk = [k - (k - 1) ** 2 / (number - 1) - 1 for k in kinds]
+    room = np.minimum(*shrunk)
+    return np.sqrt(np.clip(excess, 0, None) / np.where(room > 0, room, np.inf))
+
+
+def _estimate(
+    value: float, resampled: np.ndarray, low: float = -np.inf, high: float = np.inf
+) -> Estimate:
+    """With the resamples' spread: their mean is off by a bias of their own, taken out here."""
+    tail = (1 - CONFIDENCE) / 2
+    spread = np.quantile(resampled, [tail, 1 - tail]) - resampled.mean()
+    least, largest = np.clip(value + spread, low, high)
+    value = float(np.clip(value, low, high))
+    return Estimate(value, min(float(least), value), max(float(largest), value))
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    known = whole > _LEAST_ROOM
+    return np.clip(np.where(known, part / np.where(known, whole, 1), 0), 0, 1)
+
+
+def _p_value(found: np.ndarray, shuffled: np.ndarray) -> float:
+    return float((1 + np.sum(shuffled >= found)) / (1 + len(shuffled)))
+
+
+def _call(tied: Estimate, p: float, strong: bool, constant: bool) -> str:
+    if constant:
+        return "constant"
+    if tied.estimate < INDEPENDENT_BELOW or p > CHANCE_ABOVE:
+        return "independent"
+    return "confounded" if strong and tied.estimate >= CONFOUNDED_FROM else "partly"
+
+
+def of_cells(codes: np.ndarray, numbers: np.ndarray, resampling: Resampling) -> Dependence:
+    """A property of cells.
+
+    Args:
+      codes: int [N, 1 + K], the property's value as 0, 1, ..., of the coin's cell and of K
+        other cells that the level offers.
+      numbers: float [N, 1 + K], the property as a number, for the plain comparison of means.
+      resampling: of the N starts.
+    """
+    kinds = int(codes.max()) + 1
+    hot = (codes[..., None] == np.arange(kinds)).astype(np.float32)  # [N, 1 + K, kinds]
+    coins, total = hot[:, 0], hot.sum(1)
+    others = (total - coins) / (hot.shape[1] - 1)
+    p, q = coins.mean(0, dtype=float), others.mean(0, dtype=float)
+    found = divergence(p, q)
+
+    everything, shuffled = total.sum(0, dtype=float), np.empty(SHUFFLES)
+    for i in range(SHUFFLES):
+        chosen = resampling.rng.integers(codes.shape[1], size=len(codes))
+        taken = np.bincount(codes[np.arange(len(codes)), chosen], minlength=kinds)
+        rest = everything - taken
+        shuffled[i] = divergence(taken / taken.sum(), rest / rest.sum())
+    bias, room = shuffled.mean(), most(p, q)
+
+    again_p, again_q = resampling.means(coins), resampling.means(others)
+    again = divergence(again_p, again_q)
+    again_tied = _ratio(again, most(again_p, again_q))
+    tied = _estimate(float(_ratio(found - bias, room)), again_tied, 0, 1)
+    bits, p_value = _estimate(float(found - bias), again, 0, 1), _p_value(found, shuffled)
+    coin, other = numbers[:, 0], numbers[:, 1:].mean(1)
+    constant = bool(np.any((p >= CONSTANT_COINS) & (q >= CONSTANT_CELLS)))
+    return Dependence(
+        verdict=_call(tied, p_value, bits.estimate >= CELLS_FROM, constant),
+        bits=bits,
+        tied=tied,
+        p=p_value,
+        coin=float(coin.mean()),
+        other=float(other.mean()),
+        effect=_estimate(float((coin - other).mean()), resampling.means(coin - other)),
+        predicted=_told_apart(coins, others),
+        chance=0.5,
+    )
+
+
+def _told_apart(coins: np.ndarray, others: np.ndarray) -> float:
+    """How often a cell's value tells coin from other.
+
+    Learnt on every second start and tried on the rest.
+    """
+    right = []
+    for learn, trial in ((0, 1), (1, 0)):
+        favour = np.sign(coins[learn::2].mean(0) - others[learn::2].mean(0))
+        gap = coins[trial::2].mean(0) - others[trial::2].mean(0)
+        right.append(0.5 + 0.25 * float(np.sum(favour * gap)))
+    return float(np.mean(right))
+
+
+def of_levels(prop: np.ndarray, place: np.ndarray, resampling: Resampling) -> Dependence:
+    """A property of levels, or of whole episodes.
+
+    Args:
+      prop: int [N], its value as 0, 1, ...
+      place: int [N, 1 + K], where the coin's cell is, and K other cells; 0, 1, ...
+      resampling: of the N starts.
+    """
+    number, cells = place.shape
+    kinds, places = int(prop.max()) + 1, int(place.max()) + 1
+
+    def tables(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Joint distributions [kinds, places] of the coins and of the other cells."""
+        both = codes[:, None] * places + place
+        return tuple(
+            np.bincount(side.reshape(-1), minlength=kinds * places).reshape(kinds, places)
+            / side.size
+            for side in (both[:, :1], both[:, 1:])
+        )
+
+    coin, other = tables(prop)
+    shuffled, exchanged = np.empty((SHUFFLES, 2)), np.empty(SHUFFLES)
+    for i in range(SHUFFLES):
+        shuffled[i] = [information(table) for table in tables(resampling.rng.permutation(prop))]
+        taken = place[np.arange(number), resampling.rng.integers(cells, size=number)]
+        counts = np.bincount(prop * places + taken, minlength=kinds * places)
+        exchanged[i] = information(counts.reshape(kinds, places) / number)
+    found = np.array([information(coin), information(other)])
+    bits = np.maximum(found - shuffled.mean(0), 0)
+    room = np.minimum(entropy(coin.sum(1)), entropy(coin.sum(0)))
+
+    in_coin = np.eye(places, dtype=np.float32)[place[:, 0]]  # [N, places]
+    in_others = np.eye(places, dtype=np.float32)[place[:, 1:]].mean(1)
+    hot = np.eye(kinds, dtype=np.float32)[prop][:, :, None]
+    again_coin, again_other = (
+        resampling.means(hot * side[:, None]) for side in (in_coin, in_others)
+    )
+    again = information(again_coin) - information(again_other)
+    again_room = np.minimum(entropy(again_coin.sum(2)), entropy(again_coin.sum(1)))
+    excess = bits[0] - bits[1]
+    tied = _estimate(float(_ratio(excess, room)), _ratio(again, again_room), 0, 1)
+    # Both have to be unlikely: that any place goes with the property as the coin's does, and
+    # that any cell's place goes with it as the coin's does (levels differ in their geometry).
+    p_value = max(_p_value(found[0], shuffled[:, 0]), _p_value(found[0], exchanged))
+    v = [float(cramers_v(table, number)) for table in (coin, other)]
+    again_v = cramers_v(again_coin, number) - cramers_v(again_other, number)
+    predicted, chance = _guessed(prop, place[:, 0], kinds, places)
+    return Dependence(
+        verdict=_call(tied, p_value, True, constant=len(np.unique(prop)) == 1),
+        bits=_estimate(float(excess), again, 0),
+        tied=tied,
+        p=p_value,
+        coin=v[0],
+        other=v[1],
+        effect=_estimate(v[0] - v[1], again_v),
+        predicted=predicted,
+        chance=chance,
+    )
+
+
+def _guessed(prop: np.ndarray, place: np.ndarray, kinds: int, places: int) -> tuple[float, float]:
+    """How often the likeliest place is right, knowing the property and not; as `_told_apart`."""
+    knowing, not_knowing = [], []
+    for learn, trial in ((0, 1), (1, 0)):
+        table = np.zeros((kinds, places))
+        np.add.at(table, (prop[learn::2], place[learn::2]), 1)
+        overall = table.sum(0)
+        table += overall / (overall.sum() + 1)  # for values not met while learning
+        knowing.append(np.mean(table.argmax(1)[prop[trial::2]] == place[trial::2]))
+        not_knowing.append(np.mean(overall.argmax() == place[trial::2]))
+    return float(np.mean(knowing)), float(np.mean(not_knowing))

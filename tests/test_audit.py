@@ -1,0 +1,178 @@
+"""The audit: right about made-up distributions whose dependence is known, and about ours."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eval.audit.__main__ import CSV, FIGURE, JSON, main
+from eval.audit.dependence import Resampling, divergence, entropy, information, of_cells, of_levels
+from eval.audit.properties import PROPERTIES
+from tests.conftest import ROOT
+
+N, OTHERS = 4000, 8
+CONFIG = str(ROOT / "configs" / "quickstart.yaml")
+FEW = ["--num-levels", "600"]
+
+
+def cells(kinds: int, strength: float, value: int = 0, seed: int = 0) -> np.ndarray:
+    """Codes of N coins that have a value with a strength, and of other cells: all alike."""
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(kinds, size=(N, 1 + OTHERS))
+    codes[rng.random(N) < strength, 0] = value
+    return codes
+
+
+def cell_truth(kinds: int, strength: float) -> float:
+    """Bits: 1 - the entropy of coin or other, knowing the value."""
+    p = np.full(kinds, (1 - strength) / kinds)
+    p[0] += strength
+    q = np.full(kinds, 1 / kinds)
+    posterior = np.stack([p, q], -1) / (p + q)[:, None]
+    return float(1 - np.sum((p + q) / 2 * entropy(posterior)))
+
+
+@pytest.mark.parametrize("kinds", [2, 10])
+@pytest.mark.parametrize(
+    ("strength", "verdict"), [(1.0, "confounded"), (0.5, "partly"), (0.0, "independent")]
+)
+def test_cells_of_known_dependence(kinds: int, strength: float, verdict: str) -> None:
+    codes = cells(kinds, strength)
+    found = of_cells(codes, codes.astype(float), Resampling(np.arange(N)))
+    assert found.verdict == verdict
+    assert found.bits.estimate == pytest.approx(cell_truth(kinds, strength), abs=0.015)
+    assert found.bits.low - 0.01 <= cell_truth(kinds, strength) <= found.bits.high + 0.01
+    assert found.effect.estimate == pytest.approx(-strength * (kinds - 1) / 2, abs=0.15)
+    assert found.tied.estimate == pytest.approx(1, abs=0.01) or strength < 1
+    told = 0.5 + strength * (1 - 1 / kinds) / 2
+    assert found.predicted == pytest.approx(told, abs=0.02)
+    assert (found.p > 0.01) == (strength == 0)
+
+
+def test_a_cell_property_without_room_is_constant() -> None:
+    codes = np.ones((N, 1 + OTHERS), int)
+    codes[:, 1:][np.random.default_rng(0).random((N, OTHERS)) < 0.05] = 0
+    assert of_cells(codes, codes.astype(float), Resampling(np.arange(N))).verdict == "constant"
+
+
+def level_case(kinds: int, strength: float) -> tuple[np.ndarray, np.ndarray]:
+    """A property that is the coin's tenth (modulo its kinds) with a strength, else anything."""
+    rng = np.random.default_rng(1)
+    place = rng.integers(10, size=(N, 1 + OTHERS))
+    tied = rng.random(N) < strength
+    return np.where(tied, place[:, 0] % kinds, rng.integers(kinds, size=N)), place
+
+
+@pytest.mark.parametrize("kinds", [5, 62])
+@pytest.mark.parametrize(
+    ("strength", "verdict"), [(1.0, "confounded"), (0.5, "partly"), (0.0, "independent")]
+)
+def test_levels_of_known_dependence(kinds: int, strength: float, verdict: str) -> None:
+    prop, place = level_case(kinds, strength)
+    given = strength * (np.arange(10)[:, None] % kinds == np.arange(kinds))
+    truth = float(information((given + (1 - strength) / kinds) / 10))
+    found = of_levels(prop, place, Resampling(np.arange(N)))
+    assert found.verdict == verdict
+    assert found.bits.estimate == pytest.approx(truth, abs=0.04)  # of up to 3.3
+    assert (found.tied.estimate > 0.97) == (strength == 1)
+    assert found.predicted > found.chance + 0.1 or strength < 1
+    assert found.effect.estimate == pytest.approx(strength, abs=0.1) or kinds == 62
+
+
+def test_what_geometry_gives_to_all_cells_does_not_count() -> None:
+    rng = np.random.default_rng(2)
+    prop = rng.integers(3, size=N)
+    place = prop[:, None] * 3 + rng.integers(3, size=(N, 1 + OTHERS))
+    found = of_levels(prop, place, Resampling(np.arange(N)))
+    assert found.coin == pytest.approx(1, abs=0.01)
+    assert found.bits.estimate < 0.02
+    assert found.verdict == "independent"
+
+
+def test_levels_that_cannot_vary_and_places_that_do_not() -> None:
+    prop, place = level_case(5, 1.0)
+    resampling = Resampling(np.arange(N))
+    assert of_levels(np.zeros(N, int), place, resampling).verdict == "constant"
+    place[:, 0] = 9
+    found = of_levels(prop, place, resampling)
+    assert found.verdict == "independent"
+    assert found.chance == found.predicted == 1
+
+
+def test_resampling_keeps_a_levels_starts_together() -> None:
+    weights = Resampling(np.repeat(np.arange(5), 3)).weights.reshape(-1, 5, 3)
+    assert (weights == weights[..., :1]).all()
+    assert (weights[..., 0].sum(1) == 5).all()
+
+
+def test_divergence_is_of_one_bit_at_most() -> None:
+    assert divergence(np.array([1.0, 0.0]), np.array([0.0, 1.0])) == 1
+    assert divergence(np.array([0.5, 0.5]), np.array([0.5, 0.5])) == 0
+
+
+def audit(out: Path, *more: str) -> dict[str, dict[str, object]]:
+    assert main(["--config", CONFIG, *FEW, "--out", str(out), *more]) == 0
+    summary = json.loads((out / JSON).read_text())
+    return {row["property"]: row for row in summary["properties"]}
+
+
+def test_end_names_its_confounds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = audit(tmp_path / "a", "--env.placement", "end")
+    for name, title in [
+        ("share_of_way", "rightmost"),
+        ("at_end", "at the end wall"),
+        ("distance", "far from the spawn"),
+    ]:
+        assert found[name]["verdict"] == "confounded"
+        assert str(found[name]["sentence"]).startswith(title)
+    themes = ("ground_theme", "background", "agent_colour", "difficulty")
+    assert {found[name]["verdict"] for name in themes} == {"independent"}
+    printed = capsys.readouterr().out
+    assert all(str(row["sentence"]) in printed for row in found.values())
+    assert "The reward is 10 for touching the coin and nothing else" in printed
+    with (tmp_path / "a" / CSV).open() as file:
+        assert [row["property"] for row in csv.DictReader(file)] == [p.name for p in PROPERTIES]
+    assert (tmp_path / "a" / FIGURE).read_bytes().startswith(b"\x89PNG")
+
+
+def test_uniform_is_cleared(tmp_path: Path) -> None:
+    found = audit(tmp_path / "a", "--env.placement", "uniform")
+    without_decoys = {"near_decoy", "decoy"}
+    verdicts = {name: row["verdict"] for name, row in found.items() if name not in without_decoys}
+    assert set(verdicts.values()) == {"independent"}, verdicts
+    assert {found[name]["verdict"] for name in without_decoys} == {"constant"}
+
+
+def test_a_tied_theme_is_found(tmp_path: Path) -> None:
+    found = audit(tmp_path / "a", "--env.placement", "uniform", "--env.cues.tie-ground", "1")
+    assert found["ground_theme"]["verdict"] == "confounded"
+    assert found["background"]["verdict"] == found["agent_colour"]["verdict"] == "independent"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "--config"),
+        (["--config", "nowhere.yaml"], "nowhere.yaml"),
+        (["--config", CONFIG, "--num-levels", "3"], "--num-levels 3"),
+        (["--config", CONFIG, "--seed", "-1"], "--seed -1"),
+        (["--config", CONFIG, "--out", str(ROOT)], "exists already"),
+        (["--config", CONFIG, "--env.placemint", "end"], "placemint"),
+        (["--config", CONFIG, "--env.placement", "nowhere"], "nowhere"),
+        (["--config", CONFIG, *FEW, "--env.placement", "absent"], "no episode"),
+    ],
+)
+def test_bad_input_is_one_line(
+    arguments: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = [] if "--out" in arguments else ["--out", str(tmp_path / "out")]
+    assert main([*arguments, *out]) == 2
+    captured = capsys.readouterr()
+    assert captured.err.startswith("error: ")
+    assert captured.err.count("\n") == 1
+    assert says in captured.err
+    assert not (tmp_path / "out").exists()
