@@ -206,8 +206,8 @@ def measure(starts: Starts, seed: int) -> dict[str, Dependence]:
 
 
 def title(prop: CellProperty | LevelProperty, found: Dependence) -> str:
-    """Of a property: of little of it where coins have less than other cells."""
-    less = found.effect.estimate < 0 and found.verdict != "independent"
+    """Of a property: of little of it where coins clearly have less than other cells."""
+    less = found.effect.high < 0 and found.verdict != "independent"
     return prop.opposite if isinstance(prop, CellProperty) and less else prop.title
 
 
