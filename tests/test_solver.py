@@ -9,10 +9,10 @@ import pytest
 
 from coinrun_jax import CoinRun
 from coinrun_jax.ascii import level_from_ascii
-from coinrun_jax.solver import Proofs, replay, solve
+from coinrun_jax.solver import Proofs, Replay, replay, solve
 from coinrun_jax.solver.__main__ import main, start_states
 from coinrun_jax.solver.distance import FAR, STANDING, least_steps
-from coinrun_jax.solver.proofs import QUICK, distance_maps
+from coinrun_jax.solver.proofs import QUICK, THOROUGH, distance_maps
 from coinrun_jax.types import Action
 
 NUMBER = 24
@@ -92,6 +92,8 @@ def test_generated_levels_are_proven(generated):
     assert proofs.solved.all()
     assert played.collected.all()
     assert (played.episode_return == 10).all()
+    assert played.path.shape == (NUMBER, proofs.actions.shape[1] + 1, 2)
+    assert (np.abs(np.diff(played.path, axis=1)) <= [0.5, 1.5]).all()  # no faster than it runs
     steps = np.arange(proofs.actions.shape[1])
     assert (proofs.actions[steps >= proofs.length[:, None]] == Action.NOOP).all()
 
@@ -128,30 +130,19 @@ def test_what_is_sealed_off_is_unsolved_and_kept():
     assert (replay(ENV, params, states, proofs).collected == proofs.solved).all()
 
 
-def test_it_starts_where_the_state_stands_and_when(generated):
-    """Midway of a proof, what is left of it is a proof; the search finds one too."""
-    params, states, proofs = generated
-    half = replay(ENV, params, states, proofs).path
-    assert half.shape == (NUMBER, proofs.actions.shape[1] + 1, 2)
-
-    def play(state, actions, length):
-        def step(carry, inputs):
-            number, action = inputs
-            _, new, _, _, _ = ENV.step_env(jax.random.key(0), carry, action, params)
-            return jax.tree.map(lambda a, b: jnp.where(number < length, a, b), new, carry), None
-
-        return jax.lax.scan(step, state, (jnp.arange(len(actions)), actions))[0]
-
-    actions = proofs.actions.astype(np.int32)
-    midway = jax.jit(jax.vmap(play))(states, actions, proofs.length // 2)
-    rest = solve(params, midway, [QUICK])
-    assert replay(ENV, params, midway, rest).collected.all()
-    begun = np.asarray(midway.time)
-    left = [actions[begun:] for actions, begun in zip(proofs.actions, begun, strict=True)]
-    width = max(map(len, left))
-    actions = np.stack([np.pad(row, (0, width - len(row)), constant_values=4) for row in left])
-    known = Proofs(proofs.solved, actions, proofs.length - begun)
-    assert replay(ENV, params, midway, known).collected.all()
+def test_it_starts_where_the_state_stands_and_when():
+    """In full run towards the coin, and less and less before the time is over."""
+    room = "#......................\n#....$.............@...\n#######################"
+    params, states = drawn(room)
+    limit = int(params.max_steps_in_episode)
+    states = states.replace(
+        x=states.x - 12, vx=states.vx - 0.5, time=states.time + limit - jnp.arange(1, NUMBER + 1)
+    )
+    rest = solve(params, states, [QUICK])
+    assert (replay(ENV, params, states, rest).collected == rest.solved).all()
+    needed = rest.length.max()
+    assert 2 < needed < 8
+    assert (rest.solved == (limit - np.asarray(states.time) >= needed)).all()
 
 
 def test_the_time_limit_counts(generated):
@@ -164,12 +155,51 @@ def test_the_time_limit_counts(generated):
     assert (replay(ENV, short, states, within).collected == within.solved).all()
 
 
+@pytest.mark.slow
+def test_later_stages_solve_and_shorten(generated):
+    params, states, proofs = generated
+    rest = solve(params, states, [QUICK._replace(iterations=8), THOROUGH])
+    assert replay(ENV, params, states, rest).collected.all()
+    shorter = solve(params, states, [QUICK], shorten=True)
+    assert replay(ENV, params, states, shorter).collected.all()
+    assert (shorter.length <= proofs.length).all()
+    assert shorter.length.mean() < proofs.length.mean()
+
+
 def test_distances_know_walls_and_jumps():
     params, states = drawn(SEALED, DRAWN["back up the stairs"])
     maps = distance_maps(*jax.device_get((params.pool, states)), np.arange(2))
     assert maps[0, STANDING, 1, 1] == FAR  # sealed off
     stairs = maps[1, STANDING]
     assert stairs[1, 3] > stairs[6, 7] > stairs[7, 1] == 0  # up, and back left
+
+
+LEVELS = ["--levels", f"{FIRST}:{FIRST + NUMBER}"]
+
+
+def test_command_saves_its_proofs(tmp_path, capsys):
+    path = tmp_path / "proofs.npz"
+    assert main([*LEVELS, "--placement", "random_section", "--save", str(path)]) == 0
+    assert f"the coin of {NUMBER} collected (100.00%)" in capsys.readouterr().out
+    saved = np.load(path)
+    assert saved["collected"].all()
+    assert saved["level_seed"].tolist() == list(range(FIRST, FIRST + NUMBER))
+    assert saved["actions"].shape == (NUMBER, saved["length"].max())
+
+
+def test_command_names_and_draws_what_is_not_proven(tmp_path, capsys, monkeypatch):
+    nothing = Proofs(np.arange(NUMBER) > 1, np.full((NUMBER, 1), 4, np.int8), np.zeros(NUMBER, int))
+    monkeypatch.setattr("coinrun_jax.solver.__main__.solve", lambda *args, **kwargs: nothing)
+    monkeypatch.setattr(
+        "coinrun_jax.solver.__main__.replay",
+        lambda *args: Replay(nothing.solved, np.zeros(NUMBER), np.zeros((NUMBER, 2, 2))),
+    )
+    assert main([*LEVELS, "--pictures", str(tmp_path / "pictures")]) == 1
+    printed = capsys.readouterr().out
+    assert f"not proven: level {FIRST}, coin in cell (" in printed
+    assert printed.count("not proven: level") == 2
+    drawn = sorted(file.name for file in (tmp_path / "pictures").iterdir())
+    assert drawn == [f"hard_end_{FIRST}.png", f"hard_end_{FIRST + 1}.png"]
 
 
 @pytest.mark.parametrize(
