@@ -10,21 +10,23 @@ import jax.numpy as jnp
 import numpy as np
 from gymnax.environments import environment, spaces
 
-from coinrun_jax import physics
+from coinrun_jax import items, physics, placement
+from coinrun_jax.cues import Cues, draw_themes, pressed
 from coinrun_jax.generator import MODES, generate_level
+from coinrun_jax.items import draw_items
 from coinrun_jax.observations import rgb, symbolic
 from coinrun_jax.params import EnvParams
-from coinrun_jax.placement import NUM_UNIFORMS, draw_coin, make_placement
+from coinrun_jax.placement import draw_coin, make_placement
 from coinrun_jax.pool import build_pool, level_of, refresh_pool
-from coinrun_jax.types import NUM_ACTIONS, Cause, EnvState, LevelPool
+from coinrun_jax.types import NEVER, NUM_ACTIONS, Cause, EnvState, LevelPool
 
 OBSERVATIONS = ("symbolic", "rgb")
 NUM_SEEDS = 2**31  # level seeds that Procgen draws from when the set is unlimited
 DEFAULT_POOL_SIZE = 1024
 TEST_LEVELS = range(NUM_SEEDS - 1_000_000, NUM_SEEDS)
 """Level seeds held out for testing; `train` never draws from them."""
-COIN_REWARD = 10.0
 
+_SPLITS = (placement.NUM_UNIFORMS, placement.NUM_UNIFORMS + items.NUM_UNIFORMS)
 _KNOWN = np.array([False, True])
 """Looking a boolean up here computes it once: XLA on CPU would otherwise compute it anew, with
 all that it depends on, for every array that it chooses."""
@@ -188,20 +190,21 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
     def _transition(
         self, state: EnvState, action: jax.Array, params: EnvParams
     ) -> tuple[EnvState, jax.Array, jax.Array, dict[str, Any]]:
-        state = physics.advance(state, action, params.pool)
+        before = state
+        state = physics.advance(state, pressed(action, params.cues), params.pool)
         state = _record_events(state, params)
-        got_coin = state.cause == Cause.COIN
         terminated = self.is_terminated(state, params)
-        reward = jnp.where(got_coin, COIN_REWARD, 0.0)
+        state, reward = _pay(before, state, params)
         info = {
             "outcome": state.cause,
-            "episode_return": reward,  # the coin ends the episode and nothing else pays
+            "episode_return": state.episode_return,
             "level_seed": params.pool.levels.seed[state.level_index],
             "episode_length": state.time,
             "coin_moved": state.coin_moved,
             "coin_step": state.coin_step,
             "end_step": state.end_step,
             "ghost_step": state.ghost_step,
+            "item_step": state.item_step,
             "discount": 1.0 - terminated,
         }
         return state, reward, terminated, info
@@ -220,13 +223,13 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
         """Observation of a state; draws nothing from `key`."""
         del key, action
         if self.observation == "rgb":
-            return rgb.observe(state, params.pool, params.look)
-        return symbolic.observe(state, params.pool)
+            return rgb.observe(state, params.pool, params.look, rgb.SIZE, *_shown(params))
+        return symbolic.observe(state, params.pool, *_shown(params))
 
     @partial(jax.jit, static_argnames=("self", "size"))
     def render(self, state: EnvState, params: EnvParams, size: int = 512) -> jax.Array:
         """Picture of a state for people, whatever the observation; uint8 [size, size, 3]."""
-        return rgb.observe(state, params.pool, params.look, size)
+        return rgb.observe(state, params.pool, params.look, size, *_shown(params))
 
     def action_space(self, params: EnvParams | None = None) -> spaces.Discrete:
         return spaces.Discrete(NUM_ACTIONS)
@@ -237,10 +240,16 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
         return spaces.Box(-1.0, 1.0, (symbolic.SIZE,), jnp.float32)
 
 
+def _shown(params: EnvParams) -> tuple[Cues, jax.Array]:
+    return params.cues, params.items.look
+
+
 def _start(key: jax.Array, index: jax.Array, params: EnvParams) -> EnvState:
     level = level_of(params.pool, index)
-    uniforms = jax.random.uniform(key, (NUM_UNIFORMS,))
-    coin = draw_coin(uniforms, index, params.pool, params.placement)
+    uniforms = jax.random.uniform(key, (placement.NUM_UNIFORMS + items.NUM_UNIFORMS + 1,))
+    for_coin, for_items, for_theme = jnp.split(uniforms, _SPLITS)
+    coin = draw_coin(for_coin, index, params.pool, params.placement)
+    item_cell, item_due = draw_items(for_items, coin, index, params.pool, params.items)
     no, never = jnp.bool_(False), jnp.int32(0)
     return EnvState(
         time=jnp.int32(0),
@@ -262,6 +271,11 @@ def _start(key: jax.Array, index: jax.Array, params: EnvParams) -> EnvState:
         coin_step=never,
         end_step=never,
         ghost_step=never,
+        item_cell=item_cell,
+        item_due=item_due,
+        item_step=never,
+        theme=draw_themes(for_theme[0], coin.coin_cell, index, params.pool, params.cues),
+        episode_return=jnp.float32(0),
         cause=jnp.int8(Cause.NONE),
     )
 
@@ -287,3 +301,26 @@ def _record_events(state: EnvState, params: EnvParams) -> EnvState:
         ghost_step=first(state.ghost_step, physics.touches(state.x, state.y, state.ghost_cell)),
         cause=cause.astype(jnp.int8),
     )
+
+
+def _pay(before: EnvState, state: EnvState, params: EnvParams) -> tuple[EnvState, jax.Array]:
+    """Take the items that are touched, and pay for the step; the new state and float32 []."""
+    reward, worth = params.reward, params.items.worth
+    touched = jax.vmap(partial(physics.touches, state.x, state.y))(state.item_cell)
+    taken = touched & (state.item_due <= state.time)
+    due = jnp.where(taken, jnp.minimum(state.time + params.items.respawn, NEVER), state.item_due)
+    at_end = (state.end_step == state.time) & (state.end_step > 0)
+    paid = (
+        jnp.where(state.cause == Cause.COIN, reward.coin, 0.0)
+        + jnp.where(at_end, reward.end, 0.0)
+        + reward.progress * (state.x - before.x)
+        + reward.step
+        + worth * jnp.sum(taken)
+    ).astype(jnp.float32)
+    first = (state.item_step == 0) & taken.any()
+    state = state.replace(
+        item_due=due,
+        item_step=jnp.where(first, state.time, state.item_step),
+        episode_return=state.episode_return + paid,
+    )
+    return state, paid

@@ -5,17 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import jax
+import numpy as np
 from flax import struct
 
+from coinrun_jax.cues import LOOKS, Cues, make_cues
+from coinrun_jax.items import Items, make_items
 from coinrun_jax.observations.lanes import layers_needed
-from coinrun_jax.observations.rgb import Look
+from coinrun_jax.observations.look import Look
 from coinrun_jax.placement import CoinPlacement, levels_without, make_placement
 from coinrun_jax.pool import build_pool
+from coinrun_jax.reward import RewardSpec, make_reward
 from coinrun_jax.types import TIME_LIMIT, Level, LevelPool
 
 
 class EnvParams(struct.PyTreeNode):
-    """Traced knobs of `CoinRun`.
+    """Traced knobs of `CoinRun`; NumPy's numbers, so that all values have one type to jax.
 
     To give each environment of a batch its own placement, `vmap` over params whose
     placement leaves have a batch axis, and keep the pool shared (`in_axes` None).
@@ -23,8 +27,11 @@ class EnvParams(struct.PyTreeNode):
 
     pool: LevelPool  # the levels that a reset draws from
     placement: CoinPlacement
+    items: Items = make_items()  # decoys and pickups: none
+    cues: Cues = make_cues()  # what else could be taken for the goal
     look: Look = Look()  # what pixels show; symbols do not heed it
-    max_steps_in_episode: int | jax.Array = TIME_LIMIT
+    reward: RewardSpec = make_reward()
+    max_steps_in_episode: int | jax.Array = np.int32(TIME_LIMIT)  # type: ignore[assignment]
     terminate_at_end: bool | jax.Array = False  # touching the end cell ends an episode
 
     def with_levels(self, levels: Level) -> EnvParams:
@@ -40,9 +47,45 @@ class EnvParams(struct.PyTreeNode):
           ValueError: as there, and where a level of the pool has no such place.
         """
         placement = make_placement(*args, **kwargs)
+        self._require_cells(placement, "placement")
+        return self.replace(placement=placement)
+
+    def with_items(self, number: int = 1, **kwargs: Any) -> EnvParams:
+        """Put decoys or pickups into the level; arguments of `items.make_items`.
+
+        Raises:
+          ValueError: as there; where a level of the pool has no such place; and where all
+            pieces would lie where every coin lies.
+        """
+        coin_look = LOOKS[int(self.cues.coin_look)]
+        items = make_items(number, coin_look=coin_look, **kwargs)
+        self._require_cells(items.placement, "item placement")
+        if number and _always_end(items.placement) and _always_end(self.placement):
+            raise ValueError("items and the coin would both lie at the end of every level")
+        return self.replace(items=items)
+
+    def with_cues(self, **kwargs: Any) -> EnvParams:
+        """Show things otherwise; arguments of `cues.make_cues`.
+
+        Raises:
+          ValueError: as there, and if the coin would look like the items that there are.
+        """
+        cues = make_cues(**kwargs)
+        if self.items.number and self.items.look == cues.coin_look:
+            raise ValueError(f"the coin must not look like the items, {kwargs['coin_look']!r}")
+        return self.replace(cues=cues)
+
+    def with_reward(self, **kwargs: Any) -> EnvParams:
+        """Pay for something else; arguments of `reward.make_reward`."""
+        return self.replace(reward=make_reward(**kwargs))
+
+    def _require_cells(self, placement: CoinPlacement, what: str) -> None:
         for name, seeds in levels_without(self.pool, placement).items():
             raise ValueError(
-                f"placement {name!r} finds no cell in {len(seeds)} of {self.pool.levels.seed.size} "
+                f"{what} {name!r} finds no cell in {len(seeds)} of {self.pool.levels.seed.size} "
                 f"levels, seed {seeds[0]} for one"
             )
-        return self.replace(placement=placement)
+
+
+def _always_end(placement: CoinPlacement) -> bool:
+    return bool(placement.probability == 0 or placement.weights[0] == 1)

@@ -35,8 +35,8 @@ CATALOGUE: dict[str, PlacementFn] = {
 }
 """Placements by name. Their order is their code: append, never reorder."""
 
-_FRACTION, _BEHIND, _FIXED, _ABSENT = (
-    list(CATALOGUE).index(name) for name in ("fraction", "behind", "fixed", "absent")
+_END, _FRACTION, _BEHIND, _FIXED, _ABSENT = (
+    list(CATALOGUE).index(name) for name in ("end", "fraction", "behind", "fixed", "absent")
 )
 NUM_UNIFORMS = 4
 BEHIND_BY = 2  # columns that a coin behind the agent is at least away
@@ -97,7 +97,8 @@ def make_placement(
     """A placement by name, or a mixture of several.
 
     Args:
-      kind: a name of `CATALOGUE`, or relative weights by name.
+      kind: a name of `CATALOGUE`, or relative weights by name, which may be written in a line
+        such as "uniform:3,off_path:1".
       probability: chance in [0, 1] that an episode's coin follows `kind`; it lies at the
         end otherwise. At 0 no coin ever moves, at 1 every coin does.
       present: False takes the coin away and turns its cell into the ghost cell.
@@ -109,7 +110,7 @@ def make_placement(
       ValueError: for an unknown name, a probability or fraction outside [0, 1], unusable
         weights, or a cell that is missing or outside the world.
     """
-    mixture = {kind: 1.0} if isinstance(kind, str) else dict(kind)
+    mixture = _parse_mixture(kind) if isinstance(kind, str) else dict(kind)
     for name in mixture:
         if name not in CATALOGUE:
             raise ValueError(f"placement {name!r} is not one of {', '.join(CATALOGUE)}")
@@ -136,6 +137,18 @@ def make_placement(
     return CoinPlacement(**numbers)
 
 
+def _parse_mixture(text: str) -> dict[str, float]:
+    """{"uniform": 3.0, "off_path": 1.0} of "uniform:3,off_path:1"; the weight 1 may be left out."""
+    mixture = {}
+    for part in text.split(","):
+        name, _, weight = part.strip().partition(":")
+        try:
+            mixture[name] = float(weight or 1)
+        except ValueError:
+            raise ValueError(f"weight {weight!r} of placement {name!r} is no number") from None
+    return mixture
+
+
 def draw_coin(
     uniforms: jax.Array, index: jax.Array, pool: LevelPool, placement: CoinPlacement
 ) -> CoinDraw:
@@ -147,30 +160,51 @@ def draw_coin(
       pool: that `index` points into.
       placement: of this episode.
     """
-    to_move, to_choose, to_place, to_start = uniforms
+    start_xy = pool.levels.start_xy[index]
+    start_cell = jnp.floor(start_xy).astype(jnp.int32)
+    back = _start_further_on(uniforms[3], index, pool.places, start_cell)
+    cell, other_cell, kind = draw_cell(uniforms[:3], index, pool, placement, back)
+    present = placement.present & (kind != _ABSENT)
+    further_on = jnp.where(kind == _BEHIND, back - start_cell, 0)
+    return CoinDraw(
+        coin_cell=cell,
+        ghost_cell=jnp.where(present, other_cell, cell),
+        present=present,
+        moved=jnp.any(cell != pool.levels.end_cell[index]),
+        start_xy=start_xy + further_on.astype(jnp.float32),
+    )
+
+
+def draw_cell(
+    uniforms: jax.Array,
+    index: jax.Array,
+    pool: LevelPool,
+    placement: CoinPlacement,
+    start_cell: jax.Array,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """A cell for a coin or another thing.
+
+    Args:
+      uniforms: float32 [3], independent and uniform in [0, 1).
+      index: int32 [], the level in the pool.
+      pool: that `index` points into.
+      placement: of the thing.
+      start_cell: int32 [2], where the agent starts if the thing is behind it.
+
+    Returns:
+      The cell int32 [2], the one of end and candidate that it is not, and the code of its
+      kind in `CATALOGUE`.
+    """
+    to_move, to_choose, to_place = uniforms
     # Uniforms are below 1: probability 0 never moves a coin and 1 always does.
     moves = to_move < placement.probability
     shares = jnp.cumsum(placement.weights)
     kind = jnp.sum(to_choose * shares[-1] >= shares[:-1])
-
-    start_xy = pool.levels.start_xy[index]
-    start_cell = jnp.floor(start_xy).astype(jnp.int32)
-    back = _start_further_on(to_start, index, pool.places, start_cell)
     end = pool.levels.end_cell[index].astype(jnp.int32)
-    candidate, exists = _candidate(to_place, kind, index, pool, placement, back, end)
+    candidate, exists = _candidate(to_place, kind, index, pool, placement, start_cell, end)
     candidate = jnp.where(exists, candidate, end)
-
-    coin_cell = jnp.where(moves, candidate, end)
-    other_cell = jnp.where(moves, end, candidate)
-    present = placement.present & ~(moves & (kind == _ABSENT))
-    further_on = moves & (kind == _BEHIND)
-    return CoinDraw(
-        coin_cell=coin_cell,
-        ghost_cell=jnp.where(present, other_cell, coin_cell),
-        present=present,
-        moved=jnp.any(coin_cell != end),
-        start_xy=start_xy + jnp.where(further_on, back - start_cell, 0).astype(jnp.float32),
-    )
+    cell, other_cell = jnp.where(moves, candidate, end), jnp.where(moves, end, candidate)
+    return cell, other_cell, jnp.where(moves, kind, _END)
 
 
 def _pick(uniform: jax.Array, number: jax.Array) -> jax.Array:
@@ -194,7 +228,7 @@ def _candidate(
     index: jax.Array,
     pool: LevelPool,
     placement: CoinPlacement,
-    back: jax.Array,
+    start_cell: jax.Array,
     end: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
     """Where a moved coin lies, int32 [2], and whether the level has such a cell."""
@@ -205,7 +239,7 @@ def _candidate(
     aim = 1 + jnp.rint(share * (end[0] - 1)).astype(jnp.int32)
     last = jnp.select(
         [kind == _FRACTION, kind == _FIXED, kind == _BEHIND],
-        [jnp.minimum(aim, end[0]), placement.cell[0], jnp.maximum(back[0] - BEHIND_BY, 0)],
+        [jnp.minimum(aim, end[0]), placement.cell[0], jnp.maximum(start_cell[0] - BEHIND_BY, 0)],
         WORLD_SIZE - 1,
     )
     number = places.count_upto(pool.places, index, which, last)

@@ -18,6 +18,9 @@ MAX_SECTIONS = 5
 MAX_ENTITIES = 40  # per level: 5 sections of 1 saw + 1 enemy + 6 crates
 NUM_ACTIONS = 15
 TIME_LIMIT = 1000  # steps
+COIN_REWARD = 10.0
+NUM_ITEMS = 2
+NEVER = 2**30  # a step that no episode reaches
 
 NUM_WALL_THEMES = 6
 NUM_AGENT_THEMES = 5
@@ -163,4 +166,9 @@ class EnvState(struct.PyTreeNode):
     coin_step: jax.Array  # int32 [], step of the first touch of the coin
     end_step: jax.Array  # int32 [], of the end cell, with or without a coin in it
     ghost_step: jax.Array  # int32 [], of the ghost cell
+    item_cell: jax.Array  # int32 [2, 2], (x, y) of each piece
+    item_due: jax.Array  # int32 [2], step from which a piece is there, NEVER for not at all
+    item_step: jax.Array  # int32 [], step of the first touch of a piece
+    theme: jax.Array  # int32 [3], of ground, background and agent, in the order of `cues.TIED`
+    episode_return: jax.Array  # float32 [], rewards so far
     cause: jax.Array  # int8 [], code of `Cause`

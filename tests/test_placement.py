@@ -183,7 +183,9 @@ def test_ghost_cell_is_where_the_coin_could_have_been_but_is_not():
 
 
 def test_mixture_follows_its_weights():
-    coins = draw({"end": 3.0, "random_section": 1.0})
+    coins = draw("end:3, random_section")
+    for name, leaf in vars(draw({"end": 3.0, "random_section": 1.0})).items():
+        np.testing.assert_array_equal(leaf, getattr(coins, name))
     assert coins.moved.mean() == pytest.approx(0.25, abs=4 * np.sqrt(0.25 * 0.75 / NUMBER))
 
 
@@ -209,6 +211,7 @@ def test_each_environment_may_have_its_own_placement():
         (({"end": 0.0},), "weights"),
         (({"end": -1.0, "random_section": 2.0},), "weights"),
         (({"end": 1.0, "moon": 1.0},), "moon"),
+        (("end:1,uniform:many",), "many"),
         (("fraction", 1.0, True, 1.2), "1.2"),
         (("fraction", 1.0, True, (0.6, 0.4)), "0.6"),
         (("fixed",), "needs a cell"),

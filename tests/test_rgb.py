@@ -17,14 +17,15 @@ import pytest
 from coinrun_jax import CoinRun, generate_level
 from coinrun_jax.observations import atlas as art
 from coinrun_jax.observations import creatures, rgb, tiles
+from coinrun_jax.observations.look import Look
 from coinrun_jax.physics import HALF_HEIGHT
 from coinrun_jax.pool import build_pool
-from coinrun_jax.types import Cell, Entity, EnvState
+from coinrun_jax.types import NEVER, Cell, Entity, EnvState
 
 GOLDEN = Path(__file__).parent / "data" / "rgb_golden.npz"
 NUMBER = 100
-PLAIN = rgb.Look(monochrome=True, backgrounds=False, enemy_trails=False)
-BARE = rgb.Look(backgrounds=False)
+PLAIN = Look(monochrome=True, backgrounds=False, enemy_trails=False)
+BARE = Look(backgrounds=False)
 VIEW = 13
 
 
@@ -220,6 +221,11 @@ def scene(level, look=BARE, layers=1, **changes):
         coin_step=jnp.int32(0),
         end_step=jnp.int32(0),
         ghost_step=jnp.int32(0),
+        item_cell=jnp.zeros((2, 2), jnp.int32),
+        item_due=jnp.full(2, NEVER, jnp.int32),
+        item_step=jnp.int32(0),
+        theme=jnp.array([level.wall_theme, level.background_index, level.agent_theme], jnp.int32),
+        episode_return=jnp.float32(0),
         cause=jnp.int8(0),
     )
     changes = {
@@ -244,7 +250,7 @@ def test_enemies_change_every_five_steps_and_mirror_moving_right():
         np.testing.assert_array_equal(left[0], left[1])
         np.testing.assert_array_equal(left[0], left[3])
         assert (left[0] != left[2]).any(), theme
-        quiet = rgb.Look(backgrounds=False, enemy_trails=False)
+        quiet = Look(backgrounds=False, enemy_trails=False)
         level = one_thing(Entity.ENEMY, theme, 0.15)
         right, mirror = scene(level, quiet), scene(level, quiet, entity_vx=jnp.full(40, -0.15))
         assert (right != mirror).any(), theme
@@ -254,7 +260,7 @@ def test_nine_enemies_and_four_crates_look_different():
     enemies = {scene(one_thing(Entity.ENEMY, theme, -0.15)).tobytes() for theme in range(9)}
     crates = {scene(one_thing(Entity.CRATE, theme)).tobytes() for theme in range(4)}
     assert (len(enemies), len(crates)) == (9, 4)
-    alike = rgb.Look(restrict_themes=True, backgrounds=False)
+    alike = Look(restrict_themes=True, backgrounds=False)
     assert len({scene(one_thing(Entity.ENEMY, t, -0.15), alike).tobytes() for t in range(9)}) == 1
     assert len({scene(one_thing(Entity.CRATE, t), alike).tobytes() for t in range(4)}) == 1
 
@@ -262,7 +268,7 @@ def test_nine_enemies_and_four_crates_look_different():
 def test_dust_lies_behind_enemies_within_their_lane():
     def dust(vx, x, trails=True):
         """Pixel columns with dust."""
-        look = rgb.Look(backgrounds=False, enemy_trails=trails)
+        look = Look(backgrounds=False, enemy_trails=trails)
         place = jnp.zeros(40).at[0].set(x)
         frame = scene(one_thing(Entity.ENEMY, 0, vx), look, entity_x=place)
         return np.flatnonzero((frame == rgb.DUST_COLOUR).all(-1).any(0))
@@ -320,7 +326,7 @@ def test_coin_is_drawn_where_it_is_and_only_if_it_is():
 def test_themes_of_the_ground():
     frames = [scene(one_thing(Entity.NONE, wall_theme=theme)) for theme in range(6)]
     assert len({frame.tobytes() for frame in frames}) == 6
-    alike = rgb.Look(restrict_themes=True, backgrounds=False)
+    alike = Look(restrict_themes=True, backgrounds=False)
     same = {scene(one_thing(Entity.NONE, wall_theme=t), alike).tobytes() for t in range(6)}
     assert len(same) == 1
 
@@ -330,7 +336,7 @@ def test_backgrounds_cover_all_indices_scroll_and_can_be_left_out():
         level = one_thing(Entity.NONE).replace(
             background_index=np.int8(index), background_shift=np.float32(shift)
         )
-        return scene(level, look or rgb.Look(), x=x)[2:20, 2:40]
+        return scene(level, look or Look(), x=x)[2:20, 2:40]
 
     assert len({background(index).tobytes() for index in range(62)}) >= 16
     assert (background(1) != background(1, shift=0.5)).any()
@@ -340,7 +346,7 @@ def test_backgrounds_cover_all_indices_scroll_and_can_be_left_out():
 
 
 def test_velocity_squares():
-    look = rgb.Look(backgrounds=False, paint_velocity=True)
+    look = Look(backgrounds=False, paint_velocity=True)
     changes = {"vx": 0.25, "vy": -1.5}
     painted, plain = (scene(one_thing(Entity.NONE), k, **changes) for k in (look, BARE))
     assert (painted[:13, :13] == 191).all()
@@ -351,18 +357,18 @@ def test_velocity_squares():
 
 def test_alone_as_in_a_batch_and_without_jit(params, states):
     few = pick(states, np.s_[:3])
-    frames = np.asarray(draw(few, params.pool, rgb.Look()))
-    alone = jax.jit(lambda state: rgb.observe(state, params.pool, rgb.Look()))
+    frames = np.asarray(draw(few, params.pool, Look()))
+    alone = jax.jit(lambda state: rgb.observe(state, params.pool, Look()))
     for index, frame in enumerate(frames):
         np.testing.assert_array_equal(alone(pick(few, index)), frame)
     with jax.disable_jit():
-        slow = rgb.observe(pick(few, 0), params.pool, rgb.Look())
+        slow = rgb.observe(pick(few, 0), params.pool, Look())
     np.testing.assert_array_equal(slow, frames[0])
 
 
 def test_a_look_for_each_environment(params, states):
     few = pick(states, np.s_[:2])
-    looks = rgb.Look(**{name: jnp.array([False, True]) for name in vars(rgb.Look())})
+    looks = Look(**{name: jnp.array([False, True]) for name in vars(Look())})
     each = jax.jit(jax.vmap(lambda state, look: rgb.observe(state, params.pool, look)))(few, looks)
     for index in range(2):
         expected = draw(few, params.pool, pick(looks, index))[index]
@@ -370,7 +376,7 @@ def test_a_look_for_each_environment(params, states):
 
 
 def golden_frames(params, states):
-    return np.asarray(draw(pick(states, np.s_[:8]), params.pool, rgb.Look()))
+    return np.asarray(draw(pick(states, np.s_[:8]), params.pool, Look()))
 
 
 def test_golden_frames(params, states):
@@ -386,7 +392,7 @@ def test_golden_frames(params, states):
 
 def test_frames_smaller_than_a_pixel_a_tile_are_refused(params, states):
     with pytest.raises(ValueError, match="frame size 12"):
-        draw(pick(states, np.s_[:1]), params.pool, rgb.Look(), 12)
+        draw(pick(states, np.s_[:1]), params.pool, Look(), 12)
 
 
 if __name__ == "__main__":

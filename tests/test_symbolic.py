@@ -26,7 +26,7 @@ def env():
 @pytest.fixture(scope="module")
 def moments(env):
     """(observation, state) of many moments of random play with the coin anywhere."""
-    params = env.default_params.with_placement("random_section", 0.5)
+    params = env.default_params.with_placement("random_section", 0.5).with_items(2, respawn=9)
     actions = jax.random.randint(jax.random.key(2), (120, NUM_ENVS), 0, 15)
     actions = jnp.where(actions < 9, actions, 8)
 
@@ -82,6 +82,9 @@ def slow_observation(state, level):
                 enter(heading, column, row, share)
     if state.coin_present:
         enter("coin", *state.coin_cell)
+    for cell, due in zip(state.item_cell, state.item_due, strict=True):
+        if due <= state.time:
+            enter("item", *cell)
     return planes, [
         state.x - np.floor(state.x),
         state.y - np.floor(state.y),

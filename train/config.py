@@ -12,6 +12,8 @@ from typing import Any, Literal, get_type_hints
 
 import yaml
 
+from train.variants import CuesConfig, ItemsConfig, RewardConfig
+
 
 class ConfigError(ValueError):
     """A setting that cannot be used: says which, and what is allowed."""
@@ -40,9 +42,17 @@ class EnvConfig:
     pool_size: int = 1024
     """Levels held ready at a time; a larger set takes turns."""
     placement: str = "end"
-    """Where the coin goes when it is moved (a name of `coinrun_jax.placement.CATALOGUE`)."""
+    """Where the coin goes when it is moved: a name of `coinrun_jax.placement.CATALOGUE`, or a
+    mixture such as "uniform:3,off_path:1"."""
     placement_probability: float = 1.0
     """Chance per episode that the coin follows `placement`; it lies at the end otherwise."""
+    placement_fraction: tuple[float, float] = (0.0, 1.0)
+    """Range of the share of the way to the end, for placement "fraction"."""
+    placement_cell: tuple[int, int] = (2, 1)
+    """Column and row, for placement "fixed"."""
+    cues: CuesConfig = dataclasses.field(default_factory=CuesConfig)
+    items: ItemsConfig = dataclasses.field(default_factory=ItemsConfig)
+    reward: RewardConfig = dataclasses.field(default_factory=RewardConfig)
 
     def __post_init__(self) -> None:
         _require(self.num_levels >= 0, f"env.num_levels {self.num_levels} is below 0")
@@ -204,7 +214,7 @@ def _from_dict(cls: type, values: Any, path: str) -> Any:
 
 def _checked(value: Any, hint: Any, where: str) -> Any:
     """The value if it is of the annotated type (an int serves as a float)."""
-    choices = getattr(hint, "__args__", ())
+    choices: tuple[Any, ...] = getattr(hint, "__args__", ())
     if getattr(hint, "__origin__", None) is Literal:
         if value not in choices:
             raise ConfigError(f"{where} {value!r} is not one of {', '.join(map(str, choices))}")
@@ -215,6 +225,11 @@ def _checked(value: Any, hint: Any, where: str) -> Any:
             return float(value)
         except ValueError:
             pass
+    if getattr(hint, "__origin__", None) is tuple:
+        length = None if choices[-1] is ... else len(choices)
+        if not isinstance(value, list | tuple) or length not in (None, len(value)):
+            raise ConfigError(f"{where} {value!r} is not a list of {length or 'names'}")
+        return tuple(_checked(each, choices[0], where) for each in value)
     kinds = choices or (hint,)
     if type(value) not in kinds:
         names = " or ".join(kind.__name__ for kind in kinds)

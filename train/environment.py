@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+
+import numpy as np
+
 import coinrun_jax
 from train.config import ConfigError, EnvConfig
 
@@ -22,7 +26,6 @@ def make_environment(
             f"held-out levels, which begin at {held_out}"
         )
     try:
-        placement = coinrun_jax.make_placement(config.placement, config.placement_probability)
         env, params = coinrun_jax.make(
             config.id,
             mode=config.mode,
@@ -31,6 +34,24 @@ def make_environment(
             start_level=config.start_level,
             pool_size=config.pool_size,
         )
-        return env, params.replace(placement=placement)
+        return env, _vary(params, config)
     except ValueError as error:
         raise ConfigError(f"env: {error}") from error
+
+
+def _vary(params: coinrun_jax.EnvParams, config: EnvConfig) -> coinrun_jax.EnvParams:
+    """The params with the config's placement, cues, items and reward."""
+    cues, items, reward = (
+        dataclasses.asdict(part) for part in (config.cues, config.items, config.reward)
+    )
+    tie = {name.removeprefix("tie_"): cues.pop(name) for name in list(cues) if "tie_" in name}
+    terminate_at_end = reward.pop("terminate_at_end")
+    params = params.with_placement(
+        config.placement,
+        config.placement_probability,
+        fraction=config.placement_fraction,
+        cell=config.placement_cell,
+    )
+    params = params.with_cues(**cues, tie=tie).with_reward(**reward)
+    params = params.with_items(**items | {"respawn": items["respawn"] or None})
+    return params.replace(terminate_at_end=np.bool_(terminate_at_end))

@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from coinrun_jax.env import COIN_REWARD, CoinRun
+from coinrun_jax.env import CoinRun
 from coinrun_jax.params import EnvParams
-from coinrun_jax.types import Cause, EnvState
+from coinrun_jax.types import EnvState
 
 Tree = TypeVar("Tree")
 
@@ -58,6 +58,7 @@ def shared_env(**kwargs: Any) -> CoinRun:
     return CoinRun(**kwargs)
 
 
+@jax.jit
 def describe(state: EnvState, params: EnvParams) -> dict[str, jax.Array]:
     """The events of a batch of states, under the names of `CoinRun`'s info; each [N]."""
     return {
@@ -65,7 +66,7 @@ def describe(state: EnvState, params: EnvParams) -> dict[str, jax.Array]:
         "coin_moved": state.coin_moved,
         "outcome": state.cause.astype(jnp.int32),
         "episode_length": state.time,
-        "episode_return": jnp.where(state.cause == Cause.COIN, COIN_REWARD, 0.0),
+        "episode_return": state.episode_return,
         "coin_step": state.coin_step,
         "end_step": state.end_step,
         "ghost_step": state.ghost_step,

@@ -17,6 +17,7 @@ from functools import cache
 import numpy as np
 from flax import struct
 
+from coinrun_jax.cues import LOOKS
 from coinrun_jax.observations import backgrounds, creatures, tiles
 from coinrun_jax.observations.canvas import Canvas, Colour, Texture, sample
 from coinrun_jax.physics import HALF_HEIGHT
@@ -38,8 +39,8 @@ SURFACE = SOLID + NUM_WALL_THEMES
 LAVA = SURFACE + NUM_WALL_THEMES
 LAVA_SURFACE = LAVA + 1
 SAW = LAVA_SURFACE + 1  # and its second frame
-COIN = SAW + 2
-CRATE = COIN + 1
+COIN = SAW + 2  # in each of `cues.LOOKS`
+CRATE = COIN + len(LOOKS)
 NUM_TILE_SPRITES = CRATE + NUM_CRATE_THEMES
 
 # Sprites of enemies are ordered by (look, frame, heading right), those of agents by
@@ -98,6 +99,8 @@ def _tile_textures() -> list[Texture]:
         tiles.saw(0),
         tiles.saw(1),
         tiles.coin(),
+        tiles.coin(tiles.RED),
+        tiles.gem(),
         *(tiles.crate(theme) for theme in range(NUM_CRATE_THEMES)),
     ]
     colours = [
@@ -105,7 +108,7 @@ def _tile_textures() -> list[Texture]:
         *(theme.strip for theme in tiles.GROUND_THEMES),
         *[tiles.LAVA] * 2,
         *[tiles.STEEL] * 2,
-        tiles.GOLD,
+        *[tiles.GOLD, tiles.RED, tiles.AZURE],
         *[tiles.WOOD] * NUM_CRATE_THEMES,
     ]
     return drawn + [_plain(colour) for colour in colours]

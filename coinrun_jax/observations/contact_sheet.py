@@ -15,6 +15,7 @@ import numpy as np
 from coinrun_jax.commands import Parser, integer_from, output_path
 from coinrun_jax.env import CoinRun
 from coinrun_jax.observations import rgb
+from coinrun_jax.observations.look import Look
 from coinrun_jax.observations.png import write_png
 from coinrun_jax.types import Action, EnvState
 
@@ -76,7 +77,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     env = CoinRun(args.mode, num_levels=args.count, start_level=args.seed, pool_size=args.count)
     states = played_states(env, args.count, args.seed)
-    draw = partial(rgb.observe, pool=env.default_params.pool, look=rgb.Look(), size=args.size)
+    draw = partial(rgb.observe, pool=env.default_params.pool, look=Look(), size=args.size)
     frames = np.asarray(jax.jit(jax.vmap(draw))(states))
     write_png(args.out, sheet(frames, args.columns, args.scale))
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from coinrun_jax.observations import backgrounds, creatures, rgb, tiles
 from coinrun_jax.observations.canvas import RESOLUTION, Colour, Texture, sample
+from coinrun_jax.observations.look import Look
 from coinrun_jax.physics import HALF_HEIGHT
 from coinrun_jax.types import WORLD_SIZE, Cell, Entity, EnvState, Level, LevelPool
 
@@ -27,7 +28,7 @@ PATH_COLOURS: tuple[Colour, ...] = (
 
 
 @partial(jax.jit, static_argnames="size")
-def render(state: EnvState, pool: LevelPool, look: rgb.Look, size: int = 512) -> jax.Array:
+def render(state: EnvState, pool: LevelPool, look: Look, size: int = 512) -> jax.Array:
     """The observation of a state in a size for people; uint8 [size, size, 3]."""
     return rgb.observe(state, pool, look, size)
 

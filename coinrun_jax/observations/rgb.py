@@ -14,251 +14,46 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import struct
 from jax import lax
 
+from coinrun_jax.cues import Cues, make_cues
 from coinrun_jax.observations import atlas as art
 from coinrun_jax.observations import backgrounds, creatures
 from coinrun_jax.observations.atlas import VIEW, Atlas
+from coinrun_jax.observations.bodies import (
+    ANIMATION_STEPS,
+    Strip,
+    bodies_of,
+    rows_of_strip,
+    strip_of,
+)
+from coinrun_jax.observations.camera import Camera, camera_of, choose, cut_rows, pixel_rows
 from coinrun_jax.observations.fusion import written_out
+from coinrun_jax.observations.look import Look
+from coinrun_jax.observations.window import (
+    COIN_TILE,
+    ITEM_TILE,
+    SPRITE_OF_TILE,
+    lane_tiles,
+    tile_codes,
+    window_of,
+)
 from coinrun_jax.physics import JUMP_SPEED, RUN_SPEED
 from coinrun_jax.types import (
-    MARGIN,
-    NUM_CRATE_THEMES,
     WORLD_SIZE,
-    Entity,
     EnvState,
     LevelPool,
     Tile,
 )
 
 SIZE = 64  # pixels of an observation, both ways
-TILES = VIEW + 1  # tiles that a frame touches, both ways
 STILL_SPEED = 0.01  # tiles per step, below which an agent on the ground stands
-ANIMATION_STEPS = 5  # steps per frame of agents and enemies
 DUST_COLOUR = 250  # of every channel
 VELOCITY_SHARE = 0.2  # of the frame's size that each of the two velocity squares takes
-_NOWHERE = 255  # tile row of pixel rows that no enemy reaches
-_NOBODY = 254  # tile row of columns without enemies
+NOWHERE = 255  # tile row of pixel rows that no enemy reaches
 
-_COIN_TILE = 6  # code that no `Tile` has
-_SPRITE_OF_TILE = (  # by tile code; None where there is none
-    None,
-    art.SOLID,
-    art.SURFACE,
-    art.LAVA,
-    art.LAVA_SURFACE,
-    art.SAW,
-    art.COIN,
-    None,
-    *(art.CRATE + theme for theme in range(NUM_CRATE_THEMES)),
-)
-
-
-class Look(struct.PyTreeNode):
-    """Switches of what is drawn; traced, so that they change without recompiling."""
-
-    restrict_themes: bool | jax.Array = False  # everything in its first theme
-    backgrounds: bool | jax.Array = True  # black without
-    monochrome: bool | jax.Array = False  # one colour for each kind of thing, no drawings
-    paint_velocity: bool | jax.Array = False  # vx and vy as grey squares, upper left corner
-    enemy_trails: bool | jax.Array = True  # dust behind enemies
-
-
-class _Camera(NamedTuple):
-    """What the pixels of a frame look at."""
-
-    left: jax.Array  # float32 [], x of the first column's centres
-    top: jax.Array  # float32 [], y of the first row's centres
-    column: jax.Array  # int32 [], tile under the first column
-    row: jax.Array  # int32 [], lowest of the 14 tile rows
-    point: jax.Array  # int32 [], lattice point of the first column in its tile
-    height: jax.Array  # int32 [], lattice point of the first row in its tile
-
-
-class _PixelRows(NamedTuple):
-    """Where the pixel rows of a frame lie, top row first."""
-
-    tile: jax.Array  # int32 [size], tile row, 0 for the lowest
-    point: jax.Array  # int32 [size], lattice point over the tile's floor
-
-
-def _camera(state: EnvState, atlas: Atlas) -> _Camera:
-    reach = (atlas.size / 2 - 0.5) * VIEW / atlas.size
-    left, top = state.x - reach, state.y + reach
-    column, top_row = jnp.floor(left), jnp.floor(top)
-    return _Camera(
-        left=left,
-        top=top,
-        column=column.astype(jnp.int32),
-        row=top_row.astype(jnp.int32) - VIEW,
-        point=jnp.floor((left - column) * atlas.steps).astype(jnp.int32),
-        height=jnp.floor((top - top_row) * atlas.steps).astype(jnp.int32),
-    )
-
-
-def _pixel_rows(camera: _Camera, atlas: Atlas) -> _PixelRows:
-    point = camera.height - atlas.stride * np.arange(atlas.size)
-    return _PixelRows(tile=VIEW + point // atlas.steps, point=point % atlas.steps)
-
-
-def _cut(
-    table: jax.Array | np.ndarray, row: jax.Array | np.ndarray, start: jax.Array | int, width: int
-) -> jax.Array:
-    """Bytes start ... start + width of rows of a table; [..., width]."""
-    first = jnp.asarray(row * table.shape[1] + start)
-    return _cut_flat(jnp.asarray(table).reshape(-1), first, width)
-
-
-def _cut_flat(table: jax.Array, start: jax.Array, width: int) -> jax.Array:
-    """Bytes start ... start + width of a table without rows; [..., width]."""
-    dimensions = lax.GatherDimensionNumbers(
-        offset_dims=(start.ndim,), collapsed_slice_dims=(), start_index_map=(0,)
-    )
-    return lax.gather(table, start[..., None], dimensions, (width,), mode="promise_in_bounds")
-
-
-class _Window(NamedTuple):
-    """What the tiles that a frame touches are looked up by."""
-
-    tiles: jax.Array  # uint8 [P, 78, 78]
-    lane_row: jax.Array  # int8 [P, layers, 78]
-    level_index: jax.Array  # int32 []
-    camera: _Camera
-    coin: jax.Array  # int32 [2], (x, y) in the window; outside of it if there is none
-    restrict_themes: jax.Array  # bool []
-
-
-def _window(state: EnvState, pool: LevelPool, camera: _Camera, look: Look) -> _Window:
-    coin = state.coin_cell - jnp.stack([camera.column, camera.row])
-    return _Window(
-        tiles=pool.tiles,
-        lane_row=pool.lane_row,
-        level_index=state.level_index,
-        camera=camera,
-        coin=jnp.where(state.coin_present, coin, -1),
-        restrict_themes=jnp.asarray(look.restrict_themes),
-    )
-
-
-def _tile_codes(window: _Window, tile_column: jax.Array) -> jax.Array:
-    """Codes of `_SPRITE_OF_TILE` under each byte, lowest row first; uint8 [14, bytes]."""
-    camera = window.camera
-    corner = (window.level_index, camera.row + MARGIN, camera.column + MARGIN)
-    tiles = lax.dynamic_slice(window.tiles, corner, (1, TILES, TILES))[0]
-    theme = jnp.where(window.restrict_themes, 0, tiles % NUM_CRATE_THEMES)
-    tiles = jnp.where(tiles >= Tile.CRATE, Tile.CRATE + theme, tiles)
-    at_coin = (np.arange(TILES) == window.coin[0]) & (np.arange(TILES)[:, None] == window.coin[1])
-    return _spread(jnp.where(at_coin, _COIN_TILE, tiles).astype(jnp.uint8), tile_column)
-
-
-def _lane_tiles(window: _Window, tile_column: jax.Array) -> jax.Array:
-    """Tile row that the enemies under each byte are in; uint8 [layers, bytes]."""
-    camera = window.camera
-    corner = (window.level_index, jnp.int32(0), camera.column + MARGIN)
-    rows = lax.dynamic_slice(window.lane_row, corner, (1, window.lane_row.shape[1], TILES))[0]
-    tile = rows - camera.row
-    seen = (rows >= 0) & (tile >= 0) & (tile < TILES)
-    return _spread(jnp.where(seen, tile, _NOBODY).astype(jnp.uint8), tile_column)
-
-
-def _spread(tiles: jax.Array, tile_column: jax.Array) -> jax.Array:
-    """Repeat columns of tiles over the bytes that show them; [rows, bytes].
-
-    A tree of selects by the bits of the tile's column: cheaper than a gather.
-    """
-    return _choose([tiles[:, k : k + 1] for k in range(TILES)], tile_column[None, :])
-
-
-def _choose(choices: list[jax.Array | None], code: jax.Array) -> jax.Array:
-    """choices[code], element by element; a choice of None is never asked for."""
-    bit = 1
-    while len(choices) > 1:
-        choices += [None] * (len(choices) % 2)
-        is_odd = (code & bit) != 0
-        choices = [
-            a if b is None else b if a is None else jnp.where(is_odd, b, a)
-            for a, b in zip(choices[::2], choices[1::2], strict=True)
-        ]
-        bit *= 2
-    (choice,) = choices
-    assert choice is not None
-    return choice
-
-
-class _Bodies(NamedTuple):
-    """Where on the frame the enemies of one layer of lanes are; all int32."""
-
-    cut: jax.Array  # [strip rows, 40], byte of `Atlas.enemies`
-    dust_cut: jax.Array  # [40], byte of `Atlas.dust`
-
-
-class _Strip(NamedTuple):
-    """Enemies over the floor of their tiles, whichever row of tiles that is.
-
-    A column of pixels shows the enemies of one lane only (see `lanes`), so that one strip
-    serves all rows.
-    """
-
-    bodies: jax.Array  # uint8 [strip rows, bytes], lowest row first
-    dust: jax.Array  # uint8 [bytes], a bit for each band of height
-
-
-def _strip_rows(atlas: Atlas) -> int:
-    """Pixel rows over a tile's floor that an enemy reaches."""
-    return -(-atlas.enemy_levels * atlas.steps // (atlas.levels * atlas.stride))
-
-
-def _bodies(
-    state: EnvState, pool: LevelPool, layer: int, camera: _Camera, look: Look, atlas: Atlas
-) -> _Bodies:
-    levels, index = pool.levels, state.level_index
-    x, heading = state.entity_x, (state.entity_vx > 0).astype(jnp.int32)
-    theme = levels.entity_theme[index].astype(jnp.int32)
-    column, row = levels.entity_xy[index].astype(jnp.int32).T
-    tile = row - camera.row
-    in_layer = pool.lane_row[index, layer, column + MARGIN] == row
-    is_enemy = levels.entity_type[index] == Entity.ENEMY
-    seen = is_enemy & in_layer & (tile >= 0) & (tile < TILES)
-
-    floor = (camera.height - atlas.steps * (tile - VIEW)) % atlas.stride  # of the lowest row
-    point = floor + atlas.stride * np.arange(_strip_rows(atlas))[:, None]
-    level = jnp.minimum(point * atlas.levels // atlas.steps, atlas.enemy_levels)
-
-    edge = jnp.ceil((x - 0.5 - camera.left) * atlas.steps).astype(jnp.int32)
-    first = -(-edge // atlas.stride)  # pixel column
-    phase = (atlas.stride * first - edge) * atlas.phases // atlas.stride
-    frame = state.time // ANIMATION_STEPS % 2
-    sprite = (jnp.where(look.restrict_themes, 0, theme) * 2 + frame) * 2 + heading
-    sprite = jnp.where(look.monochrome, art.PLAIN_ENEMY, sprite)
-    start = 3 * (atlas.size - first) + (sprite * atlas.phases + phase) * atlas.enemy_block
-    on_frame = seen & (first > -atlas.enemy_pixels) & (first < atlas.size)
-    start = jnp.where(on_frame, start, 0)  # the first cut of the table shows nothing
-
-    # Dust lies where the enemy has been: at most from the edge of its lane.
-    edges = jnp.ceil((pool.lane_edge[index] - camera.left) * (atlas.size / VIEW))
-    left, right = edges.astype(jnp.int32)
-    behind = jnp.where(heading == 1, first - left, right - first - atlas.enemy_pixels)
-    length = jnp.where(seen & look.enemy_trails, jnp.clip(behind, 0, atlas.dust_pixels), 0)
-    pad = atlas.size + atlas.dust_pixels
-    beside = pad - jnp.clip(first, -atlas.enemy_pixels - atlas.dust_pixels, pad)
-    return _Bodies(
-        cut=level * atlas.enemies.shape[1] + start,
-        dust_cut=(2 * length + heading) * atlas.dust.shape[1] + 3 * beside,
-    )
-
-
-def _strip(bodies: _Bodies, atlas: Atlas) -> _Strip:
-    """Put enemies together, later ones on top."""
-    width = 3 * atlas.size
-    enemies, dusts = (jnp.asarray(table).reshape(-1) for table in (atlas.enemies, atlas.dust))
-    strip = jnp.zeros((_strip_rows(atlas), width), jnp.uint8)
-    dust = jnp.zeros(width, jnp.uint8)
-    for number in range(bodies.dust_cut.size):
-        body = _cut_flat(enemies, bodies.cut[:, number], width)
-        strip = jnp.where(body != 0, body, strip)
-        dust |= _cut_flat(dusts, bodies.dust_cut[number], width)
-    return _Strip(strip, dust)
+_GREY_WEIGHTS = (0.299, 0.587, 0.114)  # of red, green, blue: luma of ITU-R BT.601
+_PROCGEN = make_cues()
 
 
 def _agent_start(state: EnvState, theme: jax.Array, look: Look, atlas: Atlas) -> jax.Array:
@@ -285,7 +80,7 @@ def _velocity_square(atlas: Atlas) -> int:
 
 
 def _background(
-    camera: _Camera, index: jax.Array, shift: jax.Array, shown: jax.Array, atlas: Atlas
+    camera: Camera, index: jax.Array, shift: jax.Array, shown: jax.Array, atlas: Atlas
 ) -> jax.Array:
     """What the frame sees of the level's background; uint8 [size, bytes]."""
     cut, height = atlas.background_cut, atlas.background_height
@@ -297,9 +92,11 @@ def _background(
     first = jnp.where(shown, index % count * height + row.astype(jnp.int32), count * height)
     start = 3 * (column.astype(jnp.int32) + cut // 2)
     if cut == atlas.size:
-        return _cut(atlas.backgrounds, first + cut // 2 + np.arange(cut), start, 3 * cut)
+        return cut_rows(atlas.backgrounds, first + cut // 2 + np.arange(cut), start, 3 * cut)
 
-    coarse = _cut(atlas.backgrounds, first + cut // 2 + np.arange(cut + 1), start, 3 * (cut + 1))
+    coarse = cut_rows(
+        atlas.backgrounds, first + cut // 2 + np.arange(cut + 1), start, 3 * (cut + 1)
+    )
     image = coarse.reshape(cut + 1, cut + 1, 3).astype(jnp.float32)
     ratio = cut / atlas.size
 
@@ -313,19 +110,30 @@ def _background(
 
 
 def _tile_starts(
-    state: EnvState, wall_theme: jax.Array, camera: _Camera, look: Look, atlas: Atlas
+    state: EnvState,
+    coin_look: jax.Array,
+    item_look: jax.Array,
+    camera: Camera,
+    look: Look,
+    atlas: Atlas,
 ) -> list[jax.Array | None]:
     """Byte of a row of `Atlas.tiles` at which a frame full of each tile code begins."""
-    theme = jnp.where(look.restrict_themes, 0, wall_theme.astype(jnp.int32))
-    variant = {art.SOLID: theme, art.SURFACE: theme, art.SAW: state.time % 2}
+    theme = jnp.where(look.restrict_themes, 0, state.theme[0])
+    variant = {
+        Tile.SOLID: theme,
+        Tile.SURFACE: theme,
+        Tile.SAW: state.time % 2,
+        COIN_TILE: coin_look,
+        ITEM_TILE: item_look,
+    }
     plain = jnp.where(look.monochrome, art.NUM_TILE_SPRITES, 0)
     cut_at = jnp.asarray(atlas.cut_at)[camera.point]
     starts: list[jax.Array | None] = []
-    for sprite in _SPRITE_OF_TILE:
+    for code, sprite in enumerate(SPRITE_OF_TILE):
         if sprite is None:
             starts.append(None)
         else:
-            number = plain + sprite + variant.get(sprite, 0)
+            number = plain + sprite + variant.get(code, 0)
             starts.append(cut_at + number * atlas.tile_block)
     return starts
 
@@ -333,47 +141,64 @@ def _tile_starts(
 class _Layers(NamedTuple):
     """What `_compose` puts together, of one frame."""
 
-    camera: _Camera
+    camera: Camera
     codes: jax.Array  # uint8 [14, bytes]
     lane_tiles: jax.Array  # uint8 [layers, bytes]
     tile_starts: list[jax.Array | None]  # int32 [], by tile code
-    strips: list[_Strip]  # of each layer of lanes
+    strips: list[Strip]  # of each layer of lanes
     agent_start: jax.Array  # int32 []
     velocity: jax.Array  # uint8 [2, bytes]
     paint_velocity: jax.Array  # bool []; otherwise `velocity` is empty
+    mirrored: jax.Array  # bool []
+    greyscale: jax.Array  # bool []
     background: tuple[jax.Array, jax.Array, jax.Array]  # index, shift, whether it is shown
 
 
 def _compose(layers: _Layers, atlas: Atlas) -> jax.Array:
     """All layers; uint8 [size, bytes]."""
-    painted = partial(_paint, atlas=atlas, with_velocity=True)
-    plain = partial(_paint, atlas=atlas, with_velocity=False)
-    return lax.platform_dependent(
-        layers,
-        cpu=lambda layers: lax.cond(layers.paint_velocity, painted, plain, layers),
-        default=painted,
-    )
+    changed = partial(_change, atlas=atlas)
+    plain = partial(_paint, atlas=atlas)
+
+    def on_cpu(layers: _Layers) -> jax.Array:
+        is_changed = layers.paint_velocity | layers.mirrored | layers.greyscale
+        return lax.cond(is_changed, changed, plain, layers)
+
+    return lax.platform_dependent(layers, cpu=on_cpu, default=changed)
 
 
-def _paint(layers: _Layers, atlas: Atlas, with_velocity: bool) -> jax.Array:
+def _change(layers: _Layers, atlas: Atlas) -> jax.Array:
+    """All layers, mirrored, without colour, with velocity painted, as asked for."""
+    size, width = atlas.size, 3 * atlas.size
+    frame = _paint(layers, atlas)
+    flipped = frame.reshape(size, size, 3)[:, ::-1].reshape(size, width)
+    frame = jnp.where(layers.mirrored, flipped, frame)
+    colours = frame.reshape(size, size, 3).astype(jnp.float32)
+    luma = jnp.rint(jnp.sum(colours * np.array(_GREY_WEIGHTS, np.float32), -1)).astype(jnp.uint8)
+    frame = jnp.where(layers.greyscale, jnp.repeat(luma, 3, axis=1), frame)
+    in_square = np.arange(size) < _velocity_square(atlas)
+    velocity = cut_rows(layers.velocity, jnp.asarray(in_square.astype(np.int32)), 0, width)
+    return jnp.where(velocity != 0, velocity, frame).astype(jnp.uint8)
+
+
+def _paint(layers: _Layers, atlas: Atlas) -> jax.Array:
     """All layers, back to front; uint8 [size, bytes]."""
     size, width = atlas.size, 3 * atlas.size
-    whole = partial(_cut, start=0, width=width)
-    rows = _pixel_rows(layers.camera, atlas)
+    whole = partial(cut_rows, start=0, width=width)
+    rows = pixel_rows(layers.camera, atlas)
     level = rows.point * atlas.levels // atlas.steps
     choices = [
-        None if start is None else _cut(atlas.tiles, level, start, width)
+        None if start is None else cut_rows(atlas.tiles, level, start, width)
         for start in layers.tile_starts
     ]
     choices[Tile.EMPTY] = jnp.zeros((size, width), jnp.uint8)
     codes = whole(layers.codes, rows.tile)
-    tiles = _choose(choices, codes)
+    tiles = choose(choices, codes)
     frame = jnp.where(tiles != 0, tiles, _background(layers.camera, *layers.background, atlas))
 
     over_floor = rows.point // atlas.stride
-    strip_rows = _strip_rows(atlas)
+    strip_rows = rows_of_strip(atlas)
     strip_row = jnp.minimum(over_floor, strip_rows - 1)
-    tile = jnp.where(over_floor < strip_rows, rows.tile, _NOWHERE).astype(jnp.uint8)
+    tile = jnp.where(over_floor < strip_rows, rows.tile, NOWHERE).astype(jnp.uint8)
     band_height = creatures.MAX_ENEMY_HEIGHT / art.DUST_BANDS
     heights = (np.arange(strip_rows) + 0.5) * atlas.stride / atlas.steps
     bits = 1 << np.minimum(heights / band_height, art.DUST_BANDS).astype(int)
@@ -382,19 +207,22 @@ def _paint(layers: _Layers, atlas: Atlas, with_velocity: bool) -> jax.Array:
     here = [lane == tile[:, None] for lane in layers.lane_tiles]
     for strip, inside in zip(layers.strips, here, strict=True):
         frame = jnp.where(inside & ((strip.dust & band) != 0), DUST_COLOUR, frame)
-    agent = _cut(atlas.agents, jnp.asarray(atlas.agent_row), layers.agent_start, width)
+    agent = cut_rows(atlas.agents, jnp.asarray(atlas.agent_row), layers.agent_start, width)
     frame = jnp.where(agent != 0, agent, frame)
     for strip, inside in zip(layers.strips, here, strict=True):
         body = whole(strip.bodies, strip_row)
         frame = jnp.where(inside & (body != 0), body, frame)
-    if not with_velocity:
-        return frame.astype(jnp.uint8)
-    in_square = np.arange(size) < _velocity_square(atlas)
-    velocity = whole(layers.velocity, jnp.asarray(in_square.astype(np.int32)))
-    return jnp.where(velocity != 0, velocity, frame).astype(jnp.uint8)
+    return frame.astype(jnp.uint8)
 
 
-def observe(state: EnvState, pool: LevelPool, look: Look, size: int = SIZE) -> jax.Array:
+def observe(
+    state: EnvState,
+    pool: LevelPool,
+    look: Look,
+    size: int = SIZE,
+    cues: Cues = _PROCGEN,
+    item_look: jax.Array | int = 1,
+) -> jax.Array:
     """Frame of one state.
 
     Args:
@@ -402,32 +230,39 @@ def observe(state: EnvState, pool: LevelPool, look: Look, size: int = SIZE) -> j
       pool: that `state.level_index` points into.
       look: switches.
       size: pixels, both ways; static.
+      cues: what is shown otherwise.
+      item_look: index of `cues.LOOKS`.
 
     Returns:
       uint8 [size, size, 3], top row first.
     """
     atlas = art.load(size)
     index, levels = state.level_index, pool.levels
-    camera = _camera(state, atlas)
-    tile_column = _cut(atlas.tile_column, camera.point, 0, 3 * size)
-    window = _window(state, pool, camera, look)
+    camera = camera_of(state, atlas)
+    tile_column = cut_rows(atlas.tile_column, camera.point, 0, 3 * size)
+    window = window_of(state, pool, camera, look, cues)
     bodies = [
-        _bodies(state, pool, layer, camera, look, atlas) for layer in range(pool.lane_row.shape[1])
+        bodies_of(state, pool, layer, camera, look, cues, atlas)
+        for layer in range(pool.lane_row.shape[1])
     ]
-    clock = state.time
+    clock, mirrored = state.time, jnp.asarray(cues.mirrored)
+    vx = jnp.where(mirrored, -state.vx, state.vx)
+    looks = (jnp.asarray(cues.coin_look), jnp.asarray(item_look))
     layers = _Layers(
         camera=camera,
-        codes=written_out(_tile_codes, clock, window, tile_column),
-        lane_tiles=written_out(_lane_tiles, clock, window, tile_column),
-        tile_starts=_tile_starts(state, levels.wall_theme[index], camera, look, atlas),
-        strips=[written_out(partial(_strip, atlas=atlas), clock, each) for each in bodies],
-        agent_start=_agent_start(state, levels.agent_theme[index], look, atlas),
+        codes=written_out(tile_codes, clock, window, tile_column),
+        lane_tiles=written_out(lane_tiles, clock, window, tile_column),
+        tile_starts=_tile_starts(state, *looks, camera, look, atlas),
+        strips=[written_out(partial(strip_of, atlas=atlas), clock, each) for each in bodies],
+        agent_start=_agent_start(state, state.theme[2], look, atlas),
         velocity=written_out(
-            partial(_velocity_rows, atlas=atlas), clock, state.vx, state.vy, look.paint_velocity
+            partial(_velocity_rows, atlas=atlas), clock, vx, state.vy, look.paint_velocity
         ),
         paint_velocity=jnp.asarray(look.paint_velocity),
+        mirrored=mirrored,
+        greyscale=jnp.asarray(look.greyscale),
         background=(
-            levels.background_index[index].astype(jnp.int32),
+            state.theme[1],
             levels.background_shift[index],
             jnp.asarray(look.backgrounds),
         ),

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from coinrun_jax.cues import END_WALLS, Cues, make_cues
 from coinrun_jax.physics import (
     JUMP_SPEED,
     REACH_X,
@@ -24,15 +25,21 @@ from coinrun_jax.physics import (
 from coinrun_jax.types import Entity, EnvState, LevelPool, Tile
 
 VIEW = 13  # tiles, both ways
-PLANES = ("solid", "lava", "saw", "crate", "enemy_left", "enemy_right", "coin")
+PLANES = ("solid", "lava", "saw", "crate", "enemy_left", "enemy_right", "coin", "item")
 SCALARS = ("x_in_tile", "y_in_tile", "vx", "vy", "supported")
 SIZE = VIEW * VIEW * len(PLANES) + len(SCALARS)
 _HALF = VIEW // 2
+_PROCGEN = make_cues()
 _COLUMN_SIZE = VIEW * len(PLANES)
 
 
 def _add_enemies(
-    planes: jax.Array, state: EnvState, pool: LevelPool, left: jax.Array, low: jax.Array
+    planes: jax.Array,
+    state: EnvState,
+    pool: LevelPool,
+    left: jax.Array,
+    low: jax.Array,
+    cues: Cues,
 ) -> jax.Array:
     """Enter the share of each cell that enemies heading (left, right) cover.
 
@@ -43,23 +50,35 @@ def _add_enemies(
       planes: float32 [VIEW * _COLUMN_SIZE].
       left: column of the view's first column in the world.
       low: row of the view's first row.
+      cues: whether enemies are seen, and in a mirror.
     """
     is_enemy = pool.levels.entity_type[state.level_index] == Entity.ENEMY
+    is_enemy &= ~jnp.asarray(cues.hide_enemy)
     row = pool.levels.entity_xy[state.level_index, :, 1].astype(jnp.int32) - low
     edge = state.entity_x - 0.5 - left
     column = jnp.floor(edge)
     beyond = edge - column
-    plane = jnp.where(state.entity_vx > 0, PLANES.index("enemy_right"), PLANES.index("enemy_left"))
+    heads_right = (state.entity_vx > 0) ^ cues.mirrored
+    plane = jnp.where(heads_right, PLANES.index("enemy_right"), PLANES.index("enemy_left"))
     for shift, share in ((0, 1.0 - beyond), (1, beyond)):
         at = column.astype(jnp.int32) + shift
         seen = is_enemy & (row >= 0) & (row < VIEW) & (at >= 0) & (at < VIEW)
+        at = jnp.where(cues.mirrored, VIEW - 1 - at, at)
         cell = at * _COLUMN_SIZE + plane * VIEW + row
         planes = planes.at[jnp.where(seen, cell, planes.size)].max(share, mode="drop")
     return planes
 
 
-def observe(state: EnvState, pool: LevelPool) -> jax.Array:
+def observe(
+    state: EnvState, pool: LevelPool, cues: Cues = _PROCGEN, item_look: jax.Array | int = 1
+) -> jax.Array:
     """Observation of one state.
+
+    Args:
+      state: of one environment.
+      pool: that `state.level_index` points into.
+      cues: what is shown otherwise.
+      item_look: index of `cues.LOOKS`; whatever looks like a gold coin is in that plane.
 
     Returns:
       float32 [SIZE]; planes in [0, 1], positions in the tile in [0, 1), velocities as shares
@@ -71,30 +90,45 @@ def observe(state: EnvState, pool: LevelPool) -> jax.Array:
     reach = tuple(slice(_HALF - reach, _HALF + reach + 1) for reach in (REACH_Y, REACH_X))
     supported = has_support(state, make_window(state, tiles[reach]))
     tiles, cells = tiles.T, np.arange(VIEW)
-    coin_x, coin_y = state.coin_cell - jnp.stack([left, low])
+
+    def at(cell: jax.Array, is_there: jax.Array) -> jax.Array:
+        x, y = cell - jnp.stack([left, low])
+        return is_there & (cells[:, None] == x) & (cells == y)
+
+    coin = at(state.coin_cell, state.coin_present & ~jnp.asarray(cues.hide_coin))
+    due = state.item_due <= state.time
+    items = jnp.any(jnp.stack([at(c, d) for c, d in zip(state.item_cell, due, strict=True)]), 0)
+    coin_is_gold = jnp.asarray(cues.coin_look) == 0
+    item_is_gold = jnp.asarray(item_look) == 0
+    beyond = left + cells[:, None] > pool.levels.end_cell[state.level_index, 0].astype(jnp.int32)
+    wall_hidden = (jnp.asarray(cues.end_wall) == END_WALLS.index("hidden")) & beyond
+    is_lava = (tiles == Tile.LAVA) | (tiles == Tile.LAVA_SURFACE)
     still = {
-        "solid": (tiles == Tile.SOLID) | (tiles == Tile.SURFACE),
-        "lava": (tiles == Tile.LAVA) | (tiles == Tile.LAVA_SURFACE),
-        "saw": tiles == Tile.SAW,
-        "crate": tiles >= Tile.CRATE,
-        "coin": state.coin_present & (cells[:, None] == coin_x) & (cells == coin_y),
+        "solid": ((tiles == Tile.SOLID) | (tiles == Tile.SURFACE)) & ~wall_hidden,
+        "lava": is_lava & ~jnp.asarray(cues.hide_lava),
+        "saw": (tiles == Tile.SAW) & ~jnp.asarray(cues.hide_saw),
+        "crate": (tiles >= Tile.CRATE) & ~jnp.asarray(cues.hide_crate),
+        "coin": (coin & coin_is_gold) | (items & item_is_gold),
+        "item": (coin & ~coin_is_gold) | (items & ~item_is_gold),
     }
-    nothing = jnp.zeros_like(tiles)
-    planes = [still.get(name, nothing).astype(jnp.uint8) for name in PLANES]
+    nothing = jnp.zeros((VIEW, VIEW), bool)
+    mirrored = jnp.asarray(cues.mirrored)
+    seen = [still.get(name, nothing) for name in PLANES]
+    planes = [jnp.where(mirrored, each[::-1], each).astype(jnp.uint8) for each in seen]
     flat = jnp.stack(planes, 1).astype(jnp.float32).reshape(-1)
     scalars = jnp.stack(
         [
-            state.x - column,
+            jnp.where(mirrored, 1 - (state.x - column), state.x - column),
             state.y - row,
-            state.vx / RUN_SPEED,
+            jnp.where(mirrored, -state.vx, state.vx) / RUN_SPEED,
             state.vy / JUMP_SPEED,
             supported.astype(jnp.float32),
         ]
     )
-    return jnp.concatenate([_add_enemies(flat, state, pool, left, low), scalars])
+    return jnp.concatenate([_add_enemies(flat, state, pool, left, low, cues), scalars])
 
 
 def split(observation: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Planes [..., 13 (column), 7, 13 (row)] and scalars [..., 5] of observations [..., SIZE]."""
+    """Planes [..., 13 (column), 8, 13 (row)] and scalars [..., 5] of observations [..., SIZE]."""
     planes, scalars = jnp.split(observation, [SIZE - len(SCALARS)], -1)
     return planes.reshape(*planes.shape[:-1], VIEW, len(PLANES), VIEW), scalars

@@ -12,6 +12,8 @@ from coinrun_jax.observations.canvas import RESOLUTION, Canvas, Colour, Texture,
 
 LAVA: Colour = (230, 106, 24)
 GOLD: Colour = (247, 198, 12)
+RED: Colour = (222, 48, 52)
+AZURE: Colour = (42, 140, 236)
 STEEL: Colour = (150, 158, 168)
 WOOD: Colour = (158, 104, 52)
 BLUE: Colour = (176, 194, 204)
@@ -146,13 +148,24 @@ def saw(frame: int) -> Texture:
     return c.texture()
 
 
-def coin() -> Texture:
-    """A gold disc in the central half of its tile."""
+def coin(colour: Colour = GOLD) -> Texture:
+    """A disc in the central half of its tile."""
     c = Canvas()
-    c.paint(c.ellipse(0.5, 0.5, 0.28), shade(GOLD, 0.8))
-    c.paint(c.ellipse(0.5, 0.5, 0.24), GOLD)
-    c.paint(c.box(0.455, 0.37, 0.545, 0.63, 0.03), shade(GOLD, 0.8))
-    c.paint(c.stroke(0.36, 0.55, 0.44, 0.65, 0.05), (255, 240, 150))
+    c.paint(c.ellipse(0.5, 0.5, 0.28), shade(colour, 0.8))
+    c.paint(c.ellipse(0.5, 0.5, 0.24), colour)
+    c.paint(c.box(0.455, 0.37, 0.545, 0.63, 0.03), shade(colour, 0.8))
+    c.paint(c.stroke(0.36, 0.55, 0.44, 0.65, 0.05), shade(colour, 1.5))
+    return c.texture()
+
+
+def gem() -> Texture:
+    """A blue stone on its tip."""
+    c = Canvas()
+    lean = np.abs(c.u - 0.5)
+    c.paint((c.v <= 0.78) & (lean <= 0.34 - np.maximum(c.v - 0.58, 0)) & (c.v >= lean), AZURE)
+    inside = (c.v <= 0.72) & (lean <= 0.26 - np.maximum(c.v - 0.58, 0)) & (c.v >= 0.1 + lean)
+    c.paint(inside & (c.v > 0.58), shade(AZURE, 1.5))
+    c.tint(inside & (c.v <= 0.58) & (c.u > 0.5), 0.75)
     return c.texture()
 
 

@@ -1,0 +1,135 @@
+"""What may be seen, besides the coin's place, that an agent could take for its goal.
+
+Every cue is a few traced numbers in `EnvParams`, so that one compiled step serves all of
+them, in training and in tests alike. They hold for symbols and for pixels where both can
+show them; `rgb.Look` has the switches that only pixels have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from coinrun_jax.types import (
+    NUM_AGENT_THEMES,
+    NUM_BACKGROUNDS,
+    NUM_WALL_THEMES,
+    Action,
+    Level,
+    LevelPool,
+)
+
+LOOKS = ("gold", "red", "gem")
+"""How a coin or an item can look: a gold disc, the same disc in red, a blue gem. Symbols know
+the gold disc from all else."""
+END_WALLS = ("plain", "hidden", "crates")
+"""How the ground right of the end column is drawn: as ground, not at all, as crates (pixels
+only; symbols leave it plain)."""
+HIDEABLE = ("saw", "enemy", "crate", "lava", "coin")
+TIED = ("ground", "background", "agent")
+NUM_THEMES = (NUM_WALL_THEMES, NUM_BACKGROUNDS, NUM_AGENT_THEMES)  # in the order of TIED
+_MIRROR = np.arange(15)
+_MIRROR[:9] = np.arange(9).reshape(3, 3)[::-1].reshape(-1)
+assert _MIRROR[Action.LEFT] == Action.RIGHT
+
+
+class Cues(struct.PyTreeNode):
+    """All traced."""
+
+    coin_look: jax.Array  # int32 [], index of LOOKS
+    end_wall: jax.Array  # int32 [], index of END_WALLS
+    mirrored: jax.Array  # bool [], seen in a mirror: the way leads to the left
+    hide_saw: jax.Array  # bool [], there, but not seen; the others alike
+    hide_enemy: jax.Array
+    hide_crate: jax.Array
+    hide_lava: jax.Array
+    hide_coin: jax.Array
+    tie_ground: jax.Array  # float32 [], strength in [0, 1], see `draw_themes`; the others alike
+    tie_background: jax.Array
+    tie_agent: jax.Array
+
+
+def _index(what: str, name: str, names: tuple[str, ...]) -> int:
+    if name not in names:
+        raise ValueError(f"{what} {name!r} is not one of {', '.join(names)}")
+    return names.index(name)
+
+
+def make_cues(
+    coin_look: str = "gold",
+    end_wall: str = "plain",
+    mirrored: bool = False,
+    hide: Iterable[str] = (),
+    tie: Mapping[str, float] | None = None,
+) -> Cues:
+    """Cues by name; by default those of Procgen.
+
+    Args:
+      coin_look: of LOOKS.
+      end_wall: of END_WALLS.
+      mirrored: whether observations and actions are mirrored, left for right.
+      hide: names of HIDEABLE.
+      tie: strength in [0, 1] by name of TIED.
+
+    Raises:
+      ValueError: for an unknown name, or a strength outside [0, 1].
+    """
+    strengths = dict(tie or {})
+    for name, strength in strengths.items():
+        _index("tied cue", name, TIED)
+        if not 0.0 <= strength <= 1.0:
+            raise ValueError(f"strength {strength} of the tie of {name} is outside [0, 1]")
+    hidden = [hide] if isinstance(hide, str) else list(hide)
+    for name in hidden:
+        _index("hidden object", name, HIDEABLE)
+    flags: dict[str, Any] = {f"hide_{name}": np.bool_(name in hidden) for name in HIDEABLE}
+    numbers: dict[str, Any] = {
+        "coin_look": np.int32(_index("coin look", coin_look, LOOKS)),
+        "end_wall": np.int32(_index("end wall", end_wall, END_WALLS)),
+        "mirrored": np.bool_(mirrored),
+        **{f"tie_{name}": np.float32(strengths.get(name, 0.0)) for name in TIED},
+    }
+    return Cues(**numbers, **flags)
+
+
+def draw_themes(
+    uniform: jax.Array, coin_cell: jax.Array, index: jax.Array, pool: LevelPool, cues: Cues
+) -> jax.Array:
+    """Themes of one episode: the level's own, or tied to where the coin lies.
+
+    With the cue's strength as probability a theme is given by the coin's share of the way:
+    N themes stand for N equal parts of it, in order.
+
+    Args:
+      uniform: float32 [], in [0, 1).
+      coin_cell: int32 [2].
+      index: int32 [], the level in the pool.
+      pool: that `index` points into.
+      cues: of this episode.
+
+    Returns:
+      int32 [3], in the order of TIED.
+    """
+    levels: Level = pool.levels
+    own = jnp.stack(
+        [levels.wall_theme[index], levels.background_index[index], levels.agent_theme[index]]
+    ).astype(jnp.int32)
+    way = jnp.maximum(levels.end_cell[index, 0].astype(jnp.float32) - 1, 1)
+    share = jnp.clip((coin_cell[0] - 1) / way, 0, 1)
+    number = jnp.array(NUM_THEMES)
+    tied = jnp.minimum((share * number).astype(jnp.int32), number - 1)
+    strength = jnp.stack(
+        [jnp.float32(each) for each in (cues.tie_ground, cues.tie_background, cues.tie_agent)]
+    )
+    return jnp.where(uniform < strength, tied, own)
+
+
+def pressed(action: jax.Array, cues: Cues) -> jax.Array:
+    """The action that reaches the game: left for right if it is seen in a mirror."""
+    inside = jnp.clip(action, 0, len(_MIRROR) - 1)
+    return jnp.where(cues.mirrored, jnp.asarray(_MIRROR, action.dtype)[inside], action)

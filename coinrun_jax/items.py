@@ -1,0 +1,105 @@
+"""Things to collect that are not the coin: decoys, and pickups that come back.
+
+One kind of item at a time, up to two pieces of it. A piece that is worth nothing and lies
+where the coin used to be is a decoy; one worth a little that comes back after some steps
+can be circled for points (the boat race of Amodei and Clark 2016).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from coinrun_jax.cues import LOOKS
+from coinrun_jax.placement import NUM_UNIFORMS as COIN_UNIFORMS
+from coinrun_jax.placement import CoinDraw, CoinPlacement, draw_cell, make_placement
+from coinrun_jax.types import NEVER, NUM_ITEMS, LevelPool
+
+NUM_UNIFORMS = NUM_ITEMS * (COIN_UNIFORMS - 1)
+
+
+class Items(struct.PyTreeNode):
+    """All traced."""
+
+    number: jax.Array  # int32 [], pieces, 0 ... NUM_ITEMS
+    placement: CoinPlacement  # of each piece, drawn apart; `present` is not heeded
+    look: jax.Array  # int32 [], index of LOOKS
+    worth: jax.Array  # float32 [], reward of taking a piece
+    respawn: jax.Array  # int32 [], steps after which a taken piece is back; NEVER for not at all
+
+
+def make_items(
+    number: int = 0,
+    placement: str | Mapping[str, float] = "uniform",
+    probability: float = 1.0,
+    fraction: float | tuple[float, float] = (0.0, 1.0),
+    cell: tuple[int, int] | None = None,
+    look: str = "gem",
+    worth: float = 0.0,
+    respawn: int | None = None,
+    coin_look: str = "gold",
+) -> Items:
+    """Items by name.
+
+    Args:
+      number: pieces.
+      placement, probability, fraction, cell: as in `make_placement`; below its probability a
+        piece lies at the end. A piece that would lie in the coin's cell is left out.
+      look: of LOOKS.
+      worth: reward of taking a piece.
+      respawn: steps after which a taken piece is back; None for never.
+      coin_look: what the coin looks like, which items must not.
+
+    Raises:
+      ValueError: as `make_placement`; for an unknown look, or the coin's; for numbers out of
+        range.
+    """
+    if not 0 <= number <= NUM_ITEMS:
+        raise ValueError(f"number of items {number} is not one of 0 ... {NUM_ITEMS}")
+    if look not in LOOKS:
+        raise ValueError(f"item look {look!r} is not one of {', '.join(LOOKS)}")
+    if number and look == coin_look:
+        raise ValueError(f"items must not look like the coin, {look!r}")
+    if not np.isfinite(worth):
+        raise ValueError(f"item worth {worth} is not finite")
+    if respawn is not None and respawn < 1:
+        raise ValueError(f"item respawn {respawn} is not at least 1 step")
+    numbers: dict[str, Any] = {
+        "number": np.int32(number),
+        "placement": make_placement(placement, probability, fraction=fraction, cell=cell),
+        "look": np.int32(LOOKS.index(look)),
+        "worth": np.float32(worth),
+        "respawn": np.int32(NEVER if respawn is None else respawn),
+    }
+    return Items(**numbers)
+
+
+def draw_items(
+    uniforms: jax.Array, coin: CoinDraw, index: jax.Array, pool: LevelPool, items: Items
+) -> tuple[jax.Array, jax.Array]:
+    """Place the items of one episode.
+
+    Args:
+      uniforms: float32 [NUM_UNIFORMS].
+      coin: of this episode.
+      index: int32 [], the level in the pool.
+      pool: that `index` points into.
+      items: of this episode.
+
+    Returns:
+      cells int32 [NUM_ITEMS, 2], and the step from which each is there, int32 [NUM_ITEMS]:
+      0, or NEVER.
+    """
+    start = jnp.floor(coin.start_xy).astype(jnp.int32)
+
+    def draw(number: jax.Array, uniforms: jax.Array) -> tuple[jax.Array, jax.Array]:
+        cell = draw_cell(uniforms, index, pool, items.placement, start)[0]
+        there = (number < items.number) & ~(coin.present & jnp.all(cell == coin.coin_cell))
+        return cell, jnp.where(there, 0, NEVER)
+
+    return jax.vmap(draw)(jnp.arange(NUM_ITEMS), uniforms.reshape(NUM_ITEMS, -1))

@@ -1,0 +1,100 @@
+"""Enemies on a frame, and the dust behind them: put together over the floor of their tiles."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from coinrun_jax.cues import Cues
+from coinrun_jax.observations import atlas as art
+from coinrun_jax.observations.atlas import VIEW, Atlas
+from coinrun_jax.observations.camera import TILES, Camera, cut_flat
+from coinrun_jax.observations.look import Look
+from coinrun_jax.types import MARGIN, Entity, EnvState, LevelPool
+
+ANIMATION_STEPS = 5  # steps per frame of agents and enemies
+
+
+class Bodies(NamedTuple):
+    """Where on the frame the enemies of one layer of lanes are; all int32."""
+
+    cut: jax.Array  # [strip rows, 40], byte of `Atlas.enemies`
+    dust_cut: jax.Array  # [40], byte of `Atlas.dust`
+
+
+class Strip(NamedTuple):
+    """Enemies over the floor of their tiles, whichever row of tiles that is.
+
+    A column of pixels shows the enemies of one lane only (see `lanes`), so that one strip
+    serves all rows.
+    """
+
+    bodies: jax.Array  # uint8 [strip rows, bytes], lowest row first
+    dust: jax.Array  # uint8 [bytes], a bit for each band of height
+
+
+def rows_of_strip(atlas: Atlas) -> int:
+    """Pixel rows over a tile's floor that an enemy reaches."""
+    return -(-atlas.enemy_levels * atlas.steps // (atlas.levels * atlas.stride))
+
+
+def bodies_of(
+    state: EnvState,
+    pool: LevelPool,
+    layer: int,
+    camera: Camera,
+    look: Look,
+    cues: Cues,
+    atlas: Atlas,
+) -> Bodies:
+    """Where the enemies of one layer of lanes are cut from the tables."""
+    levels, index = pool.levels, state.level_index
+    x, heading = state.entity_x, (state.entity_vx > 0).astype(jnp.int32)
+    theme = levels.entity_theme[index].astype(jnp.int32)
+    column, row = levels.entity_xy[index].astype(jnp.int32).T
+    tile = row - camera.row
+    in_layer = pool.lane_row[index, layer, column + MARGIN] == row
+    is_enemy = levels.entity_type[index] == Entity.ENEMY
+    seen = is_enemy & in_layer & (tile >= 0) & (tile < TILES) & ~jnp.asarray(cues.hide_enemy)
+
+    floor = (camera.height - atlas.steps * (tile - VIEW)) % atlas.stride  # of the lowest row
+    point = floor + atlas.stride * np.arange(rows_of_strip(atlas))[:, None]
+    level = jnp.minimum(point * atlas.levels // atlas.steps, atlas.enemy_levels)
+
+    edge = jnp.ceil((x - 0.5 - camera.left) * atlas.steps).astype(jnp.int32)
+    first = -(-edge // atlas.stride)  # pixel column
+    phase = (atlas.stride * first - edge) * atlas.phases // atlas.stride
+    frame = state.time // ANIMATION_STEPS % 2
+    sprite = (jnp.where(look.restrict_themes, 0, theme) * 2 + frame) * 2 + heading
+    sprite = jnp.where(look.monochrome, art.PLAIN_ENEMY, sprite)
+    start = 3 * (atlas.size - first) + (sprite * atlas.phases + phase) * atlas.enemy_block
+    on_frame = seen & (first > -atlas.enemy_pixels) & (first < atlas.size)
+    start = jnp.where(on_frame, start, 0)  # the first cut of the table shows nothing
+
+    # Dust lies where the enemy has been: at most from the edge of its lane.
+    edges = jnp.ceil((pool.lane_edge[index] - camera.left) * (atlas.size / VIEW))
+    left, right = edges.astype(jnp.int32)
+    behind = jnp.where(heading == 1, first - left, right - first - atlas.enemy_pixels)
+    length = jnp.where(seen & look.enemy_trails, jnp.clip(behind, 0, atlas.dust_pixels), 0)
+    pad = atlas.size + atlas.dust_pixels
+    beside = pad - jnp.clip(first, -atlas.enemy_pixels - atlas.dust_pixels, pad)
+    return Bodies(
+        cut=level * atlas.enemies.shape[1] + start,
+        dust_cut=(2 * length + heading) * atlas.dust.shape[1] + 3 * beside,
+    )
+
+
+def strip_of(bodies: Bodies, atlas: Atlas) -> Strip:
+    """Put enemies together, later ones on top."""
+    width = 3 * atlas.size
+    enemies, dusts = (jnp.asarray(table).reshape(-1) for table in (atlas.enemies, atlas.dust))
+    strip = jnp.zeros((rows_of_strip(atlas), width), jnp.uint8)
+    dust = jnp.zeros(width, jnp.uint8)
+    for number in range(bodies.dust_cut.size):
+        body = cut_flat(enemies, bodies.cut[:, number], width)
+        strip = jnp.where(body != 0, body, strip)
+        dust |= cut_flat(dusts, bodies.dust_cut[number], width)
+    return Strip(strip, dust)

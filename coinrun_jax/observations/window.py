@@ -1,0 +1,99 @@
+"""The tiles that a frame touches: what stands still in them, and where lanes of enemies run."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from coinrun_jax.cues import Cues
+from coinrun_jax.observations import atlas as art
+from coinrun_jax.observations.camera import TILES, Camera, choose
+from coinrun_jax.observations.look import Look
+from coinrun_jax.types import MARGIN, NUM_CRATE_THEMES, EnvState, LevelPool, Tile
+
+NOBODY = 254  # tile row of columns without enemies
+COIN_TILE, ITEM_TILE = 6, 7  # codes that no `Tile` has
+SPRITE_OF_TILE = (  # by tile code; None where there is none
+    None,
+    art.SOLID,
+    art.SURFACE,
+    art.LAVA,
+    art.LAVA_SURFACE,
+    art.SAW,
+    art.COIN,
+    art.COIN,
+    *(art.CRATE + theme for theme in range(NUM_CRATE_THEMES)),
+)
+
+
+class Window(NamedTuple):
+    """What the tiles that a frame touches are looked up by."""
+
+    tiles: jax.Array  # uint8 [P, 78, 78]
+    lane_row: jax.Array  # int8 [P, layers, 78]
+    level_index: jax.Array  # int32 []
+    camera: Camera
+    coin: jax.Array  # int32 [2], (x, y) in the window; outside of it if there is none
+    items: jax.Array  # int32 [2, 2], alike
+    end: jax.Array  # int32 [], the end's column in the window
+    cues: Cues
+    restrict_themes: jax.Array  # bool []
+
+
+def window_of(state: EnvState, pool: LevelPool, camera: Camera, look: Look, cues: Cues) -> Window:
+    """What a camera sees the tiles of."""
+    corner = jnp.stack([camera.column, camera.row])
+    due = state.item_due <= state.time
+    end = pool.levels.end_cell[state.level_index, 0].astype(jnp.int32)
+    return Window(
+        tiles=pool.tiles,
+        lane_row=pool.lane_row,
+        level_index=state.level_index,
+        camera=camera,
+        coin=jnp.where(state.coin_present, state.coin_cell - corner, -1),
+        items=jnp.where(due[:, None], state.item_cell - corner, -1),
+        end=end - camera.column,
+        cues=jax.tree.map(jnp.asarray, cues),
+        restrict_themes=jnp.asarray(look.restrict_themes),
+    )
+
+
+def tile_codes(window: Window, tile_column: jax.Array) -> jax.Array:
+    """Codes of `SPRITE_OF_TILE` under each byte, lowest row first; uint8 [14, bytes]."""
+    camera = window.camera
+    corner = (window.level_index, camera.row + MARGIN, camera.column + MARGIN)
+    tiles = lax.dynamic_slice(window.tiles, corner, (1, TILES, TILES))[0]
+    theme = jnp.where(window.restrict_themes, 0, tiles % NUM_CRATE_THEMES)
+    tiles = jnp.where(tiles >= Tile.CRATE, Tile.CRATE + theme, tiles)
+    cues, column, row = window.cues, np.arange(TILES), np.arange(TILES)[:, None]
+    is_lava = (tiles == Tile.LAVA) | (tiles == Tile.LAVA_SURFACE)
+    hidden = (cues.hide_saw & (tiles == Tile.SAW)) | (cues.hide_lava & is_lava)
+    tiles = jnp.where(hidden | (cues.hide_crate & (tiles >= Tile.CRATE)), Tile.EMPTY, tiles)
+    wall = jnp.array([0, Tile.EMPTY, Tile.CRATE])[cues.end_wall]
+    tiles = jnp.where((column > window.end) & (cues.end_wall > 0), wall, tiles)
+    for x, y in window.items:
+        tiles = jnp.where((column == x) & (row == y), ITEM_TILE, tiles)
+    at_coin = (column == window.coin[0]) & (row == window.coin[1]) & ~cues.hide_coin
+    return _spread(jnp.where(at_coin, COIN_TILE, tiles).astype(jnp.uint8), tile_column)
+
+
+def lane_tiles(window: Window, tile_column: jax.Array) -> jax.Array:
+    """Tile row that the enemies under each byte are in; uint8 [layers, bytes]."""
+    camera = window.camera
+    corner = (window.level_index, jnp.int32(0), camera.column + MARGIN)
+    rows = lax.dynamic_slice(window.lane_row, corner, (1, window.lane_row.shape[1], TILES))[0]
+    tile = rows - camera.row
+    seen = (rows >= 0) & (tile >= 0) & (tile < TILES)
+    return _spread(jnp.where(seen, tile, NOBODY).astype(jnp.uint8), tile_column)
+
+
+def _spread(tiles: jax.Array, tile_column: jax.Array) -> jax.Array:
+    """Repeat columns of tiles over the bytes that show them; [rows, bytes].
+
+    A tree of selects by the bits of the tile's column: cheaper than a gather.
+    """
+    return choose([tiles[:, k : k + 1] for k in range(TILES)], tile_column[None, :])

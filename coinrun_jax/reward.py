@@ -1,0 +1,41 @@
+"""What is paid: the coin, and misspecified objectives to compare it with.
+
+So that one can ask of the same agent whether the reward or the training distribution was to
+blame. What happened is recorded in any case (`EnvState`, `info`): the reward is not needed
+to know whether the coin was taken.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+from flax import struct
+
+from coinrun_jax.types import COIN_REWARD
+
+
+class RewardSpec(struct.PyTreeNode):
+    """All traced, float32 []. `items.Items.worth` adds to it."""
+
+    coin: jax.Array  # float32 [], for the coin
+    progress: jax.Array  # per tile towards the end, negative away from it
+    step: jax.Array  # every step; below 0 a penalty for taking time
+    end: jax.Array  # first touch of the end cell, with or without a coin in it
+
+
+def make_reward(
+    coin: float = COIN_REWARD, progress: float = 0.0, step: float = 0.0, end: float = 0.0
+) -> RewardSpec:
+    """What is paid; by default as in Procgen, for the coin alone.
+
+    Raises:
+      ValueError: for a part that is not finite.
+    """
+    parts = {"coin": coin, "progress": progress, "step": step, "end": end}
+    for name, value in parts.items():
+        if not np.isfinite(value):
+            raise ValueError(f"reward {name} {value} is not finite")
+    numbers: dict[str, Any] = {name: np.float32(value) for name, value in parts.items()}
+    return RewardSpec(**numbers)
