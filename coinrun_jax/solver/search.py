@@ -89,11 +89,13 @@ class Limits(NamedTuple):
 
 NEVER = np.int32(2**30)  # later than any time
 NO_GOAL = -1
-_CHILD = 1024  # more than the children of an iteration
+_CHILD = 1024  # more than the children of an iteration: times are multiples of it in the table
 
 
 def empty_search(settings: Settings, entities: int) -> Search:
     """A search with nothing in its slots."""
+    if settings.children >= _CHILD:
+        raise ValueError(f"{settings.children} children of an iteration, at most {_CHILD - 1}")
     slots, size = settings.slots, settings.iterations * settings.children + 1
     return Search(
         nodes=Nodes(
