@@ -47,7 +47,7 @@ SHRINK = {
     "python -m train --resume": "",  # the run's own config, already small
     "python -m train": SHRINK_TRAIN,
     "python -m eval": SHRINK_EVAL,
-    "python -m coinrun_jax.benchmark": "--num-envs 4",
+    "python -m eval.audit": "--num-levels 200",
 }
 DRY_RUN = ("make test", "make lint", "make format", "make clean", "make constraints")
 LEFT_OUT = ("git clone ", "cd ")
@@ -203,6 +203,16 @@ def test_links_point_at_files() -> None:
     targets = re.findall(r"\]\(([^)#\s]+)", README.read_text())
     missing = [t for t in targets if "://" not in t and not (ROOT / t).is_file()]
     assert not missing, missing
+
+
+def test_the_table_of_speeds_is_drawn_from_its_csv() -> None:
+    printed = subprocess.run(
+        [sys.executable, str(ROOT / "results/benchmark/table.py")],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert printed.stdout.strip() in README.read_text()
 
 
 SAMPLE = """\
