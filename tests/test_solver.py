@@ -98,6 +98,15 @@ def test_generated_levels_are_proven(generated):
     assert (proofs.actions[steps >= proofs.length[:, None]] == Action.NOOP).all()
 
 
+def test_proofs_press_the_keys_of_a_mirrored_level(generated):
+    params, states, proofs = generated
+    mirrored = params.with_cues(mirrored=True)
+    seen = solve(mirrored, states, [QUICK])
+    assert replay(ENV, mirrored, states, seen).collected.all()
+    np.testing.assert_array_equal(seen.length, proofs.length)
+    assert (seen.actions != proofs.actions).any()
+
+
 def test_no_proof_is_shorter_than_the_straight_line(generated):
     _, states, proofs = generated
     assert (proofs.length >= least_steps(states.x, states.y, states.coin_cell)).all()

@@ -23,7 +23,7 @@ from coinrun_jax.generator import MODES
 from coinrun_jax.observations.png import write_png
 from coinrun_jax.observations.render import level_map
 from coinrun_jax.params import EnvParams
-from coinrun_jax.placement import make_placement
+from coinrun_jax.placement import levels_without, make_placement
 from coinrun_jax.solver.proofs import Proofs, solve
 from coinrun_jax.solver.replay import Replay, replay
 from coinrun_jax.types import EnvState
@@ -126,6 +126,9 @@ def main(argv: list[str] | None = None) -> int:
     number = len(args.levels)
     env = CoinRun(args.mode, num_levels=number, start_level=args.levels.start, pool_size=number)
     params = env.default_params.replace(placement=placement)
+    for seeds in levels_without(params.pool, placement).values():
+        named = ", ".join(str(seed) for seed in seeds)
+        print(f"no place there, the coin stays at the end: {len(seeds)} levels, {named}")
     states = start_states(env, params, args.seed)
     began = time.perf_counter()
     proofs = solve(params, states, shorten=args.shorten)

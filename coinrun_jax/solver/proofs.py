@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from coinrun_jax.cues import pressed
 from coinrun_jax.params import EnvParams
 from coinrun_jax.solver.distance import distance_map
 from coinrun_jax.solver.hazards import count_hazards, levels_of
@@ -75,7 +76,8 @@ def solve(
     """Look for actions that collect the coin, whether or not it is present.
 
     Args:
-      params: the pool, and when an episode ends. The placement is not looked at.
+      params: the pool, when an episode ends, and whether it is mirrored. The placement is
+        not looked at.
       states: `EnvState` with one leading axis N, as resets give them: where the agent
         starts and in which cell the coin is. Any state that still runs will do.
       stages: searches, each for what those before it left unsolved.
@@ -102,6 +104,7 @@ def solve(
     actions = np.full((number, length.max()), Action.NOOP, np.int8)
     for index, path in paths.items():
         actions[index, : len(path)] = path
+    actions = np.asarray(pressed(jnp.asarray(actions), params.cues))  # a mirror's own inverse
     return Proofs(solved=length > 0, actions=actions, length=length)
 
 
