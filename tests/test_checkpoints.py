@@ -11,6 +11,9 @@ import pytest
 from train.checkpoints import CheckpointError, Checkpoints
 from train.loggers import CsvLogger, read_rows
 
+# orbax's own threads complain of the loop that they were to report to, whenever they end.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
 
 def state_of(update):
     rng = np.random.default_rng(update)
@@ -81,8 +84,6 @@ def test_only_damaged_checkpoints_are_an_error_and_stay(tmp_path):
     checkpoints.close()
 
 
-# orbax's own threads complain of the loop that they were to report to.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_full_disk_leaves_the_earlier_checkpoints(tmp_path):
     """A limit on the size of files stands for the disk: writing fails in the middle."""
     checkpoints = written(tmp_path, [1.0])
