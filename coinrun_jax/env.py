@@ -40,7 +40,7 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
 
     Args:
       mode: "hard" or "easy".
-      observation: "symbolic" (float32 [1188]) or "rgb" (uint8 [64, 64, 3]).
+      observation: "symbolic" (float32 [1357]) or "rgb" (uint8 [64, 64, 3]).
       num_levels: size of the set of levels, 0 for all. As in Procgen, level seeds are
         start_level ... start_level + num_levels - 1.
       start_level: first level seed.

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
+from coinrun_jax.observations import symbolic
 from tests.runs import CONFIG, assert_same_policy, read_metrics, without_clock
 from train import run
 from train.config import ConfigError, load_config
@@ -105,7 +106,7 @@ def test_policy_loads_and_answers(finished):
     policy = load_policy(finished)
     assert policy.config == CONFIG
     assert policy.update == 4
-    logits, values = jax.jit(policy.apply)(np.zeros((3, 1188), np.float32))
+    logits, values = jax.jit(policy.apply)(np.zeros((3, symbolic.SIZE), np.float32))
     assert logits.shape == (3, 15)
     assert values.shape == (3,)
 

@@ -19,7 +19,7 @@ from coinrun_jax.adapters.gymnasium_vector import (
 class CoinRunEnv(gymnasium.Env[np.ndarray, np.int64]):
     """CoinRun as a Gymnasium environment: what `gymnasium.make("CoinRun-v1")` gives.
 
-    Observations are float32 [1188] or uint8 [64, 64, 3]; `info` has the numbers that
+    Observations are float32 [1357] or uint8 [64, 64, 3]; `info` has the numbers that
     `CoinRunVectorEnv` documents. For speed use that one: here a step costs a call.
 
     Args:

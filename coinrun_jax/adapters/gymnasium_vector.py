@@ -26,7 +26,7 @@ _FINAL_CHUNK = 8  # final observations drawn at a time: few episodes end in the 
 class CoinRunVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     """CoinRun as a Gymnasium vector environment; one compiled program steps them all.
 
-    Observations are float32 [num_envs, 1188] or uint8 [num_envs, 64, 64, 3], rewards float64,
+    Observations are float32 [num_envs, 1357] or uint8 [num_envs, 64, 64, 3], rewards float64,
     terminations and truncations bool, all [num_envs]. `infos` has `level_seed`, `coin_moved`,
     `outcome` (a code of `Cause`), `episode_length`, `episode_return`, `coin_step`, `end_step`,
     `ghost_step`, each [num_envs] beside its mask, as Gymnasium's own vector environments
