@@ -83,6 +83,10 @@ def layout_hash(levels: Level, looks: bool = False) -> np.ndarray:
       probability 3e-10.
     """
     words = partial(layout_words, looks=looks)
-    pair = np.asarray(words(levels) if levels.grid.ndim == 2 else jax.vmap(words)(levels))
-    low, high = pair[..., 0].astype(np.uint64), pair[..., 1].astype(np.uint64)
+    return join(np.asarray(words(levels) if levels.grid.ndim == 2 else jax.vmap(words)(levels)))
+
+
+def join(words: np.ndarray) -> np.ndarray:
+    """Hashes uint64 [...] of their words [..., 2] from `layout_words`."""
+    low, high = words[..., 0].astype(np.uint64), words[..., 1].astype(np.uint64)
     return low | (high << np.uint64(32))

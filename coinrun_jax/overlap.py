@@ -18,7 +18,7 @@ import numpy as np
 from coinrun_jax.commands import Parser, output_path, seed_range
 from coinrun_jax.compilation import enable_compilation_cache
 from coinrun_jax.generator import MODES, generate_level
-from coinrun_jax.layout import layout_words
+from coinrun_jax.layout import join, layout_words
 
 BATCH = 512  # levels built at a time
 
@@ -53,8 +53,7 @@ def hash_seeds(seeds: range, mode: str = "hard", looks: bool = False) -> np.ndar
     for first in range(seeds.start, seeds.stop, BATCH):
         batch = np.arange(first, first + BATCH, dtype=np.uint32)
         parts.append(np.asarray(_hash_batch(batch, mode, looks)))
-    words = np.concatenate(parts)[: len(seeds)].astype(np.uint64)
-    return words[:, 0] | (words[:, 1] << np.uint64(32))
+    return join(np.concatenate(parts)[: len(seeds)])
 
 
 def compare(train: np.ndarray, test: np.ndarray) -> Overlap:

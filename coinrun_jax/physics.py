@@ -44,11 +44,13 @@ def _cell(position: jax.Array) -> jax.Array:
     return jnp.floor(position).astype(jnp.int32)
 
 
-def _is_solid(tile: jax.Array) -> jax.Array:
+def is_solid(tile: jax.Array) -> jax.Array:
+    """Whether codes of `Tile` are ground, its inside or its surface."""
     return (tile == Tile.SOLID) | (tile == Tile.SURFACE)
 
 
-def _is_lava(tile: jax.Array) -> jax.Array:
+def is_lava(tile: jax.Array) -> jax.Array:
+    """Whether codes of `Tile` are lava, below or at its surface."""
     return (tile == Tile.LAVA) | (tile == Tile.LAVA_SURFACE)
 
 
@@ -99,8 +101,8 @@ def make_window(state: EnvState, tiles: jax.Array) -> Window:
     return Window(
         column=_cell(state.x) - REACH_X,
         row=_cell(state.y) - REACH_Y,
-        solid=mask(_is_solid(tiles)),
-        lava=mask(_is_lava(tiles)),
+        solid=mask(is_solid(tiles)),
+        lava=mask(is_lava(tiles)),
         crate=jnp.where(crate >= Tile.CRATE, crate, 0),
     )
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from coinrun_jax.physics import is_lava, is_solid
 from coinrun_jax.types import MARGIN, MAX_SECTIONS, WORLD_SIZE, Entity, Level, Places, Tile
 
 HIGH = 4  # tiles over the ground: out of reach for an agent that stands or runs there
@@ -79,8 +80,7 @@ def section_starts(terrain: Terrain) -> jax.Array:
 
 
 def _on_ground(terrain: Terrain) -> jax.Array:
-    is_ground = (terrain.tiles == Tile.SOLID) | (terrain.tiles == Tile.SURFACE)
-    return (terrain.tiles == Tile.EMPTY) & _up(is_ground)
+    return (terrain.tiles == Tile.EMPTY) & _up(is_solid(terrain.tiles))
 
 
 def way(terrain: Terrain) -> jax.Array:
@@ -104,8 +104,8 @@ def off_path(terrain: Terrain) -> jax.Array:
     is_crate = terrain.tiles >= Tile.CRATE
     is_free = terrain.tiles == Tile.EMPTY
     on_pile = is_free & _up(is_crate) & _up(is_crate, 2)
-    deadly = [Tile.SAW, Tile.LAVA, Tile.LAVA_SURFACE]
-    is_floor = _up(terrain.tiles == Tile.SURFACE) & ~jnp.isin(terrain.tiles, jnp.array(deadly))
+    is_deadly = (terrain.tiles == Tile.SAW) | is_lava(terrain.tiles)
+    is_floor = _up(terrain.tiles == Tile.SURFACE) & ~is_deadly
     uneven = _near(~is_floor & (_COLUMN > 0), FLAT)
     high = is_free & _up(is_floor & ~uneven & (terrain.enemies < 2), HIGH)
     on_way = on_pile | (high & (_COLUMN >= FIRST_COLUMN_ON_THE_WAY))

@@ -11,7 +11,6 @@ the rounds. Rows are appended to the CSV with the command, commit and hardware.
 
 from __future__ import annotations
 
-import argparse
 import csv
 import dataclasses
 import os
@@ -20,14 +19,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from coinrun_jax.compilation import enable_compilation_cache
 from train.config import ConfigError, TrainConfig, load_config
-from train.overrides import override
+from train.overrides import Parser, override
 from train.ppo import Batch, Learner, ppo_loss
 from train.program import Program, make_learner
 from train.provenance import source_commit
@@ -211,15 +210,10 @@ def append(path: Path, rows: list[Row], command: str) -> None:
         print(", ".join(f"{name} {value}" for name, value in row.items()), flush=True)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(message)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; 2 for unusable input, said in one line."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    parser = _Parser(prog="python -m train.benchmark", allow_abbrev=False)
+    parser = Parser(prog="python -m train.benchmark", allow_abbrev=False)
     parser.add_argument("what", choices=("breakdown", "scaling", "seeds", "throughput"))
     parser.add_argument("--csv", type=Path, required=True, metavar="FILE")
     parser.add_argument("--config", type=Path, metavar="FILE")

@@ -123,7 +123,8 @@ class _Loop:
                     self._save()
         if self.saved < self.done:
             self._save()
-        self._export()
+        else:  # a run that was stopped between its checkpoint and its policy
+            self._export()
         if self.is_finished and distributed.is_main():
             curves.save([folder / METRICS for folder in self.folders], self.run_dir / curves.NAME)
 

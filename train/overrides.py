@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import io
+from typing import NoReturn
 
 import tyro
 
 from train.config import ConfigError, TrainConfig
+
+
+class Parser(argparse.ArgumentParser):
+    """An ArgumentParser that raises a ConfigError instead of leaving the program."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(message)
 
 
 def override(config: TrainConfig, arguments: list[str]) -> TrainConfig:

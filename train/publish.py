@@ -8,13 +8,13 @@ report with its data as an artifact.
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal
 
 from train.config import ConfigError, load_config
+from train.overrides import Parser
 
 SUMMARY, REPORT = "summary.json", "report.html"
 KEPT = (REPORT, SUMMARY, "episodes.csv")
@@ -87,14 +87,9 @@ def publish(run_dir: Path, results: Path, mode: Literal["online", "offline"]) ->
         run.log_artifact(artifact)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(message)
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; 2 for unusable input and 1 where wandb fails, each in one line."""
-    parser = _Parser(prog="python -m train.publish", allow_abbrev=False)
+    parser = Parser(prog="python -m train.publish", allow_abbrev=False)
     parser.add_argument("--run", type=Path, required=True, metavar="DIR")
     parser.add_argument("--eval", type=Path, required=True, metavar="DIR")
     parser.add_argument("--mode", choices=("online", "offline"), default="online")

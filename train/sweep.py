@@ -20,12 +20,12 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import yaml
 
 from train.config import ConfigError, TrainConfig, load_config
-from train.overrides import override
+from train.overrides import Parser, override
 
 ARGS, ENV = "${args}", "${env}"
 
@@ -147,11 +147,6 @@ class _Runner:
         return done
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(message)
-
-
 def _shard(text: str) -> tuple[int, int]:
     index, _, count = text.partition("/")
     if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
@@ -161,7 +156,7 @@ def _shard(text: str) -> tuple[int, int]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; 2 for unusable input, said in one line, 1 if a run is not done."""
-    parser = _Parser(
+    parser = Parser(
         prog="python -m train.sweep", description=(__doc__ or "").split("\n")[0], allow_abbrev=False
     )
     parser.add_argument("file", type=Path, metavar="FILE")

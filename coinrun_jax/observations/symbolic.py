@@ -19,6 +19,8 @@ from coinrun_jax.physics import (
     REACH_Y,
     RUN_SPEED,
     has_support,
+    is_lava,
+    is_solid,
     make_window,
     tiles_around,
 )
@@ -102,10 +104,9 @@ def observe(
     item_is_gold = jnp.asarray(item_look) == 0
     beyond = left + cells[:, None] > pool.levels.end_cell[state.level_index, 0].astype(jnp.int32)
     wall_hidden = (jnp.asarray(cues.end_wall) == END_WALLS.index("hidden")) & beyond
-    is_lava = (tiles == Tile.LAVA) | (tiles == Tile.LAVA_SURFACE)
     still = {
-        "solid": ((tiles == Tile.SOLID) | (tiles == Tile.SURFACE)) & ~wall_hidden,
-        "lava": is_lava & ~jnp.asarray(cues.hide_lava),
+        "solid": is_solid(tiles) & ~wall_hidden,
+        "lava": is_lava(tiles) & ~jnp.asarray(cues.hide_lava),
         "saw": (tiles == Tile.SAW) & ~jnp.asarray(cues.hide_saw),
         "crate": (tiles >= Tile.CRATE) & ~jnp.asarray(cues.hide_crate),
         "coin": (coin & coin_is_gold) | (items & item_is_gold),

@@ -13,6 +13,7 @@ from coinrun_jax.cues import Cues
 from coinrun_jax.observations import atlas as art
 from coinrun_jax.observations.camera import TILES, Camera, choose
 from coinrun_jax.observations.look import Look
+from coinrun_jax.physics import is_lava
 from coinrun_jax.types import MARGIN, NUM_CRATE_THEMES, EnvState, LevelPool, Tile
 
 NOBODY = 254  # tile row of columns without enemies
@@ -70,8 +71,7 @@ def tile_codes(window: Window, tile_column: jax.Array) -> jax.Array:
     theme = jnp.where(window.restrict_themes, 0, tiles % NUM_CRATE_THEMES)
     tiles = jnp.where(tiles >= Tile.CRATE, Tile.CRATE + theme, tiles)
     cues, column, row = window.cues, np.arange(TILES), np.arange(TILES)[:, None]
-    is_lava = (tiles == Tile.LAVA) | (tiles == Tile.LAVA_SURFACE)
-    hidden = (cues.hide_saw & (tiles == Tile.SAW)) | (cues.hide_lava & is_lava)
+    hidden = (cues.hide_saw & (tiles == Tile.SAW)) | (cues.hide_lava & is_lava(tiles))
     tiles = jnp.where(hidden | (cues.hide_crate & (tiles >= Tile.CRATE)), Tile.EMPTY, tiles)
     wall = jnp.array([0, Tile.EMPTY, Tile.CRATE])[cues.end_wall]
     tiles = jnp.where((column > window.end) & (cues.end_wall > 0), wall, tiles)

@@ -14,7 +14,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from coinrun_jax.physics import GRAVITY, HALF_HEIGHT, HALF_WIDTH, JUMP_SPEED, RUN_SPEED
+from coinrun_jax.physics import (
+    GRAVITY,
+    HALF_HEIGHT,
+    HALF_WIDTH,
+    JUMP_SPEED,
+    RUN_SPEED,
+    is_lava,
+    is_solid,
+)
 from coinrun_jax.types import MARGIN, WORLD_SIZE, Entity, LevelPool, Tile
 
 STEPS_PER_TICK = 2
@@ -58,8 +66,7 @@ def distance_map(pool: LevelPool, index: jax.Array, coin_cell: jax.Array) -> jax
     """
     inside = slice(MARGIN, MARGIN + WORLD_SIZE)
     tiles = pool.tiles[index][inside, inside]
-    solid = (tiles == Tile.SOLID) | (tiles == Tile.SURFACE)
-    deadly = (tiles == Tile.LAVA) | (tiles == Tile.LAVA_SURFACE) | (tiles == Tile.SAW)
+    solid, deadly = is_solid(tiles), is_lava(tiles) | (tiles == Tile.SAW)
     crate = tiles >= Tile.CRATE
     solid_below = jnp.pad(solid, ((1, 0), (0, 0)), constant_values=True)[:-1]
     solid_above = jnp.pad(solid, ((0, 1), (0, 0)), constant_values=True)[1:]

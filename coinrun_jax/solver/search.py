@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from coinrun_jax import physics
+from coinrun_jax import physics, types
 from coinrun_jax.solver.distance import least_steps, steps_to_coin
 from coinrun_jax.types import Action, Cause, EnvState, LevelPool
 
@@ -87,7 +87,7 @@ class Limits(NamedTuple):
     terminate_at_end: jax.Array  # bool []
 
 
-NEVER = np.int32(2**30)  # later than any time
+NEVER = np.int32(types.NEVER)  # later than any time
 NO_GOAL = -1
 _CHILD = 1024  # more than the children of an iteration: times are multiples of it in the table
 

@@ -13,7 +13,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import jax
 import numpy as np
@@ -27,7 +27,7 @@ from eval.audit.properties import PROPERTIES, CellProperty, mean, measure, sente
 from eval.audit.starts import draw_starts
 from train.config import ConfigError, TrainConfig, load_config
 from train.environment import make_environment
-from train.overrides import override
+from train.overrides import Parser, override
 from train.provenance import source_commit
 
 CSV, JSON, FIGURE = "audit.csv", "audit.json", "audit.png"
@@ -35,18 +35,9 @@ FEWEST, MOST = 100, 1_000_000  # levels
 POOL_SIZE = 1024  # levels built at a time; which ones are drawn does not depend on it
 
 
-class UsageError(ValueError):
-    """Input that cannot be used: says which, and what is allowed."""
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(message)
-
-
 def _parse(arguments: list[str] | None) -> tuple[argparse.Namespace, TrainConfig]:
     summary = __doc__.split("\n")[0]
-    parser = _Parser(prog="python -m eval.audit", description=summary, allow_abbrev=False)
+    parser = Parser(prog="python -m eval.audit", description=summary, allow_abbrev=False)
     add = parser.add_argument
     add("--config", type=Path, required=True, metavar="FILE", help="of training")
     add("--num-levels", type=int, default=10_000, help="levels to look at (default: 10000)")
@@ -54,11 +45,11 @@ def _parse(arguments: list[str] | None) -> tuple[argparse.Namespace, TrainConfig
     add("--out", type=Path, metavar="DIR", help=f"folder to make, for {CSV}, {JSON}, {FIGURE}")
     options, settings = parser.parse_known_args(arguments)
     if not FEWEST <= options.num_levels <= MOST:
-        raise UsageError(f"--num-levels {options.num_levels} is not within {FEWEST} ... {MOST}")
+        raise ConfigError(f"--num-levels {options.num_levels} is not within {FEWEST} ... {MOST}")
     if not 0 <= options.seed < 2**32:
-        raise UsageError(f"--seed {options.seed} is not within 0 ... 2^32 - 1")
+        raise ConfigError(f"--seed {options.seed} is not within 0 ... 2^32 - 1")
     if options.out is not None and options.out.exists():
-        raise UsageError(f"--out {options.out} exists already; give another folder")
+        raise ConfigError(f"--out {options.out} exists already; give another folder")
     return options, override(load_config(options.config), settings)
 
 
@@ -203,7 +194,7 @@ def main(arguments: list[str] | None = None) -> int:
         _print(summary)
         if made is not None:
             _write(summary, made)
-    except (UsageError, ConfigError, OSError) as error:
+    except (ConfigError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         _remove_empty(made)
         return 2
