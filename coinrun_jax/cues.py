@@ -27,6 +27,8 @@ from coinrun_jax.types import (
 LOOKS = ("gold", "red", "gem")
 """How a coin or an item can look: a gold disc, the same disc in red, a blue gem. Symbols know
 the gold disc from all else."""
+NO_ITEMS = -1
+"""Stands for the look of items where there are none."""
 END_WALLS = ("plain", "hidden", "crates")
 """How the ground right of the end column is drawn: as ground, not at all, as crates (pixels
 only; symbols leave it plain)."""
@@ -95,6 +97,17 @@ def make_cues(
         **{f"tie_{name}": np.float32(strengths.get(name, 0.0)) for name in TIED},
     }
     return Cues(**numbers, **flags)
+
+
+def is_procgen(cues: Cues) -> jax.Array:
+    """Whether everything is shown as in Procgen; how themes are drawn is left aside. bool []."""
+    shown = [
+        cues.coin_look,
+        cues.end_wall,
+        cues.mirrored,
+        *(getattr(cues, f"hide_{name}") for name in HIDEABLE),
+    ]
+    return ~jnp.stack([jnp.asarray(each, bool) for each in shown]).any()
 
 
 def draw_themes(

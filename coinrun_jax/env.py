@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from gymnax.environments import environment, spaces
 
-from coinrun_jax import items, physics, placement
-from coinrun_jax.cues import Cues, draw_themes, pressed
+from coinrun_jax import physics, placement
+from coinrun_jax.cues import NO_ITEMS, Cues, draw_themes, pressed
 from coinrun_jax.generator import MODES, generate_level
 from coinrun_jax.items import draw_items
 from coinrun_jax.observations import rgb, symbolic
@@ -26,7 +26,6 @@ DEFAULT_POOL_SIZE = 1024
 TEST_LEVELS = range(NUM_SEEDS - 1_000_000, NUM_SEEDS)
 """Level seeds held out for testing; `train` never draws from them."""
 
-_SPLITS = (placement.NUM_UNIFORMS, placement.NUM_UNIFORMS + items.NUM_UNIFORMS)
 _KNOWN = np.array([False, True])
 """Looking a boolean up here computes it once: XLA on CPU would otherwise compute it anew, with
 all that it depends on, for every array that it chooses."""
@@ -241,15 +240,15 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
 
 
 def _shown(params: EnvParams) -> tuple[Cues, jax.Array]:
-    return params.cues, params.items.look
+    items = params.items
+    return params.cues, jnp.where(items.number > 0, items.look, NO_ITEMS)
 
 
 def _start(key: jax.Array, index: jax.Array, params: EnvParams) -> EnvState:
     level = level_of(params.pool, index)
-    uniforms = jax.random.uniform(key, (placement.NUM_UNIFORMS + items.NUM_UNIFORMS + 1,))
-    for_coin, for_items, for_theme = jnp.split(uniforms, _SPLITS)
-    coin = draw_coin(for_coin, index, params.pool, params.placement)
-    item_cell, item_due = draw_items(for_items, coin, index, params.pool, params.items)
+    uniforms = jax.random.uniform(key, (placement.NUM_UNIFORMS + 1,))
+    coin = draw_coin(uniforms[:-1], index, params.pool, params.placement)
+    item_cell, item_due = draw_items(key, coin, index, params.pool, params.items)
     no, never = jnp.bool_(False), jnp.int32(0)
     return EnvState(
         time=jnp.int32(0),
@@ -274,7 +273,7 @@ def _start(key: jax.Array, index: jax.Array, params: EnvParams) -> EnvState:
         item_cell=item_cell,
         item_due=item_due,
         item_step=never,
-        theme=draw_themes(for_theme[0], coin.coin_cell, index, params.pool, params.cues),
+        theme=draw_themes(uniforms[-1], coin.coin_cell, index, params.pool, params.cues),
         episode_return=jnp.float32(0),
         cause=jnp.int8(Cause.NONE),
     )

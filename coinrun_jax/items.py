@@ -16,11 +16,8 @@ import numpy as np
 from flax import struct
 
 from coinrun_jax.cues import LOOKS
-from coinrun_jax.placement import NUM_UNIFORMS as COIN_UNIFORMS
-from coinrun_jax.placement import CoinDraw, CoinPlacement, draw_cell, make_placement
+from coinrun_jax.placement import NUM_UNIFORMS, CoinDraw, CoinPlacement, draw_cell, make_placement
 from coinrun_jax.types import NEVER, NUM_ITEMS, LevelPool
-
-NUM_UNIFORMS = NUM_ITEMS * (COIN_UNIFORMS - 1)
 
 
 class Items(struct.PyTreeNode):
@@ -80,12 +77,12 @@ def make_items(
 
 
 def draw_items(
-    uniforms: jax.Array, coin: CoinDraw, index: jax.Array, pool: LevelPool, items: Items
+    key: jax.Array, coin: CoinDraw, index: jax.Array, pool: LevelPool, items: Items
 ) -> tuple[jax.Array, jax.Array]:
     """Place the items of one episode.
 
     Args:
-      uniforms: float32 [NUM_UNIFORMS].
+      key: of the episode's coin; the items' draws are independent of the coin's.
       coin: of this episode.
       index: int32 [], the level in the pool.
       pool: that `index` points into.
@@ -102,4 +99,12 @@ def draw_items(
         there = (number < items.number) & ~(coin.present & jnp.all(cell == coin.coin_cell))
         return cell, jnp.where(there, 0, NEVER)
 
-    return jax.vmap(draw)(jnp.arange(NUM_ITEMS), uniforms.reshape(NUM_ITEMS, -1))
+    def some() -> tuple[jax.Array, jax.Array]:
+        uniforms = jax.random.uniform(jax.random.fold_in(key, 1), (NUM_ITEMS, NUM_UNIFORMS - 1))
+        return jax.vmap(draw)(jnp.arange(NUM_ITEMS), uniforms)
+
+    def none() -> tuple[jax.Array, jax.Array]:
+        return jnp.tile(start, (NUM_ITEMS, 1)), jnp.full(NUM_ITEMS, NEVER)
+
+    # A branch that most training runs never take, and that every step would pay for.
+    return jax.lax.cond(jnp.asarray(items.number) > 0, some, none)

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from coinrun_jax.cues import Cues, make_cues
+from coinrun_jax.cues import NO_ITEMS, Cues, make_cues
 from coinrun_jax.observations import atlas as art
 from coinrun_jax.observations import backgrounds, creatures
 from coinrun_jax.observations.atlas import VIEW, Atlas
@@ -221,7 +221,7 @@ def observe(
     look: Look,
     size: int = SIZE,
     cues: Cues = _PROCGEN,
-    item_look: jax.Array | int = 1,
+    item_look: jax.Array | int = NO_ITEMS,
 ) -> jax.Array:
     """Frame of one state.
 
@@ -231,7 +231,7 @@ def observe(
       look: switches.
       size: pixels, both ways; static.
       cues: what is shown otherwise.
-      item_look: index of `cues.LOOKS`.
+      item_look: index of `cues.LOOKS`, or NO_ITEMS.
 
     Returns:
       uint8 [size, size, 3], top row first.
