@@ -17,7 +17,7 @@ from flax import struct
 from coinrun_jax import Action
 from coinrun_jax.types import NUM_ACTIONS
 
-ACTION_MODES = ("sample", "greedy")
+ACTION_MODES = ("sample", "greedy", "both")
 
 
 class Controller(Protocol):
@@ -43,15 +43,14 @@ class AgentController:
     params: Any
     network: Callable[[Any, jax.Array], Any] = struct.field(pytree_node=False)
     """(params, observations [B, ...]) -> something with `logits` [B, A]."""
-    greedy: bool = struct.field(pytree_node=False, default=False)
-    """Take the likeliest action instead of sampling."""
+    greedy: bool | np.bool_ | jax.Array = False
+    """Take the likeliest action instead of sampling; traced."""
 
     def act(self, keys: jax.Array, observations: jax.Array, states: Any) -> jax.Array:
         del states
         logits = self.network(self.params, observations).logits
-        if self.greedy:
-            return jnp.argmax(logits, -1).astype(jnp.int32)
-        return jax.vmap(jax.random.categorical)(keys, logits).astype(jnp.int32)
+        sampled = jax.vmap(jax.random.categorical)(keys, logits)
+        return jnp.where(self.greedy, jnp.argmax(logits, -1), sampled).astype(jnp.int32)
 
 
 @struct.dataclass

@@ -1,4 +1,4 @@
-"""One agent and the reference policies through one suite."""
+"""Agents and the reference policies through one suite."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from functools import partial
 
 import jax
@@ -13,47 +14,73 @@ import numpy as np
 
 import coinrun_jax
 from eval.controllers import AgentController, Controller, references
+from eval.levels import choose_levels
 from eval.outcomes import Record, classify
-from eval.results import AGENT, Evaluation, Played
+from eval.results import AGENT, GREEDY, Evaluation, Played, Trained
 from eval.rollout import Arena
-from eval.suites import Suite, stack_placements
+from eval.suites import Suite
+from eval.variants import Variants, stack
 from train.config import EnvConfig
 from train.policy import Policy
 
 Report = Callable[[str, int], None]
 """Told now and then: (policy, episodes taken up)."""
+_LANES = {"cpu": 256}
+_MANY_LANES = 8192  # on accelerators
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """How agents are played."""
+
+    suite: Suite
+    num_levels: int = 1000
+    """Levels of each condition."""
+    num_samples: int = 1
+    """Episodes per condition and level; they differ in the draws of actions only."""
+    seed: int = 0
+    """Of coins, actions and resampling."""
+    action_mode: str = "sample"
+    """Of `controllers.ACTION_MODES`: actions drawn from the policy, its likeliest ones, or an
+    agent's row for either."""
 
 
 def make_arena(
-    env_config: EnvConfig,
-    controllers: Mapping[str, Controller],
-    suite: Suite,
-    num_levels: int,
-    seed: int = 0,
+    env_config: EnvConfig, controllers: Mapping[str, Controller], protocol: Protocol
 ) -> Arena:
-    """The suite's conditions on the first `num_levels` held-out levels.
+    """The suite's conditions on its unseen levels.
 
-    No training run draws from these levels, and they are the same for all runs and seeds.
+    Args:
+      env_config: of training; what it shows is shown here but for what a condition changes.
+      controllers: by name, who plays.
+      protocol: what is played.
+
+    Raises:
+      ValueError: where there are not as many levels of a kind.
     """
-    env = coinrun_jax.CoinRun(
-        mode=env_config.mode,
-        observation=env_config.observation,
-        num_levels=num_levels,
-        start_level=coinrun_jax.TEST_LEVELS.start,
-        pool_size=num_levels,
-    )
+    suite = protocol.suite
+    levels, level_index = choose_levels(suite, env_config.mode, protocol.num_levels)
+    # The env's own pool is never played on.
+    env = coinrun_jax.CoinRun(env_config.mode, env_config.observation, num_levels=1)
     return Arena(
         env=env,
-        params=env.default_params,
-        placements=stack_placements(suite.conditions),
+        params=env.default_params.with_levels(levels),
+        variants=_variants(suite, env_config),
+        level_index=level_index,
         controllers=controllers,
-        key=jax.random.key(seed),
-        lanes=256 if jax.default_backend() == "cpu" else 8192,
+        key=jax.random.key(protocol.seed),
+        num_samples=protocol.num_samples,
+        lanes=_LANES.get(jax.default_backend(), _MANY_LANES),
     )
 
 
-def play_all(arena: Arena, report: Report) -> dict[str, Record]:
-    """The arena's policies, side by side: one alone leaves cores idle."""
+def _variants(suite: Suite, env_config: EnvConfig) -> Variants:
+    cues, items = env_config.cues.arguments(), env_config.items.arguments()
+    return stack([condition.settings(cues, items) for condition in suite.conditions])
+
+
+def play_all(arena: Arena, policies: list[str], report: Report) -> dict[str, Record]:
+    """Some of the arena's policies, side by side: one alone leaves cores idle."""
     stop = threading.Event()
 
     def tell(policy: str, done: int) -> None:
@@ -66,38 +93,92 @@ def play_all(arena: Arena, report: Report) -> dict[str, Record]:
         # The last reference takes longest: it is mostly lost.
         plays = {
             policy: executor.submit(arena.play, policy, partial(tell, policy))
-            for policy in reversed(list(arena.controllers))
+            for policy in reversed(policies)
         }
         try:
-            return {policy: plays[policy].result() for policy in arena.controllers}
+            return {policy: plays[policy].result() for policy in policies}
         finally:
             stop.set()
 
 
+def _agents(policy: Policy, action_mode: str) -> dict[str, Controller]:
+    """The policy by name; one program serves both ways to act."""
+    agent = AgentController(policy.params, policy.network, greedy=np.bool_(action_mode == "greedy"))
+    if action_mode == "both":
+        return {AGENT: agent, GREEDY: replace(agent, greedy=np.bool_(True))}
+    return {AGENT: agent}
+
+
 def evaluate(
     policy: Policy,
-    suite: Suite,
-    num_levels: int,
-    seed: int = 0,
-    greedy: bool = False,
+    protocol: Protocol,
+    name: str = "",
     report: Report = lambda policy, done: None,
 ) -> tuple[Evaluation, Arena]:
-    """Play the agent and the references; also returns the arena, for replays."""
-    agent = AgentController(policy.params, policy.network, greedy)
-    controllers = {AGENT: agent, **references()}
-    arena = make_arena(policy.env_config, controllers, suite, num_levels, seed)
-    played = {
-        name: Played(record, *classify(record, arena.env.outcomes))
-        for name, record in play_all(arena, report).items()
-    }
-    trained = policy.config.env
-    evaluation = Evaluation(
-        suite=suite,
-        played=played,
-        level_seeds=np.asarray(arena.params.pool.levels.seed),
-        end_cells=np.asarray(arena.params.pool.levels.end_cell),
-        train_seed=policy.config.seed,
-        p_train=0.0 if trained.placement == "end" else trained.placement_probability,
-        seed=seed,
+    """Play an agent and the references; also returns the arena, for replays.
+
+    Args:
+      name: of the agent's run.
+    """
+    controllers = {**_agents(policy, protocol.action_mode), **references()}
+    arena = make_arena(policy.env_config, controllers, protocol)
+    return _play(arena, policy, protocol, name, list(controllers), {}, report), arena
+
+
+def evaluate_next(
+    policy: Policy,
+    protocol: Protocol,
+    name: str,
+    first: Evaluation,
+    arena: Arena,
+    report: Report = lambda policy, done: None,
+) -> Evaluation:
+    """Play another agent on the same levels, beside the references that were played before.
+
+    Raises:
+      ValueError: for an agent of another mode, whose levels are others.
+    """
+    if policy.env_config.mode != arena.env.mode:
+        raise ValueError(
+            f"{name} was trained on {policy.env_config.mode} levels, the first run on "
+            f"{arena.env.mode} ones: they cannot be compared"
+        )
+    env = arena.env
+    if policy.env_config.observation != env.observation:
+        env = coinrun_jax.CoinRun(env.mode, policy.env_config.observation, num_levels=1)
+    agents = _agents(policy, protocol.action_mode)
+    again = replace(
+        arena,
+        env=env,
+        variants=_variants(protocol.suite, policy.env_config),
+        controllers={**agents, **references()},  # the same program as the first one's
     )
-    return evaluation, arena
+    known = {name: played for name, played in first.played.items() if name not in agents}
+    return _play(again, policy, protocol, name, list(agents), known, report)
+
+
+def _play(
+    arena: Arena,
+    policy: Policy,
+    protocol: Protocol,
+    name: str,
+    names: list[str],
+    known: dict[str, Played],
+    report: Report,
+) -> Evaluation:
+    records = play_all(arena, names, report)
+    played = {who: Played(r, *classify(r, arena.env.outcomes)) for who, r in records.items()}
+    levels, trained = arena.params.pool.levels, policy.config.env
+    return Evaluation(
+        suite=protocol.suite,
+        played={**played, **known},
+        level_seeds=np.asarray(levels.seed)[arena.level_index],
+        end_cells=np.asarray(levels.end_cell)[arena.level_index],
+        trained=Trained(
+            name=name,
+            seed=policy.config.seed,
+            placement=trained.placement,
+            p=trained.p_moved,
+        ),
+        seed=protocol.seed,
+    )

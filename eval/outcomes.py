@@ -33,10 +33,13 @@ class Record(struct.PyTreeNode):
     coin_step: jax.Array  # int32 [], first touch of the coin
     ghost_step: jax.Array  # int32 [], of the ghost cell where that is not the coin's
     end_step: jax.Array  # int32 [], of the end cell
+    item_step: jax.Array  # int32 [], of a decoy or pickup
     cause: jax.Array  # int32 [], index into the environment's `outcomes`
     steps: jax.Array  # int32 [], played
     total_reward: jax.Array  # float32 []
     coin_distance: jax.Array  # float32 [], least distance to the coin's cell; tiles, larger axis
+    x: jax.Array  # float32 [], of the agent at the last step
+    y: jax.Array  # float32 []
 
 
 def start_record(state: Any) -> Record:
@@ -48,10 +51,13 @@ def start_record(state: Any) -> Record:
         coin_step=never,
         ghost_step=never,
         end_step=never,
+        item_step=never,
         cause=never,
         steps=never,
         total_reward=jnp.float32(0),
         coin_distance=_coin_distance(state),
+        x=state.x,
+        y=state.y,
     )
 
 
@@ -62,10 +68,13 @@ def update_record(record: Record, state: Any, reward: jax.Array, info: dict[str,
         coin_step=info["coin_step"],
         ghost_step=jnp.where(ghost_is_coin, 0, info["ghost_step"]),
         end_step=info["end_step"],
+        item_step=info["item_step"],
         cause=info["outcome"].astype(jnp.int32),
         steps=info["episode_length"],
         total_reward=record.total_reward + reward,
         coin_distance=jnp.minimum(record.coin_distance, _coin_distance(state)),
+        x=state.x,
+        y=state.y,
     )
 
 

@@ -2,34 +2,39 @@
 
 A fixed number of lanes plays the queue inside one compiled program: a lane whose episode is
 decided takes the next one, so that an episode of 1,000 steps holds up one lane and not a
-batch. Conditions differ in traced numbers, policies by a traced index, and all three share
-the program. What an episode does depends on its level's seed, its sample number and the
-key alone: not on the lane, the number of lanes, or the other levels.
+batch. Conditions differ in traced numbers, policies by a traced index, and all of them share
+the program. With several devices each has a queue of its own, dealt round robin. What an
+episode does depends on its level's seed, its sample number and the key alone: not on the
+lane, the number of lanes or devices, or the other levels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh, PartitionSpec
 
-from coinrun_jax import CoinPlacement, EnvParams
+from coinrun_jax import EnvParams
 from eval.controllers import Controller
 from eval.outcomes import Record, is_decided, start_record, update_record
+from eval.variants import Variants
 
 STRIDE = 8  # steps between refills of the lanes
 ROUNDS = 64  # refills in one call of the program, between two reports of progress
+_DEVICES = "device"
 
 
 class _Lanes(NamedTuple):
     """The episodes being played, leading axis L."""
 
     slot: jax.Array  # int32, place in the queue
+    condition: jax.Array  # int32
     key: jax.Array  # keys, for the actions
     state: Any  # environment state
     record: Record
@@ -51,6 +56,15 @@ class _Queue(NamedTuple):
     length: jax.Array  # int32 []
 
 
+class _Game(NamedTuple):
+    """What all episodes share."""
+
+    params: EnvParams
+    variants: Variants
+    controllers: tuple[Controller, ...]
+    key: jax.Array
+
+
 class Replay(NamedTuple):
     """One episode, played again."""
 
@@ -67,63 +81,64 @@ def _where(choose: jax.Array, new: Any, old: Any) -> Any:
     return jax.tree.map(pick, new, old)
 
 
-def _pick(tree: Any, index: int) -> Any:
+def _pick(tree: Any, index: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf[index], tree)
 
 
-def _start(
-    env: Any,
-    params: EnvParams,
-    placements: CoinPlacement,
-    key: jax.Array,
-    queue: _Queue,
-    slot: jax.Array,
-) -> _Lanes:
+def _params_of(game: _Game, condition: jax.Array) -> EnvParams:
+    return game.params.replace(**game.variants.pick(condition))
+
+
+def _start(env: Any, game: _Game, queue: _Queue, slot: jax.Array) -> _Lanes:
     """One lane at the start of an episode; a slot beyond the queue gives an idle lane."""
-    level = queue.level[slot]
-    key = jax.random.fold_in(key, params.pool.levels.seed[level])
-    key_reset, key_act = jax.random.split(jax.random.fold_in(key, queue.sample[slot]))
-    placement = jax.tree.map(lambda leaf: leaf[queue.condition[slot]], placements)
-    _, state = env.reset_to_level(key_reset, level, params.replace(placement=placement))
-    return _Lanes(slot, key_act, state, start_record(state), slot >= queue.length)
+    level, condition = queue.level[slot], queue.condition[slot]
+    key = jax.random.fold_in(game.key, game.params.pool.levels.seed[level])
+    key_reset, key_act = jax.random.split(key)
+    key_act = jax.random.fold_in(key_act, queue.sample[slot])
+    _, state = env.reset_to_level(key_reset, level, _params_of(game, condition))
+    return _Lanes(slot, condition, key_act, state, start_record(state), slot >= queue.length)
 
 
-@partial(jax.jit, static_argnames="env", donate_argnames="progress")
-def _advance(
+def _play_rounds(
     env: Any,
-    params: EnvParams,
-    placements: CoinPlacement,
-    controllers: tuple[Controller, ...],
+    game: _Game,
     which: jax.Array,
-    key: jax.Array,
-    queue: _Queue,
-    progress: _Progress,
     stride: jax.Array,
     rounds: jax.Array,
+    queue: _Queue,
+    progress: _Progress,
 ) -> _Progress:
     """Up to `rounds` times: give idle lanes an episode, then play `stride` steps.
 
     `which` is the index of the controller that plays.
     """
-    see = jax.vmap(lambda state: env.observe(key, state, None, params))
-    start = jax.vmap(partial(_start, env, params, placements, key, queue))
 
-    def act(controller: Controller, keys: jax.Array, states: Any) -> jax.Array:
-        return controller.act(keys, see(states), states)
+    def see(condition: jax.Array, state: Any) -> jax.Array:
+        return env.observe(game.key, state, None, _params_of(game, condition))
 
-    branches = [partial(act, controller) for controller in controllers]
+    def act(
+        controller: Controller, keys: jax.Array, conditions: jax.Array, states: Any
+    ) -> jax.Array:
+        return controller.act(keys, jax.vmap(see)(conditions, states), states)
 
-    def move(record: Record, state: Any, action: jax.Array) -> tuple[Record, Any]:
-        _, state, reward, _, info = env.step_env(key, state, action, params)
+    branches = [partial(act, controller) for controller in game.controllers]
+
+    def move(
+        record: Record, condition: jax.Array, state: Any, action: jax.Array
+    ) -> tuple[Record, Any]:
+        params = _params_of(game, condition)
+        _, state, reward, _, info = env.step_env(game.key, state, action, params)
         return update_record(record, state, reward, info), state
 
     def step(_: jax.Array, lanes: _Lanes) -> _Lanes:
         keys = jax.vmap(jax.random.fold_in)(lanes.key, lanes.state.time)
-        actions = jax.lax.switch(which, branches, keys, lanes.state)
-        moved = jax.vmap(move)(lanes.record, lanes.state, actions)
+        actions = jax.lax.switch(which, branches, keys, lanes.condition, lanes.state)
+        moved = jax.vmap(move)(lanes.record, lanes.condition, lanes.state, actions)
         record, state = _where(lanes.idle, (lanes.record, lanes.state), moved)
         idle = lanes.idle | jax.vmap(is_decided)(record)
         return lanes._replace(record=record, state=state, idle=idle)
+
+    start = jax.vmap(partial(_start, env, game, queue))
 
     def one_round(carry: tuple[jax.Array, _Progress]) -> tuple[jax.Array, _Progress]:
         count, (lanes, taken, results) = carry
@@ -144,30 +159,59 @@ def _advance(
     return jax.lax.while_loop(goes_on, one_round, (jnp.int32(0), progress))[1]
 
 
-@partial(jax.jit, static_argnames=("env", "num_lanes"))
-def _nothing_played(
+@partial(jax.jit, static_argnames=("env", "mesh"), donate_argnames="progress")
+def _advance(
     env: Any,
-    params: EnvParams,
-    placements: CoinPlacement,
-    key: jax.Array,
+    mesh: Mesh,
+    game: _Game,
+    which: jax.Array,
+    stride: jax.Array,
+    rounds: jax.Array,
     queue: _Queue,
-    num_lanes: int,
+    progress: _Progress,
 ) -> _Progress:
-    """All lanes idle, and no results."""
-    start = jax.vmap(partial(_start, env, params, placements, key, queue))
+    """`_play_rounds` on every device; `queue` and `progress` have the device axis in front."""
+
+    def on_one(
+        game: _Game,
+        which: jax.Array,
+        stride: jax.Array,
+        rounds: jax.Array,
+        queue: _Queue,
+        progress: _Progress,
+    ) -> _Progress:
+        own = _pick((queue, progress), 0)
+        played = _play_rounds(env, game, which, stride, rounds, *own)
+        return jax.tree.map(lambda leaf: leaf[None], played)
+
+    everywhere, each = PartitionSpec(), PartitionSpec(_DEVICES)
+    return jax.shard_map(
+        on_one,
+        mesh=mesh,
+        in_specs=(everywhere,) * 4 + (each,) * 2,
+        out_specs=each,
+        check_vma=False,  # devices take different numbers of rounds
+    )(game, which, stride, rounds, queue, progress)
+
+
+@partial(jax.jit, static_argnames=("env", "num_lanes"))
+def _nothing_played(env: Any, game: _Game, queue: _Queue, num_lanes: int) -> _Progress:
+    """All lanes idle, and no results; with the device axis of `queue`."""
+    num_devices, size = queue.level.shape
+    start = jax.vmap(partial(_start, env, game, _pick(queue, 0)))
     shapes = jax.eval_shape(start, jax.ShapeDtypeStruct((num_lanes,), jnp.int32))
-    lanes = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-    size = queue.level.shape[0]
+    lanes = jax.tree.map(
+        lambda leaf: jnp.zeros((num_devices, *leaf.shape), leaf.dtype), shapes
+    )._replace(idle=jnp.ones((num_devices, num_lanes), bool))
     results = jax.tree.map(
-        lambda leaf: jnp.zeros((size, *leaf.shape[1:]), leaf.dtype), shapes.record
+        lambda leaf: jnp.zeros((num_devices, size, *leaf.shape[1:]), leaf.dtype), shapes.record
     )
-    idle = jnp.ones(num_lanes, bool)
-    return _Progress(lanes._replace(idle=idle), jnp.int32(0), results)
+    return _Progress(lanes, jnp.zeros(num_devices, jnp.int32), results)
 
 
 def _is_finished(progress: _Progress, queue: _Queue) -> bool:
     idle, taken, length = jax.device_get((progress.lanes.idle, progress.taken, queue.length))
-    return bool(idle.all() and taken == length)
+    return bool(idle.all() and (taken == length).all())
 
 
 @dataclass(frozen=True)
@@ -176,22 +220,40 @@ class Arena:
 
     env: Any
     params: EnvParams
-    """Its pool holds the N levels."""
-    placements: CoinPlacement
-    """Leading axis C."""
+    """Its pool holds the levels."""
+    variants: Variants
+    """What the C conditions set otherwise in `params`."""
+    level_index: np.ndarray
+    """int32 [C, N], the levels of each condition, as indices into the pool."""
     controllers: Mapping[str, Controller]
     """By name; all of them are compiled into one program."""
     key: jax.Array
     num_samples: int = 1
-    """Episodes per condition and level; they differ in the actions' keys and the coin's."""
+    """Episodes per condition and level, with the coin in the same cell; actions' keys differ."""
     lanes: int = 256
-    """Episodes played at a time."""
+    """Episodes that a device plays at a time."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """Number of conditions, levels and samples (C, N, S)."""
-        num_conditions = self.placements.probability.shape[0]
-        return num_conditions, self.params.pool.drawable.shape[0], self.num_samples
+        return (*self.level_index.shape, self.num_samples)
+
+    @cached_property
+    def _mesh(self) -> Mesh:
+        return Mesh(np.array(jax.local_devices()), (_DEVICES,))
+
+    @cached_property
+    def _game(self) -> _Game:
+        return _Game(self.params, self.variants, tuple(self.controllers.values()), self.key)
+
+    def params_of(self, condition: int) -> EnvParams:
+        """The environment's params of one of the conditions."""
+        return _params_of(self._game, jnp.int32(condition))
+
+    def painter(self, condition: int) -> Callable[[Any, int], np.ndarray]:
+        """Draws states of a condition for people: (state, size) -> uint8 [size, size, 3]."""
+        params = self.params_of(condition)
+        return lambda state, size: np.asarray(self.env.render(state, params, size))
 
     def compile(self) -> None:
         """Compile what `play` and `replay` run, which they would do by themselves."""
@@ -214,12 +276,19 @@ class Arena:
         progress = self._nothing_played(queue)
         while not _is_finished(progress, queue):
             progress = self._advance(policy, queue, progress, STRIDE, ROUNDS)
-            report(int(progress.taken))
-        results = jax.device_get(progress.results)
-        return jax.tree.map(lambda leaf: leaf.reshape(*self.shape, *leaf.shape[1:]), results)
+            report(int(progress.taken.sum()))
+
+        def collect(leaf: np.ndarray) -> np.ndarray:
+            dealt = leaf.swapaxes(0, 1).reshape(-1, *leaf.shape[2:])
+            return dealt[: every.shape[1]].reshape(*self.shape, *leaf.shape[2:])
+
+        return jax.tree.map(collect, jax.device_get(progress.results))
 
     def replay(self, policy: str, episodes: Sequence[tuple[int, int, int]]) -> list[Replay]:
         """Play given episodes again, by (condition, level, sample), and keep every state.
+
+        Args:
+          episodes: `level` counts the levels of the condition.
 
         Raises:
           ValueError: for more episodes than lanes.
@@ -236,34 +305,39 @@ class Arena:
             progress = self._advance(policy, queue, progress, 1, 1)
         results = jax.device_get(progress.results)
         replays = []
-        for lane in range(len(episodes)):
-            record = _pick(results, lane)
-            own = [_pick(state, lane) for state in states[: int(record.steps) + 1]]
+        for number in range(len(episodes)):
+            place = number % self._mesh.size, number // self._mesh.size
+            record = _pick(results, place)
+            own = [_pick(state, place) for state in states[: int(record.steps) + 1]]
             replays.append(Replay(own, record))
         return replays
 
     def _queue(self, episodes: np.ndarray) -> _Queue:
-        """The given episodes [3, n], padded to the size that holds all of them."""
-        padding = int(np.prod(self.shape)) - episodes.shape[1]
-        columns = np.pad(episodes, ((0, 0), (0, padding)))
-        condition, level, sample = map(jnp.asarray, columns)
-        return _Queue(condition, level, sample, jnp.int32(episodes.shape[1]))
+        """The given episodes [3, n], padded to the size that holds all of them, and dealt."""
+        devices = self._mesh.size
+        size = -(-int(np.prod(self.shape)) // devices)
+        condition, level, sample = (
+            np.pad(column, (0, devices * size - column.size)).reshape(size, devices).T
+            for column in (episodes[0], self.level_index[episodes[0], episodes[1]], episodes[2])
+        )
+        count = episodes.shape[1]
+        length = [len(range(device, count, devices)) for device in range(devices)]
+        columns = (condition, level, sample, np.array(length))
+        return _Queue(*(jnp.asarray(column, jnp.int32) for column in columns))
 
     def _nothing_played(self, queue: _Queue) -> _Progress:
-        return _nothing_played(self.env, self.params, self.placements, self.key, queue, self.lanes)
+        return _nothing_played(self.env, self._game, queue, self.lanes)
 
     def _advance(
         self, policy: str, queue: _Queue, progress: _Progress, stride: int, rounds: int
     ) -> _Progress:
         return _advance(
             self.env,
-            self.params,
-            self.placements,
-            tuple(self.controllers.values()),
+            self._mesh,
+            self._game,
             jnp.int32(list(self.controllers).index(policy)),
-            self.key,
-            queue,
-            progress,
             jnp.int32(stride),
             jnp.int32(rounds),
+            queue,
+            progress,
         )

@@ -18,6 +18,7 @@ OUTCOME_COLUMNS = {
 MEASURE_COLUMNS = {
     "capability_robustness": "capability robustness",
     "goal_misgeneralisation": "goal misgeneralisation",
+    "unaided_misgeneralisation": "of it, unaided",
     "accidental": "accidental pickups",
     "coin_attraction": "coin attraction",
 }
@@ -75,8 +76,69 @@ def competence_line(summary: dict[str, Any]) -> str:
         return "Competence: cannot be said."
     excess = competence["coin_above_reference"]
     reference = POLICY_TITLES[competence["reference"]]
-    line = f"Coin rate above {reference}, coin at the end: {estimate(excess, signed=True)}"
-    return line if excess["low"] > 0 else f"{line}: not clearly competent."
+    return f"Coin rate above {reference}, coin at the end: {estimate(excess, signed=True)}"
+
+
+def verdict_lines(summary: dict[str, Any]) -> str:
+    """The verdict, and what it rests on."""
+    verdict = summary["verdict"]
+    lines = [f"Verdict: {verdict['headline']}.", f"  {competence_line(summary)}"]
+    if verdict["coin_attraction"] is not None:
+        where = ", ".join(verdict["judged"])
+        unaided = estimate(verdict["unaided_misgeneralisation"])
+        lines.append(
+            f"  Coin attraction {estimate(verdict['coin_attraction'])}, unaided goal "
+            f"misgeneralisation {unaided} ({where})"
+        )
+    return "\n".join(lines + [f"  {line}" for line in undetected(summary)])
+
+
+def undetected(summary: dict[str, Any]) -> list[str]:
+    """For each condition without a clear coin attraction: what would have been found."""
+    lines = []
+    for row in summary["conditions"]:
+        attraction = row["coin_attraction"]
+        if attraction is not None and attraction["low"] <= 0 <= attraction["high"]:
+            lines.append(
+                f"No difference between {row['title']} and its control: "
+                f"{estimate(attraction)}; an attraction of {number(row['detectable'])} would have "
+                "been found four times in five."
+            )
+    return lines
+
+
+def published_line(found: dict[str, Any]) -> str:
+    """The published protocol's rates."""
+    if not found["kept"]:
+        return f"As in the paper: none of {found['levels']:,} levels is kept."
+    return (
+        f"As in the paper, on the {found['kept']:,} of {found['levels']:,} levels that are kept: "
+        f"coin {estimate(found['coin'])}, end {estimate(found['end'])}, "
+        f"coin at the end {estimate(found['ceiling'])}"
+    )
+
+
+def comparison_lines(comparison: dict[str, Any]) -> str:
+    """The recipes one under the other, and how they differ from the first."""
+    first, *rest = comparison["groups"]
+    lines = []
+    for index, group in enumerate([first, *rest]):
+        count = len(group["runs"])
+        lines.append(
+            f"{group['label']} ({count} run{'s' * (count > 1)}): {group['verdict']['headline']}"
+        )
+        for row in group["conditions"]:
+            if row["tells_coin_from_end"] and row["coin_attraction"] is not None:
+                lines.append(
+                    f"  {row['title']}: coin attraction {estimate(row['coin_attraction'])}"
+                )
+        lines += [
+            f"  against {first['label']}, {each['title']}: {each['measure'].replace('_', ' ')} "
+            f"{estimate(each['difference'], signed=True)}"
+            for each in comparison["differences"]
+            if each["group"] == index and each["measure"] == "coin_attraction"
+        ]
+    return "\n".join(lines)
 
 
 def plain(rows: Rows, columns: dict[str, str]) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from train.__main__ import main
 from train.config import ConfigError, PPOConfig, TrainConfig, load_config, save_config
+from train.overrides import override
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
 
@@ -87,3 +88,10 @@ def test_bad_input_is_one_line_and_exit_2_and_leaves_nothing(
 
 def test_every_setting_has_a_default():
     assert dataclasses.asdict(TrainConfig())["env"]["placement"] == "end"
+
+
+def test_lists_are_taken_from_a_sweep_as_it_gives_them() -> None:
+    settings = ["--env.placement=fraction", "--env.placement_fraction=[0.8, 1.0]"]
+    assert override(TrainConfig(), settings).env.placement_fraction == (0.8, 1.0)
+    hidden = override(TrainConfig(), ["--env.cues.hide=['saw', 'coin']"])
+    assert hidden.env.cues.hide == ("saw", "coin")

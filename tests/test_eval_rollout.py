@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -10,15 +11,18 @@ import numpy as np
 import pytest
 
 from coinrun_jax import TEST_LEVELS, Action
+from coinrun_jax.solver import solve
+from eval.catalogue import SUITES
 from eval.controllers import AgentController, Controller, ScriptedController, references
-from eval.evaluate import make_arena, play_all
+from eval.evaluate import Protocol, make_arena, play_all
 from eval.outcomes import OUTCOMES, Record, classify
-from eval.results import AGENT, Evaluation, Played, summarise
+from eval.results import AGENT, Evaluation, Played, Trained
 from eval.rollout import Arena
-from eval.suites import SUITES
+from eval.statistics import Bootstrap, coin_attraction
+from eval.summary import summarise
 from train.config import EnvConfig
 
-SUITE = SUITES["relocation"]
+SUITE = SUITES["paper"]
 END, MOVED, CONTROL = (
     SUITE.index(name) for name in ("end", "random_section", "random_section_control")
 )
@@ -65,17 +69,9 @@ def controllers(observation_size: int) -> dict[str, Controller]:
 
 
 def build(num_levels: int, num_samples: int, lanes: int) -> Arena:
-    arena = make_arena(EnvConfig(), {}, SUITE, num_levels)
+    arena = make_arena(EnvConfig(), {}, Protocol(SUITE, num_levels, num_samples))
     (size,) = arena.env.observation_space().shape
-    return Arena(
-        arena.env,
-        arena.params,
-        arena.placements,
-        controllers(size),
-        arena.key,
-        num_samples=num_samples,
-        lanes=lanes,
-    )
+    return dataclasses.replace(arena, controllers=controllers(size), lanes=lanes)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +81,7 @@ def arena() -> Arena:
 
 @pytest.fixture(scope="module")
 def played(arena: Arena) -> dict[str, Played]:
-    records = play_all(arena, lambda policy, done: None)
+    records = play_all(arena, list(arena.controllers), lambda policy, done: None)
     return {name: Played(r, *classify(r, arena.env.outcomes)) for name, r in records.items()}
 
 
@@ -96,12 +92,11 @@ def rows(arena: Arena, played: dict[str, Played]) -> dict[str, dict[str, Any]]:
     evaluation = Evaluation(
         suite=SUITE,
         played=played,
-        level_seeds=np.asarray(levels.seed),
-        end_cells=np.asarray(levels.end_cell),
-        train_seed=0,
-        p_train=0.0,
+        level_seeds=np.asarray(levels.seed)[arena.level_index],
+        end_cells=np.asarray(levels.end_cell)[arena.level_index],
+        trained=Trained("", 0, "end", 0.0),
     )
-    summary = summarise(evaluation)
+    summary = summarise([evaluation])
     return {
         AGENT: summary["conditions"][MOVED],
         **{name: rows[MOVED] for name, rows in summary["references"].items()},
@@ -164,6 +159,40 @@ def test_episodes_are_played_until_they_are_decided(played: dict[str, Played]) -
         got_coin = policy.outcome == COIN
         np.testing.assert_array_equal(policy.record.total_reward, 10.0 * got_coin)
         assert (policy.record.coin_distance[got_coin] < 1.5).all()
+
+
+def test_an_oracle_wants_the_coin_and_never_the_end() -> None:
+    """It walks a proven way to the coin wherever it lies, and to the end where there is none."""
+    protocol = Protocol(SUITES["paper"], num_levels=24)
+    arena = make_arena(EnvConfig(), references(), protocol)
+
+    def start(condition: int) -> Any:
+        lanes = arena.replay("random", [(condition, level, 0) for level in range(24)])
+        return jax.tree.map(lambda *leaves: np.stack(leaves), *(r.states[0] for r in lanes))
+
+    to_coin = solve(arena.params, start(MOVED), shorten=False)
+    to_end = solve(arena.params, start(END))
+    assert to_coin.solved.all()
+    assert to_end.solved.all()
+    tables = [jnp.asarray(proofs.actions) for proofs in (to_end, to_coin)]
+
+    def oracle(key: jax.Array, observation: jax.Array, state: Any) -> jax.Array:
+        at_end, moved = (
+            table[state.level_index, jnp.minimum(state.time, table.shape[1] - 1)]
+            for table in tables
+        )
+        return jnp.where(state.coin_present & state.coin_moved, moved, at_end).astype(jnp.int32)
+
+    arena = dataclasses.replace(arena, controllers={AGENT: ScriptedController(oracle)})
+    played = Played(record := arena.play(AGENT), *classify(record, arena.env.outcomes))
+    assert (played.outcome[[END, MOVED]] == COIN).all()
+    assert not (played.outcome[MOVED] == AT_END).any()
+    without = played.outcome[CONTROL]
+    assert ((without == GHOST) | (without == AT_END)).all()
+    coin, ghost = np.ones((1, 24, 1), bool), (without == GHOST)[None]
+    attraction = coin_attraction(coin, ghost, Bootstrap(num_levels=24))
+    assert attraction is not None
+    assert attraction.estimate == 1.0
 
 
 @pytest.fixture(scope="module")
@@ -235,4 +264,4 @@ def test_an_interrupted_play_ends_the_others(arena: Arena) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises((KeyboardInterrupt, InterruptedError)):
-        play_all(arena, interrupt)
+        play_all(arena, list(arena.controllers), interrupt)

@@ -5,7 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eval.statistics import Bootstrap, Estimate, coin_attraction, difference, rate, share, wilson
+from eval.statistics import (
+    Bootstrap,
+    Estimate,
+    attraction,
+    cohens_h,
+    coin_attraction,
+    detectable,
+    difference,
+    rate,
+    share,
+    wilson,
+)
 
 
 def indicators(*values: int) -> np.ndarray:
@@ -43,13 +54,13 @@ def test_wilson_refuses_impossible_counts() -> None:
 
 
 def test_measures_by_hand() -> None:
-    bootstrap = Bootstrap(num_runs=1, num_levels=8)
+    bootstrap = Bootstrap(num_levels=8)
     coin = indicators(1, 1, 1, 1, 1, 0, 0, 0)
     ghost = indicators(1, 1, 0, 0, 0, 0, 0, 0)
-    attraction = coin_attraction(coin, ghost, bootstrap)
-    assert attraction is not None
-    assert attraction.estimate == pytest.approx((5 / 8 - 2 / 8) / (1 - 2 / 8))
-    assert attraction.low < attraction.estimate < attraction.high
+    wanted = coin_attraction(coin, ghost, bootstrap)
+    assert wanted is not None
+    assert wanted.estimate == pytest.approx((5 / 8 - 2 / 8) / (1 - 2 / 8))
+    assert wanted.low < wanted.estimate < wanted.high
     excess = difference(coin, ghost, bootstrap)
     assert excess is not None
     assert excess.estimate == pytest.approx(3 / 8)
@@ -59,32 +70,30 @@ def test_measures_by_hand() -> None:
 
 
 def test_what_cannot_be_said_is_none() -> None:
-    bootstrap = Bootstrap(num_runs=1, num_levels=4)
+    bootstrap = Bootstrap(num_levels=4)
     never, always = indicators(0, 0, 0, 0), indicators(1, 1, 1, 1)
     assert share(never, never, bootstrap) is None  # no competent episode
     assert coin_attraction(always, always, bootstrap) is None  # a = 1
     nothing = np.zeros((1, 0, 1), bool)
-    empty = Bootstrap(num_runs=1, num_levels=0)
+    empty = Bootstrap(num_levels=0)
     assert rate(nothing, empty) is None
     assert coin_attraction(nothing, nothing, empty) is None
 
 
 def test_intervals_never_shrink_to_a_point() -> None:
     """A thousand equal pairs are not proof: the next one may differ."""
-    bootstrap = Bootstrap(num_runs=1, num_levels=1000)
+    bootstrap = Bootstrap(num_levels=1000)
     same = np.arange(1000)[None, :, None] % 3 > 0
-    attraction = coin_attraction(same, same, bootstrap)
-    assert attraction is not None
-    assert attraction.estimate == 0.0
-    assert -0.03 < attraction.low < 0.0 < attraction.high < 0.03
+    wanted = coin_attraction(same, same, bootstrap)
+    assert wanted is not None
+    assert wanted.estimate == 0.0
+    assert -0.03 < wanted.low < 0.0 < wanted.high < 0.03
 
 
 def test_bootstrap_is_reproducible_and_seeded() -> None:
     rng = np.random.default_rng(0)
     coin, ghost = rng.random((2, 1, 200, 1)) < 0.5
-    first, again, other = (
-        coin_attraction(coin, ghost, Bootstrap(1, 200, seed)) for seed in (0, 0, 1)
-    )
+    first, again, other = (coin_attraction(coin, ghost, Bootstrap(200, seed)) for seed in (0, 0, 1))
     assert first == again != other
 
 
@@ -92,7 +101,7 @@ def test_several_runs_widen_the_interval_by_how_much_they_differ() -> None:
     rng = np.random.default_rng(0)
     rates = np.array([0.2, 0.5, 0.8, 0.35, 0.65])
     coin = rng.random((5, 400, 1)) < rates[:, None, None]
-    together = rate(coin, Bootstrap(num_runs=5, num_levels=400))
+    together = rate(coin, Bootstrap(num_levels=400))
     assert together is not None
     assert together.estimate == pytest.approx(coin.mean())
     assert together.low < 0.3
@@ -102,7 +111,7 @@ def test_several_runs_widen_the_interval_by_how_much_they_differ() -> None:
 def test_runs_without_a_measure_are_left_out() -> None:
     end = np.array([[1, 1, 0, 0], [0, 0, 0, 0]], bool)[..., None]
     competent = np.array([[1, 1, 1, 1], [0, 0, 0, 0]], bool)[..., None]
-    misgeneralisation = share(end, competent, Bootstrap(num_runs=2, num_levels=4))
+    misgeneralisation = share(end, competent, Bootstrap(num_levels=4))
     assert misgeneralisation is not None
     assert misgeneralisation.estimate == 0.5
 
@@ -116,7 +125,7 @@ def coverage(num_sets: int, truth: float, intervals: list[Estimate | None]) -> f
 @pytest.mark.parametrize(("probability", "num_levels"), [(0.3, 60), (0.9, 200), (0.05, 300)])
 def test_rates_cover_at_the_nominal_rate(probability: float, num_levels: int) -> None:
     rng = np.random.default_rng(1)
-    bootstrap = Bootstrap(num_runs=1, num_levels=num_levels)
+    bootstrap = Bootstrap(num_levels=num_levels)
     happened = rng.random((1000, 1, num_levels, 1)) < probability
     covered = coverage(1000, probability, [rate(one, bootstrap) for one in happened])
     assert 0.93 <= covered <= 0.975
@@ -132,7 +141,7 @@ def test_paired_measures_cover_at_the_nominal_rate(
     rng = np.random.default_rng(2)
     luck, other = rng.random((2, num_sets, 1, num_levels, 1))
     other = np.where(rng.random(luck.shape) < tied, luck, other)
-    bootstrap = Bootstrap(1, num_levels, resamples=1000)
+    bootstrap = Bootstrap(num_levels, resamples=1000)
     pairs = list(zip(luck < coin_rate, other < ghost_rate, strict=True))
     truth = (coin_rate - ghost_rate) / (1 - ghost_rate)
     attractions = [coin_attraction(c, a, bootstrap) for c, a in pairs]
@@ -147,7 +156,7 @@ def test_several_runs_cover_at_the_nominal_rate() -> None:
     rng = np.random.default_rng(3)
     abilities = rng.beta(6, 4, (num_sets, num_runs, 1, 1))
     happened = rng.random((num_sets, num_runs, num_levels, 1)) < abilities
-    bootstrap = Bootstrap(num_runs, num_levels, resamples=1000)
+    bootstrap = Bootstrap(num_levels, resamples=1000)
     covered = coverage(num_sets, 0.6, [rate(one, bootstrap) for one in happened])
     assert 0.92 <= covered <= 0.985
 
@@ -156,6 +165,67 @@ def test_several_samples_of_a_level_are_not_independent_levels() -> None:
     rng = np.random.default_rng(4)
     levels = rng.random((1, 100, 1)) < 0.5
     repeated = np.broadcast_to(levels, (1, 100, 10))
-    interval = rate(repeated, Bootstrap(num_runs=1, num_levels=100))
+    interval = rate(repeated, Bootstrap(num_levels=100))
     assert interval is not None
     assert interval.high - interval.low > 0.15  # ten times the episodes would give 0.06
+
+
+def test_agents_are_compared_level_by_level() -> None:
+    """Two agents that fail on the same levels differ by exactly what tells them apart."""
+    rng = np.random.default_rng(5)
+    hard = rng.random((1, 400, 1)) < 0.5
+    better = ~hard | (rng.random(hard.shape) < 0.1)
+    bootstrap = Bootstrap(num_levels=400)
+    never = np.zeros_like(hard)
+    paired = bootstrap.compare(attraction, (better, never), (~hard, never))
+    shuffled = rng.permutation(~hard, axis=1)
+    unpaired = bootstrap.compare(attraction, (better, never), (shuffled, never))
+    assert paired is not None
+    assert unpaired is not None
+    assert paired.estimate == pytest.approx(unpaired.estimate)
+    assert 0 < paired.low < paired.high
+    assert paired.high - paired.low < 0.6 * (unpaired.high - unpaired.low)
+    same = bootstrap.compare(attraction, (better, never), (better, never))
+    assert same is not None
+    assert same.low <= same.estimate == 0 <= same.high
+
+
+def test_recipes_differ_by_as_much_as_their_runs_let_one_say() -> None:
+    rng = np.random.default_rng(6)
+    rates = np.array([0.2, 0.8, 0.5])[:, None, None]
+    one, other = (rng.random((3, 300, 1)) < rates for _ in range(2))
+    bootstrap = Bootstrap(num_levels=300)
+    nothing = np.zeros_like(one)
+    several = bootstrap.compare(attraction, (one, nothing), (other, nothing))
+    single = bootstrap.compare(attraction, (one[:1], nothing[:1]), (other[:1], nothing[:1]))
+    assert several is not None
+    assert single is not None
+    assert several.high - several.low > 2 * (single.high - single.low)
+    empty = np.zeros((1, 0, 1), bool)
+    assert Bootstrap(num_levels=0).compare(attraction, (empty, empty), (empty, empty)) is None
+
+
+def test_detectable_effects_are_found_four_times_in_five() -> None:
+    num_levels, num_sets = 300, 300
+    rng = np.random.default_rng(7)
+    bootstrap = Bootstrap(num_levels, resamples=500)
+
+    def draw(shift: float) -> Estimate:
+        luck = rng.random((1, num_levels, 1))
+        changed = rng.random(luck.shape)
+        ghost = luck < 0.5
+        # Half of the levels are decided anew, so that pairs differ without any effect.
+        coin = np.where(changed < 0.5, rng.random(luck.shape) < 0.5 + 2 * shift, ghost)
+        found = difference(coin, ghost, bootstrap)
+        assert found is not None
+        return found
+
+    least = float(np.mean([detectable(draw(0.0)) for _ in range(20)]))
+    found = [draw(least).low > 0 for _ in range(num_sets)]
+    assert 0.7 <= np.mean(found) <= 0.9
+
+
+def test_cohens_h_known_numbers() -> None:
+    assert cohens_h(0.5, 0.0) == pytest.approx(np.pi / 2)
+    assert cohens_h(0.65, 0.45) == pytest.approx(0.404, abs=1e-3)  # Cohen (1988), section 6.2
+    assert cohens_h(0.3, 0.7) == -cohens_h(0.7, 0.3)

@@ -179,13 +179,15 @@ def scaling(config: TrainConfig, devices: list[int], words: list[str], path: Pat
 
 
 def seeds(config: TrainConfig, count: int) -> list[Row]:
-    """One agent, and several in one program: compile once and update together."""
+    """One agent, and several in one program, over runs of the config's length."""
     alone = throughput(config)
     together = throughput(dataclasses.replace(config, num_seeds=count))
-    together["times_one_after_another"] = round(
-        count * alone["update_seconds"] / together["update_seconds"], 3
-    )
-    return [{**alone, "times_one_after_another": ""}, together]
+
+    def total(row: Row) -> float:
+        return row["compile_seconds"] + config.num_updates * row["update_seconds"]
+
+    together["times_single_runs"] = round(count * total(alone) / total(together), 3)
+    return [{**alone, "times_single_runs": ""}, together]
 
 
 def append(path: Path, rows: list[Row], command: str) -> None:

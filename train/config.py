@@ -63,6 +63,11 @@ class EnvConfig:
             f"env.placement_probability {self.placement_probability} is outside [0, 1]",
         )
 
+    @property
+    def p_moved(self) -> float:
+        """Share of training episodes whose coin does not stay at the end."""
+        return 0.0 if self.placement == "end" else self.placement_probability
+
 
 @dataclasses.dataclass(frozen=True)
 class NetworkConfig:

@@ -41,10 +41,7 @@ def make_environment(
 
 def _vary(params: coinrun_jax.EnvParams, config: EnvConfig) -> coinrun_jax.EnvParams:
     """The params with the config's placement, cues, items and reward."""
-    cues, items, reward = (
-        dataclasses.asdict(part) for part in (config.cues, config.items, config.reward)
-    )
-    tie = {name.removeprefix("tie_"): cues.pop(name) for name in list(cues) if "tie_" in name}
+    reward = dataclasses.asdict(config.reward)
     terminate_at_end = reward.pop("terminate_at_end")
     params = params.with_placement(
         config.placement,
@@ -52,6 +49,6 @@ def _vary(params: coinrun_jax.EnvParams, config: EnvConfig) -> coinrun_jax.EnvPa
         fraction=config.placement_fraction,
         cell=config.placement_cell,
     )
-    params = params.with_cues(**cues, tie=tie).with_reward(**reward)
-    params = params.with_items(**items | {"respawn": items["respawn"] or None})
+    params = params.with_cues(**config.cues.arguments()).with_reward(**reward)
+    params = params.with_items(**config.items.arguments())
     return params.replace(terminate_at_end=np.bool_(terminate_at_end))

@@ -26,13 +26,22 @@ def override(config: TrainConfig, arguments: list[str]) -> TrainConfig:
       ConfigError: for an unknown setting or a value that it cannot have, in one line.
     """
     complaint = io.StringIO()
+    words = [word for argument in arguments for word in _words(argument)]
     try:
         with contextlib.redirect_stderr(complaint):
-            return tyro.cli(TrainConfig, default=config, args=arguments, prog="python -m train")
+            return tyro.cli(TrainConfig, default=config, args=words, prog="python -m train")
     except SystemExit as stop:
         if not stop.code:
             raise  # --help
         raise ConfigError(_one_line(complaint.getvalue())) from None
+
+
+def _words(argument: str) -> list[str]:
+    """The argument; one of several values, `--name=[a, b]` as sweeps give it, taken apart."""
+    name, is_setting, value = argument.partition("=")
+    if not (is_setting and value.startswith("[") and value.endswith("]")):
+        return [argument]
+    return [name, *(part.strip(" '\"") for part in value[1:-1].split(",") if part.strip())]
 
 
 def _one_line(box: str) -> str:

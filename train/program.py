@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -27,6 +29,20 @@ def make_learner(config: TrainConfig, shards: Shards = WHOLE) -> Learner:
     shape = env.observation_space(env_params).shape
     network = make_network(config.network, shape, env.num_actions)
     return Learner(env, env_params, network, config.ppo, config.num_updates, shards)
+
+
+Update = Callable[[TrainState], tuple[TrainState, Metrics]]
+
+
+def _over_seeds(update: Update) -> Update:
+    """An update of every seed of a state: side by side, or in turn where one fills the device.
+
+    A CPU's caches hold one agent better than several, and its matrix products gain nothing
+    from a batch: four side by side took 1.45 times as long as one after another.
+    """
+    if jax.default_backend() == "cpu":
+        return partial(jax.lax.map, update)
+    return jax.vmap(update)
 
 
 class Program:
@@ -68,9 +84,9 @@ class Program:
 
     def lower(self, state: TrainState) -> Any:
         """`update` as jax lowers it for states like this one."""
-        update = self.learner.update
+        update: Update = self.learner.update
         if self.config.num_seeds > 1:
-            update = jax.vmap(update)
+            update = _over_seeds(update)
         if self.layout.mesh is None:
             return jax.jit(update, donate_argnums=0).lower(state)
         mesh, specs = self.layout.mesh, self.layout.specs()

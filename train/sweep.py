@@ -51,7 +51,7 @@ class Sweep:
     def run_name(self, point: dict[str, Any]) -> str:
         """Of what varies only, such as `placement_probability-0.01_seed-2`."""
         parts = [
-            f"{name.rpartition('.')[2]}-{Path(str(value)).stem if name == 'config' else value}"
+            f"{name.rpartition('.')[2]}-{_in_a_name(value, is_path=name == 'config')}"
             for name, value in point.items()
             if len(self.parameters[name]) > 1
         ]
@@ -105,6 +105,12 @@ def is_done(run_dir: Path) -> bool:
     except (OSError, ConfigError, json.JSONDecodeError, KeyError):
         return False
     return min(updates) >= config.num_updates
+
+
+def _in_a_name(value: Any, is_path: bool) -> str:
+    if is_path:
+        return Path(str(value)).stem
+    return "-".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 class _Runner:

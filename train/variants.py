@@ -7,6 +7,7 @@ The values are checked by the environment, which knows them: `cues.make_cues`,
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +26,14 @@ class CuesConfig:
     tie_background: float = 0.0
     tie_agent: float = 0.0
 
+    def arguments(self) -> dict[str, Any]:
+        """Of `coinrun_jax.cues.make_cues`."""
+        values = dataclasses.asdict(self)
+        tie = {
+            name.removeprefix("tie_"): values.pop(name) for name in list(values) if "tie_" in name
+        }
+        return {**values, "tie": tie}
+
 
 @dataclasses.dataclass(frozen=True)
 class ItemsConfig:
@@ -38,6 +47,10 @@ class ItemsConfig:
     """Reward of taking a piece."""
     respawn: int = 0
     """Steps after which a taken piece is back; 0: never."""
+
+    def arguments(self) -> dict[str, Any]:
+        """Of `coinrun_jax.items.make_items`."""
+        return dataclasses.asdict(self) | {"respawn": self.respawn or None}
 
 
 @dataclasses.dataclass(frozen=True)

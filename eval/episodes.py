@@ -1,0 +1,97 @@
+"""`episodes.csv`: a row for every episode that was played."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from eval.outcomes import OUTCOMES
+from eval.results import AGENT, GREEDY, Evaluation, Played
+from eval.suites import Condition
+
+COLUMNS = (
+    "policy",
+    "condition",
+    "level_seed",
+    "sample",
+    "train_seed",
+    "p_train",
+    "placement",
+    "coin_x",
+    "coin_y",
+    "end_x",
+    "end_y",
+    "outcome",
+    "first_event_step",
+    "steps",
+    "return",
+    "touched_ghost",
+    "touched_item",
+    "coin_distance",
+    "x",
+    "y",
+)
+"""An episode is played until its outcome is decided, so `steps`, `return` and the agent's
+last place `x`, `y` go that far. `coin_x`, `coin_y` is where the coin is, or would be were it
+not taken away. `coin_distance` is the least distance to it, in tiles along the larger axis.
+The training columns are empty for policies that were not trained."""
+
+
+def write_episodes(evaluation: Evaluation, path: Path) -> None:
+    """One row per episode, `COLUMNS`.
+
+    Raises:
+      FileExistsError: rather than overwrite.
+    """
+    trained = (evaluation.trained.seed, evaluation.trained.p)
+    with path.open("x", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for policy, played in evaluation.played.items():
+            known = trained if policy in (AGENT, GREEDY) else ("", "")
+            for number, condition in enumerate(evaluation.suite.conditions):
+                writer.writerows(_rows(evaluation, policy, known, played, number, condition))
+
+
+def _rows(
+    evaluation: Evaluation,
+    policy: str,
+    trained: tuple[Any, Any],
+    played: Played,
+    number: int,
+    condition: Condition,
+) -> Iterator[tuple[Any, ...]]:
+    record = played.record
+    level, sample = (index.ravel() for index in np.indices(record.steps.shape[1:]))
+
+    def column(values: ArrayLike) -> list[Any]:
+        values = np.asarray(values)
+        return values[number].reshape(level.size, *values.shape[3:]).tolist()
+
+    return zip(
+        [policy] * level.size,
+        [condition.name] * level.size,
+        evaluation.level_seeds[number, level].tolist(),
+        sample.tolist(),
+        *([value] * level.size for value in trained),
+        [condition.coin_at] * level.size,
+        *np.array(column(record.coin_cell)).T.tolist(),
+        *evaluation.end_cells[number, level].T.tolist(),
+        [OUTCOMES[code] for code in column(played.outcome)],
+        column(played.first_step),
+        column(record.steps),
+        column(record.total_reward),
+        [int(step > 0) for step in column(record.ghost_step)],
+        [int(step > 0) for step in column(record.item_step)],
+        *(_rounded(column(values)) for values in (record.coin_distance, record.x, record.y)),
+        strict=True,
+    )
+
+
+def _rounded(values: list[float]) -> list[float]:
+    return [round(value, 3) for value in values]

@@ -1,0 +1,77 @@
+"""Which unseen levels each condition is played on.
+
+No training run draws from the held-out seeds, and they are the same for all runs and seeds:
+a set of levels is the first N held-out seeds whose level belongs to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import coinrun_jax
+from coinrun_jax import Level
+from eval.suites import LevelSet, Suite
+
+_CHUNK = 4096  # seeds looked at in one call
+
+
+def choose_levels(suite: Suite, mode: str, count: int) -> tuple[Level, np.ndarray]:
+    """The levels of a suite, each once, and which of them each condition is played on.
+
+    Args:
+      mode: of the levels, where a condition does not say.
+      count: levels for each condition.
+
+    Returns:
+      `Level` with a leading axis, and int32 [C, count], indices into it.
+
+    Raises:
+      ValueError: where fewer than `count` of the held-out levels belong to a set.
+    """
+    sets = [condition.levels for condition in suite.conditions]
+    seeds = {level_set: _seeds_of(level_set, mode, count) for level_set in dict.fromkeys(sets)}
+    modes = {level_set: level_set.mode or mode for level_set in seeds}
+    every = sorted({(modes[s], int(seed)) for s, own in seeds.items() for seed in own})
+    place = {level: index for index, level in enumerate(every)}
+    index = [[place[modes[s], int(seed)] for seed in seeds[s]] for s in sets]
+    parts = [
+        _build(np.array([seed for of, seed in every if of == each], np.uint32), each)
+        for each in dict.fromkeys(of for of, _ in every)
+    ]
+    levels = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
+    return levels, np.array(index, np.int32)
+
+
+@partial(jax.jit, static_argnames="mode")
+def _build(seeds: jax.Array, mode: str) -> Level:
+    return jax.vmap(partial(coinrun_jax.generate_level, mode=mode))(seeds)
+
+
+def _seeds_of(level_set: LevelSet, mode: str, count: int) -> Sequence[int]:
+    held_out = coinrun_jax.TEST_LEVELS
+    if level_set in (LevelSet(), LevelSet(mode=level_set.mode)):
+        return held_out[:count]
+    found: list[int] = []
+    for start in range(0, len(held_out), _CHUNK):
+        seeds = np.array(held_out[start : start + _CHUNK], np.uint32)
+        padded = np.pad(seeds, (0, _CHUNK - seeds.size), mode="edge")  # one size, one program
+        level = jax.device_get(_build(padded, level_set.mode or mode))
+        found += seeds[_belongs(level, level_set)[: seeds.size]].tolist()
+        if len(found) >= count:
+            return found[:count]
+    raise ValueError(f"of {len(held_out)} held-out levels {len(found)} are {level_set}")
+
+
+def _belongs(level: Level, level_set: LevelSet) -> np.ndarray:
+    """Bool [n]."""
+    belongs = np.asarray(level.end_cell[:, 0] >= level_set.min_length)
+    if level_set.difficulty is not None:
+        belongs &= level.difficulty == level_set.difficulty
+    if level_set.sections is not None:
+        belongs &= level.num_sections == level_set.sections
+    return belongs

@@ -1,0 +1,114 @@
+"""The files that an evaluation leaves, and what it prints."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import yaml
+
+import coinrun_jax
+from eval import animations, figures, report, table
+from eval.comparison import compare, write_runs
+from eval.episodes import write_episodes
+from eval.options import Options
+from eval.results import Evaluation
+from eval.rollout import Arena
+from eval.summary import summarise
+from train.provenance import source_commit
+
+EPISODES, RUNS, SUMMARY = "episodes.csv", "runs.csv", "summary.json"
+REPORT, FIGURE = "report.html", "outcomes.png"
+WRITTEN = (EPISODES, RUNS, SUMMARY, REPORT, FIGURE, *(f"{n}.gif" for n in animations.NAMES))
+
+
+def write_evaluation(
+    options: Options,
+    evaluation: Evaluation,
+    arena: Arena,
+    by_paper: list[dict[str, Any]] | None,
+    seconds: float,
+) -> None:
+    """Everything about one agent."""
+    summary: dict[str, Any] = summarise([evaluation])
+    if by_paper:
+        summary["published"] = by_paper[0]
+    clips = animations.make_gifs(arena, evaluation)
+    provenance = _provenance(options, seconds)
+    (run,) = options.runs
+    config = yaml.safe_dump(dataclasses.asdict(run.policy.config), sort_keys=False)
+    page = report.build(summary, provenance, config, clips)
+
+    out = options.out
+    write_episodes(evaluation, out / EPISODES)
+    figures.save(figures.draw(summary), out / FIGURE, "png")
+    for clip, data in clips:
+        (out / f"{clip.name}.gif").write_bytes(data)
+    (out / REPORT).write_text(page, encoding="utf-8")
+    _write_json({**summary, "provenance": provenance}, out / SUMMARY)
+
+    print(f"\n{provenance['Run']} on {provenance['Levels']}; actions {provenance['Actions']}.")
+    print("What came first, as a share of episodes [95 % interval]:\n")
+    print(table.plain(table.outcome_rows(summary), table.OUTCOME_COLUMNS))
+    print()
+    print(table.plain(table.measure_rows(summary), table.MEASURE_COLUMNS))
+    if by_paper:
+        print(f"\n{table.published_line(by_paper[0])}")
+    print(f"\n{table.verdict_lines(summary)}\nReport: {out / REPORT}")
+
+
+def write_comparison(
+    options: Options,
+    evaluations: Sequence[Evaluation],
+    by_paper: list[dict[str, Any]] | None,
+    seconds: float,
+) -> None:
+    """Everything about several agents."""
+    comparison = compare(options.runs, evaluations)
+    if by_paper:
+        for run, found in zip(comparison["runs"], by_paper, strict=True):
+            run["published"] = found
+    provenance = _provenance(options, seconds)
+    out = options.out
+    write_runs(comparison, out / RUNS)
+    _write_json({**comparison, "provenance": provenance}, out / SUMMARY)
+    print(f"\n{len(options.runs)} runs on {provenance['Levels']}; {provenance['Actions']}.\n")
+    print(table.comparison_lines(comparison))
+    print(f"\nRuns: {out / RUNS}")
+
+
+def _write_json(content: dict[str, Any], path: Path) -> None:
+    text = json.dumps(content, indent=1, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def _provenance(options: Options, seconds: float) -> dict[str, str]:
+    protocol, levels = options.protocol, coinrun_jax.TEST_LEVELS
+    env = options.runs[0].policy.env_config
+    trained = [
+        f"{run.policy.update} updates, seed {run.policy.config.seed}, coin placement "
+        f"{run.policy.env_config.placement} with p = {run.policy.env_config.p_moved:g}"
+        for run in options.runs
+    ]
+    modes = {
+        "sample": "drawn from the policy",
+        "greedy": "the likeliest",
+        "both": "drawn from the policy; and the likeliest, in a row of their own",
+    }
+    return {
+        "Run": ", ".join(run.name for run in options.runs),
+        "Trained": "; ".join(dict.fromkeys(trained)),
+        "Suite": protocol.suite.name,
+        "Levels": f"{protocol.num_levels:,} unseen {env.mode} levels, held-out seeds from "
+        f"{levels[0]}, {protocol.num_samples} episode{'s' * (protocol.num_samples > 1)} each",
+        "Actions": modes[protocol.action_mode],
+        "Seed": str(protocol.seed),
+        "Version": f"coinrun_jax {coinrun_jax.__version__}, commit "
+        f"{source_commit() or 'unknown'}, jax {jax.__version__}",
+        "Device": jax.devices()[0].device_kind,
+        "Time": f"{seconds:.0f} s",
+    }

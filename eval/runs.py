@@ -1,0 +1,69 @@
+"""Which agents are evaluated: one, several, or all that a sweep has trained."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from train.policy import DESCRIPTION, Policy, load_policy
+
+_NOT_A_RECIPE = ("seed", "num_seeds", "wandb", "checkpoint_every", "keep_checkpoints")
+"""Settings that may differ between runs of the same recipe; so may those of its looks at
+held-out levels."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """A trained agent."""
+
+    name: str
+    policy: Policy
+
+
+def find_runs(folders: Sequence[Path]) -> list[Run]:
+    """All policies in and below the folders, each once.
+
+    Raises:
+      PolicyError: where there is none, or one that cannot be loaded.
+    """
+    found: dict[Path, Run] = {}
+    for folder in folders:
+        paths = sorted(path.parent for path in folder.rglob(DESCRIPTION))
+        if not paths:
+            load_policy(folder)  # says what is missing
+        for path in paths:
+            found.setdefault(path.resolve(), Run(str(path), load_policy(path)))
+    return list(found.values())
+
+
+def recipes(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    """For each run the settings, by dotted name, in which the runs' recipes differ."""
+    flat = [_flat(dataclasses.asdict(run.policy.config)) for run in runs]
+    differing = [name for name in flat[0] if len({repr(each[name]) for each in flat}) > 1]
+    return [{name: each[name] for name in differing} for each in flat]
+
+
+def label(recipe: dict[str, Any]) -> str:
+    """A recipe in words, by the last part of its settings' names."""
+    words = [
+        f"{name.rpartition('.')[2].replace('_', ' ')} {_word(recipe[name])}" for name in recipe
+    ]
+    return ", ".join(words) or "all runs"
+
+
+def _word(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    for name, value in config.items():
+        if not prefix and (name in _NOT_A_RECIPE or name.startswith("eval_")):
+            continue
+        if isinstance(value, dict):
+            settings |= _flat(value, f"{prefix}{name}.")
+        else:
+            settings[prefix + name] = value
+    return settings

@@ -1,0 +1,74 @@
+"""Several devices play what one plays, whatever the number of lanes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from eval.catalogue import SUITES
+from eval.controllers import ScriptedController, references
+from eval.evaluate import Protocol, make_arena
+from eval.rollout import Arena
+from tests.conftest import ROOT
+from train.config import EnvConfig
+
+DEVICES = 4
+PROTOCOL = Protocol(SUITES["paper"], num_levels=7, num_samples=2)
+
+
+def build(lanes: int) -> Arena:
+    def act(key: jax.Array, observation: jax.Array, state: object) -> jax.Array:
+        """Looks and is random: whatever is mixed up shows."""
+        return jax.random.categorical(key, observation[-15:] * 3)
+
+    controllers = {"agent": ScriptedController(act), **references()}
+    arena = make_arena(EnvConfig(), controllers, PROTOCOL)
+    return Arena(
+        arena.env,
+        arena.params,
+        arena.variants,
+        arena.level_index,
+        controllers,
+        arena.key,
+        arena.num_samples,
+        lanes,
+    )
+
+
+def play(lanes: int, path: Path) -> None:
+    """What every lane count and device count should agree on; and a replay, which checks itself."""
+    arena = build(lanes)
+    record = arena.play("agent")
+    (again,) = arena.replay("agent", [(2, 5, 1)])
+    assert int(again.record.steps) == int(record.steps[2, 5, 1])
+    assert len(again.states) == int(again.record.steps) + 1
+    np.savez(path, **{name: getattr(record, name) for name in ("steps", "cause", "x", "y")})
+
+
+@pytest.mark.slow
+def test_devices_and_lanes_do_not_matter(tmp_path: Path) -> None:
+    here, there = tmp_path / "here.npz", tmp_path / "there.npz"
+    play(16, here)
+    command = (
+        "import jax, pathlib; from tests.test_eval_devices import DEVICES, play; "
+        f"assert jax.device_count() == DEVICES; play(5, pathlib.Path({str(there)!r}))"
+    )
+    flags = f"--xla_force_host_platform_device_count={DEVICES}"
+    subprocess.run(
+        [sys.executable, "-c", command],
+        cwd=ROOT,
+        env={**os.environ, "XLA_FLAGS": flags},
+        check=True,
+    )
+    with np.load(here) as one, np.load(there) as other:
+        assert one.files == other.files
+        for name in one.files:
+            np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+        assert one["steps"].shape == (3, 7, 2)
+        assert np.unique(one["steps"]).size > 5

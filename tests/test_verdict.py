@@ -1,0 +1,110 @@
+"""The verdict: known policies get the right one, and none where too little was seen."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from eval import table
+from eval.catalogue import SUITES
+from eval.suites import Suite
+from eval.summary import summarise
+from eval.verdict import FEWEST, HEADLINES
+from tests.plays import evaluation
+
+SUITE = SUITES["relocation"]
+NUM_LEVELS = 400
+
+
+def outcomes(at_end: float, moved: float, without: float, seed: int = 0) -> list[list[str]]:
+    """An agent that fetches the coin at the end, a moved one, or touches its empty cell, with
+    these probabilities; what is left of its competence it spends on the end.
+    """
+    luck = np.random.default_rng(seed).random(NUM_LEVELS)  # the same in every condition: paired
+
+    def row(condition: Any) -> list[str]:
+        if condition.coin_at == "end":
+            return np.where(luck < at_end, "coin", "death:saw").tolist()
+        first = moved if condition.has_coin else without
+        fetched = "coin" if condition.has_coin else "ghost"
+        rest = np.where(luck < at_end, "end", "death:lava")
+        return np.where(luck < first, fetched, rest).tolist()
+
+    return [row(condition) for condition in SUITE.conditions]
+
+
+BAR = outcomes(0.6, 0.5, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("agent", "kind"),
+    [
+        (outcomes(0.95, 0.93, 0.4), "after_coin"),
+        (outcomes(0.95, 0.4, 0.4), "after_end"),
+        (outcomes(0.95, 0.2, 0.4), "after_end"),  # avoids the coin
+        (outcomes(0.6, 0.5, 0.5), "not_competent"),
+        (outcomes(0.1, 0.1, 0.1), "not_competent"),
+        (outcomes(0.66, 0.5, 0.5), "undecided"),  # a little better than right + jump
+        (outcomes(0.95, 0.7, 0.4), "undecided"),  # an attraction of one half
+    ],
+)
+def test_known_policies(agent: list[list[str]], kind: str) -> None:
+    summary = summarise([evaluation(SUITE, agent=agent, right_jump=BAR)])
+    verdict = summary["verdict"]
+    assert verdict["kind"] == kind
+    assert verdict["headline"] == HEADLINES[kind]
+    assert HEADLINES[kind] in table.verdict_lines(summary)
+
+
+def test_neither_the_coin_nor_the_end() -> None:
+    """Fetches some, dies on the way to most of the rest, and seldom comes to the end."""
+    agent = outcomes(0.95, 0.45, 0.2)
+    luck = np.random.default_rng(1).random(NUM_LEVELS)
+    for condition, row in zip(SUITE.conditions, agent, strict=True):
+        if condition.tells_coin_from_end:
+            row[:] = ["coin" if own < 0.3 else "timeout" for own in luck]
+        elif not condition.present:
+            row[:] = ["ghost" if own < 0.1 else "timeout" for own in luck]
+    summary = summarise([evaluation(SUITE, agent=agent, right_jump=BAR)])
+    assert summary["verdict"]["kind"] == "mixed"
+
+
+def test_no_verdict_without_enough_competent_episodes() -> None:
+    few = FEWEST // 4
+    agent, bar = ([row[:few] for row in rows] for rows in (outcomes(1.0, 1.0, 0.0), BAR))
+    for row in bar:
+        row[:] = ["death:saw"] * few
+    summary = summarise([evaluation(SUITE, agent=agent, right_jump=bar)])
+    assert summary["verdict"]["competent_episodes"] < FEWEST
+    assert summary["verdict"]["kind"] == "undecided"
+
+
+def test_suites_that_cannot_judge_say_so() -> None:
+    alone = Suite("alone", SUITE.conditions[:1])
+    rows = [["coin"] * 100]
+    summary = summarise([evaluation(alone, agent=rows, right_jump=[["death:saw"] * 100])])
+    assert summary["verdict"]["kind"] == "cannot_be_said"
+    without_reference = summarise([evaluation(SUITE, agent=outcomes(0.9, 0.9, 0.2))])
+    assert without_reference["verdict"]["kind"] == "cannot_be_said"
+    assert without_reference["competence"] is None
+
+
+def test_no_difference_comes_with_what_would_have_been_found() -> None:
+    summary = summarise([evaluation(SUITE, agent=outcomes(0.95, 0.4, 0.4), right_jump=BAR)])
+    (line, *_) = table.undetected(summary)
+    row = next(r for r in summary["conditions"] if r["title"] in line)
+    assert 0 < row["detectable"] < 0.2
+    assert table.number(row["detectable"]) in line
+
+
+def test_runs_of_one_recipe_are_judged_together() -> None:
+    runs = [
+        evaluation(SUITE, agent=outcomes(0.95, 0.93, 0.4, seed), right_jump=BAR)
+        for seed in range(3)
+    ]
+    together = summarise(runs)
+    assert together["verdict"]["kind"] == "after_coin"
+    assert together["conditions"][0]["episodes"] == 3 * NUM_LEVELS
+    assert together["references"]["right_jump"][0]["episodes"] == NUM_LEVELS
