@@ -17,7 +17,9 @@ CAUSES = CoinRun.outcomes
 
 def record(cause: str = "none", present: bool = True, steps: int = 100, **events: int) -> Record:
     """One finished episode; events not named never happened."""
-    values: dict[str, Any] = {"coin_step": 0, "ghost_step": 0, "end_step": 0} | events
+    values: dict[str, Any] = (
+        dict.fromkeys(("coin_step", "ghost_step", "end_step", "item_step", "x", "y"), 0) | events
+    )
     return Record(
         coin_present=np.array([present]),
         coin_cell=np.array([[3, 1]]),
