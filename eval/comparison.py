@@ -133,13 +133,43 @@ def _rates(
     return rates
 
 
+def _columns(names: Sequence[str]) -> list[str]:
+    return [f"{name}{end}" for name in names for end in ("", "_low", "_high")]
+
+
+def _values(row: dict[str, Any], names: Sequence[str]) -> list[float | str]:
+    """Estimates and bounds, in the order of `_columns`; empty where nothing can be said."""
+    return [
+        "" if row[name] is None else round(row[name][end], 6)
+        for name in names
+        for end in ("estimate", "low", "high")
+    ]
+
+
+def write_published(comparison: dict[str, Any], path: Path) -> None:
+    """A row for every run, of what the published protocol says of it.
+
+    Raises:
+      FileExistsError: rather than overwrite.
+    """
+    rates = ("coin", "end", "death", "timeout", "ceiling", "coin_left_out")
+    with path.open("x", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        header = ["group", *comparison["settings"], "run", "seed", "levels", "kept"]
+        writer.writerow([*header, *_columns(rates)])
+        for run in comparison["runs"]:
+            group, found = comparison["groups"][run["group"]], run["published"]
+            start = [group["label"], *group["recipe"].values(), run["name"], run["seed"]]
+            writer.writerow([*start, found["levels"], found["kept"], *_values(found, rates)])
+
+
 def write_runs(comparison: dict[str, Any], path: Path) -> None:
     """A row for every run and condition, and for every recipe as a whole (`run` empty).
 
     Raises:
       FileExistsError: rather than overwrite.
     """
-    bounds = [f"{name}{end}" for name in MEASURES for end in ("", "_low", "_high")]
+    bounds = _columns(MEASURES)
     settings = comparison["settings"]
     with path.open("x", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -150,9 +180,5 @@ def write_runs(comparison: dict[str, Any], path: Path) -> None:
             for run in [*own, whole]:
                 start = [group["label"], *group["recipe"].values(), run["name"], run["seed"]]
                 for row in run["conditions"]:
-                    values = [
-                        "" if row[name] is None else round(row[name][end], 6)
-                        for name in MEASURES
-                        for end in ("estimate", "low", "high")
-                    ]
+                    values = _values(row, MEASURES)
                     writer.writerow([*start, row["condition"], row["episodes"], *values])

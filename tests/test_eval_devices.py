@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from eval.catalogue import SUITES
-from eval.controllers import ScriptedController, references
+from eval.controllers import ScriptedController
 from eval.evaluate import Protocol, make_arena
 from eval.rollout import Arena
 from tests.conftest import ROOT
@@ -27,7 +27,7 @@ def build(lanes: int) -> Arena:
         """Looks and is random: whatever is mixed up shows."""
         return jax.random.categorical(key, observation[-15:] * 3)
 
-    controllers = {"agent": ScriptedController(act), **references()}
+    controllers = {"agent": ScriptedController(act)}
     arena = make_arena(EnvConfig(), controllers, PROTOCOL)
     return Arena(
         arena.env,

@@ -12,24 +12,39 @@ import numpy as np
 import pytest
 
 import coinrun_jax
-from eval.__main__ import EPISODES, FIGURE, REPORT, SUMMARY, main
-from eval.results import MEASURES
-from train.config import NetworkConfig, TrainConfig
+from coinrun_jax.types import NUM_ACTIONS
+from eval.__main__ import main
+from eval.catalogue import SUITES
+from eval.outputs import EPISODES, FIGURE, PUBLISHED, REPORT, RUNS, SUMMARY
+from eval.summary import MEASURES
+from train.config import EnvConfig, NetworkConfig, TrainConfig
 from train.networks import make_network
 from train.policy import save_policy
 
 
-@pytest.fixture(scope="module")
-def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def save_untrained(folder: Path, **env: Any) -> Path:
     """A run whose agent has learned nothing."""
-    folder = tmp_path_factory.mktemp("run")
-    config = TrainConfig(network=NetworkConfig(kind="mlp", width=16), seed=5)
-    env = coinrun_jax.CoinRun()
-    shape = env.observation_space().shape
-    network = make_network(config.network, shape, env.num_actions)
+    config = TrainConfig(env=EnvConfig(**env), network=NetworkConfig(kind="mlp", width=16), seed=5)
+    shape = coinrun_jax.CoinRun().observation_space().shape
+    network = make_network(config.network, shape, NUM_ACTIONS)
     params = network.init(jax.random.key(0), np.zeros((1, *shape), np.float32))
+    folder.mkdir()
     save_policy(folder, params, config, 0)
     return folder
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One run with the coin at the end, one with the coin moved, one of another mode."""
+    folder = tmp_path_factory.mktemp("runs")
+    save_untrained(folder / "end")
+    save_untrained(folder / "moved", placement="random_section", placement_probability=0.5)
+    return folder
+
+
+@pytest.fixture
+def run_dir(runs: Path) -> Path:
+    return runs / "end"
 
 
 def assert_refused(capsys: pytest.CaptureFixture[str], arguments: list[str], *words: str) -> None:
@@ -51,6 +66,9 @@ def assert_refused(capsys: pytest.CaptureFixture[str], arguments: list[str], *wo
         ({"--num-levels": "many"}, ("--num-levels", "many")),
         ({"--seed": "-1"}, ("--seed -1",)),
         ({"--action-mode": "best"}, ("best", "greedy")),
+        ({"--samples": "0"}, ("--samples 0", "1 ... 1000")),
+        ({"--features": "2000"}, ("--features 2000", "0 ... 1000")),
+        ({"--suite": "none.yaml"}, ("none.yaml", "No such file")),
         ({"--levels": "3"}, ("--levels",)),
     ],
 )
@@ -90,49 +108,81 @@ def test_results_are_never_overwritten(
     assert_refused(capsys, [*arguments[:-1], str(file / "out")], str(file / "out"))
 
 
+def test_runs_that_do_not_fit_are_refused(
+    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    rest = ["--suite", "paper", "--out", str(out)]
+    assert_refused(capsys, ["--run", str(runs), *rest], "2 policies", "--compare")
+    moved = str(runs / "moved")
+    assert_refused(capsys, ["--run", moved, *rest], "--reference DIR")
+    assert_refused(capsys, ["--run", moved, "--reference", moved, *rest], "p = 0.5", "p = 0")
+    easy = save_untrained(tmp_path / "easy", mode="easy")
+    assert_refused(capsys, ["--compare", str(runs), str(easy), *rest], "easy", "hard")
+    assert_refused(capsys, ["--compare", str(runs), "--probes", *rest], "--probes")
+    assert_refused(capsys, ["--run", moved, "--compare", moved, *rest], "not allowed with")
+    assert not out.exists()
+
+
 @pytest.mark.slow
 def test_a_run_is_evaluated(
-    run_dir: Path,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
+    run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def draw(self: Any, state: Any, params: Any, size: int = 512) -> np.ndarray:
-        return np.full((size, size, 3), int(state.time) % 256, np.uint8)
-
-    monkeypatch.setattr(coinrun_jax.CoinRun, "render", draw, raising=False)
     out = tmp_path / "deep" / "out"
-    arguments = ["--run", str(run_dir), "--suite", "relocation", "--out", str(out)]
-    assert main([*arguments, "--num-levels", "12", "--seed", "3"]) == 0
+    arguments = ["--run", str(run_dir), "--suite", "paper", "--out", str(out)]
+    assert main([*arguments, "--num-levels", "12", "--seed", "3", "--action-mode", "both"]) == 0
 
     printed = capsys.readouterr().out
-    for words in ("coin at the end", "right + jump, eyes closed", "coin attraction", REPORT):
+    for words in ("coin at the end", "right + jump, eyes closed", "likeliest", "Verdict: ", REPORT):
         assert words in printed
 
     with (out / EPISODES).open() as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 3 * 3 * 12
+    assert len(rows) == 4 * 3 * 12
     assert {row["train_seed"] for row in rows} == {"5", ""}
     assert {row["p_train"] for row in rows} == {"0.0", ""}
     held_out = {str(seed) for seed in coinrun_jax.TEST_LEVELS[:12]}
     assert {row["level_seed"] for row in rows} == held_out
 
     summary = json.loads((out / SUMMARY).read_text())
-    assert [c["condition"] for c in summary["conditions"]] == [
-        "end",
-        "random_section",
-        "random_section_control",
-    ]
+    names = [condition.name for condition in SUITES["paper"].conditions]
+    assert [c["condition"] for c in summary["conditions"]] == names
     for row in summary["conditions"]:
         assert row["episodes"] == 12
         for name in MEASURES:
             assert row[name] is None or set(row[name]) == {"estimate", "low", "high"}
-    assert set(summary["references"]) == {"right_jump", "random"}
+    assert set(summary["references"]) == {"greedy", "right_jump", "random"}
     coins = sum(
         r["outcome"] == "coin" for r in rows if r["policy"] == "agent" and r["condition"] == "end"
     )
     assert summary["conditions"][0]["coin"]["estimate"] == coins / 12
+    assert 0 <= summary["published"]["kept"] <= summary["published"]["levels"] == 12
 
     assert (out / FIGURE).stat().st_size > 10_000
     assert "<!doctype html>" in (out / REPORT).read_text()
     assert_refused(capsys, arguments, "already holds")
+
+
+@pytest.mark.slow
+def test_runs_are_compared(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    arguments = ["--compare", str(runs), "--suite", "paper", "--out", str(out)]
+    assert main([*arguments, "--num-levels", "12"]) == 0
+    assert "placement probability 0.5" in capsys.readouterr().out
+    with (out / RUNS).open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * 2 * 3  # of each recipe its run, and the recipe as a whole
+    with (out / PUBLISHED).open() as file:
+        published = list(csv.DictReader(file))
+    assert [row["env.placement_probability"] for row in published] == ["1.0", "0.5"]
+    assert {row["levels"] for row in published} == {"12"}
+    summary = json.loads((out / SUMMARY).read_text())
+    assert [group["runs"] for group in summary["groups"]] == [
+        [str(runs / "end")],
+        [str(runs / "moved")],
+    ]
+    # The same network on the same levels: not the least difference.
+    for each in summary["differences"]:
+        assert each["difference"] is None or each["difference"]["estimate"] == 0
+    assert {each["measure"] for each in summary["differences"]} >= {"coin", "coin_attraction"}
+    assert "<!doctype html>" in (out / REPORT).read_text()
