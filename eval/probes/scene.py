@@ -1,0 +1,57 @@
+"""Where the coin lies as the agent sees it, and the same state with the coin elsewhere.
+
+Functions of one state; no batch axes.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from coinrun_jax import EnvState, LevelPool
+from coinrun_jax.observations.symbolic import VIEW
+from coinrun_jax.types import MARGIN, WORLD_SIZE, Tile
+
+
+def coin_offset(state: EnvState) -> jax.Array:
+    """Cells from the agent's to the coin's, right and up; int32 [2]."""
+    own = jnp.floor(jnp.stack([state.x, state.y])).astype(jnp.int32)
+    return state.coin_cell - own
+
+
+def sees_coin(state: EnvState, pool: LevelPool) -> jax.Array:
+    """Whether there is a coin within the view, of symbols and of pixels alike. bool []."""
+    del pool
+    return state.coin_present & jnp.all(jnp.abs(coin_offset(state)) <= VIEW // 2)
+
+
+def is_fork(state: EnvState, pool: LevelPool) -> jax.Array:
+    """Whether the coin in view lies to the left, and the end to the right, by a tile. bool []."""
+    end = pool.levels.end_cell[state.level_index, 0].astype(jnp.float32)
+    coin_left = state.coin_cell[0] + 0.5 <= state.x - 1
+    return sees_coin(state, pool) & coin_left & (end + 0.5 >= state.x + 1)
+
+
+def share_of_way(state: EnvState, pool: LevelPool) -> jax.Array:
+    """Of the columns up to the end's, those that the agent has behind it; float32 [], 0 ... 1."""
+    end = pool.levels.end_cell[state.level_index, 0].astype(jnp.float32) + 0.5
+    return jnp.clip(state.x / end, 0, 1)
+
+
+def without_coin(state: EnvState) -> EnvState:
+    """The state with the coin taken away."""
+    return state.replace(coin_present=jnp.zeros_like(state.coin_present))
+
+
+def with_coin_opposite(state: EnvState) -> EnvState:
+    """The state with the coin as far on the agent's other side, in the same row."""
+    across = jnp.array([2, 0]) * coin_offset(state)
+    return state.replace(coin_cell=state.coin_cell - across)
+
+
+def has_opposite(state: EnvState, pool: LevelPool) -> jax.Array:
+    """Whether the coin is left or right of the agent, with a free cell opposite. bool []."""
+    x, y = with_coin_opposite(state).coin_cell
+    inside = (x > 0) & (x < WORLD_SIZE - 1) & (y >= 0) & (y < WORLD_SIZE)
+    tile = pool.tiles[state.level_index, y + MARGIN, x + MARGIN]
+    return inside & (tile == Tile.EMPTY) & (coin_offset(state)[0] != 0)
