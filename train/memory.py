@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from train.config import ConfigError, TrainConfig
+from train.parallel import in_turn
 from train.ppo import Learner
 from train.rollout import rollout
 
@@ -47,10 +48,13 @@ def needed(learner: Learner, config: TrainConfig, num_devices: int) -> int:
 
     state = jax.eval_shape(learner.init, jax.random.key(0))
     whole = _size((state.params, state.opt_state, state.env_params))
-    divided = _size((state.env_state, state.observation, jax.eval_shape(play, state)))
-    if config.num_seeds % num_devices == 0:
-        return (whole + divided) * config.num_seeds // num_devices
-    return (whole + divided // num_devices) * config.num_seeds
+    divided = _size((state.env_state, state.observation))
+    kept = _size(jax.eval_shape(play, state))
+    seeds, parts = config.num_seeds, num_devices
+    if seeds % num_devices == 0:
+        seeds, parts = seeds // num_devices, 1
+    at_once = 1 if in_turn() else seeds
+    return (whole + divided // parts) * seeds + kept // parts * at_once
 
 
 def _size(tree: Any) -> int:

@@ -20,6 +20,15 @@ from train.shards import WHOLE, Shards
 AXIS = "devices"
 
 
+def in_turn() -> bool:
+    """Whether a device updates its seeds one after the other, and not side by side.
+
+    A CPU's caches hold one agent better than several, and its matrix products gain nothing
+    from a batch: four side by side took 1.45 times as long as one after another.
+    """
+    return jax.default_backend() == "cpu"
+
+
 class Layout:
     """Where the parts of a `TrainState` lie.
 
