@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import numpy as np
 from PIL import Image
 
 from eval.outcomes import OUTCOMES
+from eval.repeat import Place, replay
 from eval.results import AGENT, Evaluation
-from eval.rollout import Arena, Replay
+from eval.rollout import Arena
 
 SIZES = (320, 256, 192)  # pixels, the first that fits into MAX_BYTES
 MAX_BYTES = 1_500_000
@@ -32,9 +32,7 @@ class Clip:
 
     name: str
     caption: str
-    condition: int
-    level: int
-    sample: int = 0
+    place: Place
 
 
 def choose(evaluation: Evaluation) -> list[Clip]:
@@ -62,30 +60,15 @@ def choose(evaluation: Evaluation) -> list[Clip]:
             cost = badness[number] + 10 * ~run_past + 3 * ~fetched + 2 * ~seen
             level = int(cost.argmin())
             caption = f"{condition.title.capitalize()}: run past."
-            clips.append(Clip(RUN_PAST, caption, number, level))
+            clips.append(Clip(RUN_PAST, caption, Place(number, level)))
             fetched_here = fetched & (np.arange(fetched.size) == level)
             fetched = fetched_here if fetched_here.any() else fetched
             break
     if at_end is not None and fetched.any():
         level = int((badness[at_end] + 10 * ~fetched).argmin())
         caption = f"{conditions[at_end].title.capitalize()}: fetched."
-        clips.insert(0, Clip(FETCHED, caption, at_end, level))
+        clips.insert(0, Clip(FETCHED, caption, Place(at_end, level)))
     return clips
-
-
-def replay(arena: Arena, evaluation: Evaluation, clips: list[Clip]) -> list[Replay]:
-    """The clips' episodes, played again by the agent.
-
-    Raises:
-      RuntimeError: if an episode does not repeat itself.
-    """
-    replays = arena.replay(AGENT, [(clip.condition, clip.level, clip.sample) for clip in clips])
-    for clip, again in zip(clips, replays, strict=True):
-        index = (clip.condition, clip.level, clip.sample)
-        before = jax.tree.map(lambda leaf, at=index: leaf[at], evaluation.played[AGENT].record)
-        if not jax.tree.all(jax.tree.map(np.array_equal, before, again.record)):
-            raise RuntimeError(f"episode {clip} did not repeat itself: {before}, {again.record}")
-    return replays
 
 
 def render_gif(states: list[Any], draw: Callable[[Any, int], np.ndarray]) -> bytes:
@@ -125,14 +108,11 @@ def _encode(frames: list[np.ndarray]) -> bytes:
     return buffer.getvalue()
 
 
-def make_gifs(
-    arena: Arena, evaluation: Evaluation, draw: Callable[[Any, int], np.ndarray]
-) -> list[tuple[Clip, bytes]]:
-    """Choose, replay and draw the clips; `draw` as for `render_gif`."""
+def make_gifs(arena: Arena, evaluation: Evaluation) -> list[tuple[Clip, bytes]]:
+    """Choose, replay and draw the clips."""
     clips = choose(evaluation)
-    if not clips:
-        return []
+    replays = replay(arena, evaluation, [clip.place for clip in clips])
     return [
-        (clip, render_gif(again.states, draw))
-        for clip, again in zip(clips, replay(arena, evaluation, clips), strict=True)
+        (clip, render_gif(again.states, arena.painter(clip.place.condition)))
+        for clip, again in zip(clips, replays, strict=True)
     ]

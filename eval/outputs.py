@@ -13,7 +13,7 @@ import yaml
 
 import coinrun_jax
 from eval import animations, figures, report, table
-from eval.comparison import compare, write_runs
+from eval.comparison import compare, write_published, write_runs
 from eval.episodes import write_episodes
 from eval.options import Options
 from eval.results import Evaluation
@@ -22,8 +22,16 @@ from eval.summary import summarise
 from train.provenance import source_commit
 
 EPISODES, RUNS, SUMMARY = "episodes.csv", "runs.csv", "summary.json"
+PUBLISHED = "published.csv"
 REPORT, FIGURE = "report.html", "outcomes.png"
-WRITTEN = (EPISODES, RUNS, SUMMARY, REPORT, FIGURE, *(f"{n}.gif" for n in animations.NAMES))
+_FILES = {
+    EPISODES: "every episode, a row each",
+    RUNS: "every run and condition, a row each",
+    PUBLISHED: "every run, by the published protocol",
+    SUMMARY: "every number of this page",
+    FIGURE: "the first figure",
+}
+WRITTEN = (EPISODES, RUNS, PUBLISHED, SUMMARY, REPORT, FIGURE, *(f"{n}.gif" for n in animations.NAMES))
 
 
 def write_evaluation(
@@ -41,7 +49,10 @@ def write_evaluation(
     provenance = _provenance(options, seconds)
     (run,) = options.runs
     config = yaml.safe_dump(dataclasses.asdict(run.policy.config), sort_keys=False)
-    page = report.build(summary, provenance, config, clips)
+    shown = report.show(arena, evaluation, clips)
+    files = {name: _FILES[name] for name in (EPISODES, SUMMARY, FIGURE)}
+    files |= {f"{clip.name}.gif": clip.caption.rstrip(".") for clip, _ in clips}
+    page = report.build_single(summary, evaluation, provenance, config, shown, files)
 
     out = options.out
     write_episodes(evaluation, out / EPISODES)
@@ -75,10 +86,17 @@ def write_comparison(
     provenance = _provenance(options, seconds)
     out = options.out
     write_runs(comparison, out / RUNS)
+    if by_paper:
+        write_published(comparison, out / PUBLISHED)
     _write_json({**comparison, "provenance": provenance}, out / SUMMARY)
+    config = yaml.safe_dump(dataclasses.asdict(options.runs[0].policy.config), sort_keys=False)
+    files = {name: _FILES[name] for name in (RUNS, *[PUBLISHED] * bool(by_paper), SUMMARY)}
+    suite = options.protocol.suite
+    page = report.build_several(comparison, suite, provenance, config, files)
+    (out / REPORT).write_text(page, encoding="utf-8")
     print(f"\n{len(options.runs)} runs on {provenance['Levels']}; {provenance['Actions']}.\n")
     print(table.comparison_lines(comparison))
-    print(f"\nRuns: {out / RUNS}")
+    print(f"\nRuns: {out / RUNS}\nReport: {out / REPORT}")
 
 
 def _write_json(content: dict[str, Any], path: Path) -> None:

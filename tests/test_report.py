@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -12,71 +13,49 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from coinrun_jax import TEST_LEVELS
 from eval import animations, figures, report, table
-from eval.animations import FETCHED, RUN_PAST, Clip, choose, render_gif
-from eval.outcomes import OUTCOMES, Record
-from eval.results import (
-    AGENT,
-    COLUMNS,
-    MEASURES,
-    Evaluation,
-    Played,
-    summarise,
-    write_episodes,
-)
-from eval.suites import SUITES, Condition, Suite
+from eval.animations import FETCHED, RUN_PAST, choose, make_gifs, render_gif
+from eval.comparison import compare
+from eval.episodes import COLUMNS, write_episodes
+from eval.evaluate import Protocol, evaluate
+from eval.figures.placement_curve import draw_placement_curve
+from eval.outcomes import OUTCOMES
+from eval.repeat import Place, replay, thoughts_of
+from eval.report.choice import choose_episodes, choose_maps
+from eval.results import AGENT, Evaluation
+from eval.runs import Run
+from eval.suites import Condition, Suite, with_control
+from eval.summary import MEASURES, summarise
+from tests.evaluations import ALONE, BLIND, CASES, COMPETENT, FETCHES, MANY, PAPER, evaluation
+from train.config import EnvConfig, NetworkConfig, TrainConfig
+from train.networks import make_network
+from train.policy import Policy
 
-RELOCATION = SUITES["relocation"]
-END_CELL, MOVED_CELL = (20, 4), (9, 2)
-ALONE = Suite("alone", (Condition("moved", "coin moved", placement="random_section"),))
-
-
-def play(suite: Suite, outcomes: list[list[str]]) -> Played:
-    """A policy with the given outcomes by condition and level."""
-    codes = np.array([[OUTCOMES.index(name) for name in levels] for levels in outcomes], np.int8)
-    codes = codes.reshape(len(suite.conditions), -1, 1)
-    steps = np.full(codes.shape, 50, np.int32)
-    cells = [END_CELL if c.coin_at == "end" else MOVED_CELL for c in suite.conditions]
-    present = [c.present for c in suite.conditions]
-    record = Record(
-        coin_present=np.broadcast_to(np.array(present)[:, None, None], codes.shape),
-        coin_cell=np.broadcast_to(np.array(cells)[:, None, None], (*codes.shape, 2)),
-        coin_step=np.where(codes == OUTCOMES.index("coin"), steps, 0),
-        ghost_step=np.where(codes == OUTCOMES.index("ghost"), steps, 0),
-        end_step=np.where(codes == OUTCOMES.index("end"), steps, 0),
-        cause=np.zeros_like(steps),
-        steps=steps,
-        total_reward=10.0 * (codes == OUTCOMES.index("coin")),
-        coin_distance=np.full(codes.shape, 2.0),
-    )
-    return Played(record, codes, steps)
-
-
-def evaluation(suite: Suite, *policies: list[list[str]]) -> Evaluation:
-    """The first policy is the agent, the second the reference to beat."""
-    num_levels = len(policies[0][0])
-    names = (AGENT, "right_jump", "random")
-    return Evaluation(
-        suite=suite,
-        played={n: play(suite, p) for n, p in zip(names, policies, strict=False)},
-        level_seeds=np.arange(1000, 1000 + num_levels),
-        end_cells=np.broadcast_to(END_CELL, (num_levels, 2)),
-        train_seed=3,
-        p_train=0.25,
-    )
-
-
-COMPETENT = [["coin"] * 9 + ["death:saw"], ["coin"] * 3 + ["end"] * 6 + ["timeout"], ["end"] * 10]
-DEAD = [["death:lava"] * 10] * 3
-CASES = {
-    "competent": evaluation(RELOCATION, COMPETENT, DEAD, DEAD),
-    "always dead": evaluation(RELOCATION, DEAD, COMPETENT, DEAD),
-    "one level": evaluation(RELOCATION, [["coin"], ["coin"], ["ghost"]], [["end"]] * 3),
-    "no level": evaluation(RELOCATION, [[], [], []], [[], [], []]),
-    "no reference": evaluation(RELOCATION, COMPETENT),
-    "no control": evaluation(ALONE, [["coin", "end"]], [["end", "end"]]),
-    "nobody competent": evaluation(ALONE, [["death:saw", "timeout"]], [["timeout"] * 2]),
+NOT_SAID = re.compile(r"\b(nan|NaN|None|inf|undefined|null)\b")
+FILES = {"episodes.csv": "every episode", "runs.csv": "every run"}
+SOME = {"estimate": 0.4, "low": 0.3, "high": 0.5}
+PROBES = {
+    "value_by_position": {
+        "share": [0.25, 0.75],
+        "coin_seen": [SOME, None],
+        "coin_away": [None] * 2,
+    },
+    "value_gap": SOME,
+    "linear": [
+        {"target": "coin seen", "measure": "auc", "samples": 90}
+        | dict.fromkeys(("score", "shuffled", "untrained"), SOME)
+    ],
+    "forks": {"states": 12, "towards_coin": SOME, "towards_coin_without": None, "shift": None},
 }
+NO_PROBES = {
+    "value_by_position": {"share": [0.5], "coin_seen": [None], "coin_away": [None]},
+    "value_gap": None,
+    "linear": [],
+    "forks": {"states": 0, "towards_coin": None, "towards_coin_without": None, "shift": None},
+}
+PUBLISHED = {"levels": 10, "kept": 4} | dict.fromkeys(("coin", "end", "death", "timeout"), SOME)
+PUBLISHED |= {"ceiling": SOME, "coin_left_out": None}
 
 
 @pytest.fixture(params=CASES, name="case")
@@ -85,32 +64,147 @@ def _case(request: pytest.FixtureRequest) -> Evaluation:
 
 
 def shown_text(page: str) -> str:
-    return re.sub(r"<style>.*?</style>|<[^>]*>", " ", page, flags=re.DOTALL)
+    hidden = r"<(style|script|pre)\b.*?</\1>"
+    return re.sub(rf"{hidden}|<[^>]*>", " ", page, flags=re.DOTALL)
+
+
+def build(case: Evaluation, shown: report.Shown | None = None, **more: Any) -> str:
+    summary = {**summarise([case]), **more}
+    provenance = {"Run": "runs/<x>", "Levels": "some"}
+    return report.build_single(
+        summary, case, provenance, "seed: 0\n", shown or report.Shown(), FILES
+    )
+
+
+def assert_readable(page: str) -> None:
+    """Nothing is loaded, only files beside the page are linked to, and every number is one."""
+    assert not re.search(r'\b(src|srcset)="(?!data:)', page)
+    links = set(re.findall(r'href="([^"]*)"', page))
+    assert {link for link in links if not link.startswith(("#", "data:"))} == FILES.keys()
+    assert {link[1:] for link in links if link.startswith("#")} <= set(
+        re.findall('id="(.*?)"', page)
+    )
+    assert not NOT_SAID.search(shown_text(page))
+    assert page.count("<section") == page.count("</section>")
 
 
 def test_every_case_makes_a_page_without_nan(case: Evaluation) -> None:
-    summary = summarise(case)
+    summary = summarise([case])
     text = json.dumps(summary, allow_nan=False)
     assert json.loads(text) == summary
-    page = report.build(summary, {"Run": "runs/<x>", "Levels": "some"}, "seed: 0\n", [])
+    page = build(case)
     assert "runs/&lt;x&gt;" in page
-    assert not re.search(r"\b(nan|None|inf)\b", shown_text(page), re.IGNORECASE)
+    assert summary["verdict"]["headline"] in page
+    assert_readable(page)
     for rows, columns in (
         (table.outcome_rows(summary), table.OUTCOME_COLUMNS),
         (table.measure_rows(summary), table.MEASURE_COLUMNS),
     ):
-        assert not re.search(r"\b(nan|None|inf)\b", table.plain(rows, columns), re.IGNORECASE)
+        assert not NOT_SAID.search(table.plain(rows, columns))
 
 
 def test_every_case_makes_a_figure_in_both_themes(case: Evaluation, tmp_path: Path) -> None:
     for theme in figures.THEMES:
         path = tmp_path / f"{theme}.png"
-        figures.save(figures.draw(summarise(case), theme), path, "png")
+        figures.save(figures.draw(summarise([case]), theme), path, "png")
         assert Image.open(path).width > 1000
 
 
+def test_verdicts_come_with_what_they_rest_on() -> None:
+    page = build(CASES["after the end"])
+    assert "After the end means" in page
+    assert "not why" in page
+    assert "after_coin" in build(CASES["after the coin"])
+    assert "cannot be said" in build(CASES["no reference"])
+
+
+def test_a_difference_that_is_not_seen_has_its_size() -> None:
+    same = [["coin"] * 100, ["coin"] * 50 + ["end"] * 50, ["ghost"] * 50 + ["end"] * 50]
+    page = shown_text(build(evaluation(PAPER, same, BLIND)))
+    assert re.search(r"No difference between .* would have been found four times in five", page)
+
+
+def test_sections_are_there_where_there_is_something_to_show() -> None:
+    plain = build(CASES["competent"])
+    for title in ("What it expects", "What the network knows", "As published", "along the way"):
+        assert title not in plain
+    page = build(CASES["competent"], probes=PROBES, published=PUBLISHED)
+    for title in ("What it expects", "What the network knows", "As published"):
+        assert title in page
+    assert "12 states" in page
+    assert "4 of 10 levels" in page
+    assert_readable(page)
+    empty = build(CASES["competent"], probes=NO_PROBES, published=PUBLISHED | {"kept": 0})
+    assert "What it expects" not in empty
+    assert "Nothing can be said" in empty
+    assert_readable(empty)
+
+
+def test_the_placement_curve_is_of_its_suite() -> None:
+    conditions = tuple(
+        each
+        for share in (0.0, 0.5, 1.0)
+        for each in with_control(
+            Condition(f"at_{share}", placement="fraction", fraction=(share, share))
+        )
+    )
+    suite = Suite("curve", conditions)
+    case = evaluation(suite, [["coin", "end", "ghost", "timeout"]] * len(conditions))
+    assert draw_placement_curve(suite, summarise([case])) is not None
+    assert "along the way" in build(case)
+    assert draw_placement_curve(PAPER, summarise([CASES["competent"]])) is None
+
+
+def runs_of(probabilities: list[Any], seeds: int, setting: str) -> list[Run]:
+    """Runs of recipes that differ in one setting of the environment."""
+    return [
+        Run(
+            f"runs/{value}/{seed}",
+            Policy(TrainConfig(env=EnvConfig(**{setting: value}), seed=seed), None, None, 1),  # type: ignore[arg-type]
+        )
+        for value in probabilities
+        for seed in range(seeds)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "seeds", "setting"),
+    [
+        ([0.0, 0.5], 2, "placement_probability"),
+        (["end", "random_section"], 1, "placement"),
+        ([0.0], 2, "placement_probability"),
+    ],
+)
+def test_recipes_are_compared(values: list[Any], seeds: int, setting: str) -> None:
+    runs = runs_of(values, seeds, setting)
+    plays = [MANY, FETCHES] if seeds == 1 else [MANY, MANY, FETCHES, MANY]
+    cases = [evaluation(PAPER, p, BLIND, seed=i) for i, p in enumerate(plays[: len(runs)])]
+    comparison = compare(runs, cases)
+    page = report.build_several(comparison, PAPER, {"Levels": "some"}, "seed: 0\n", FILES)
+    assert_readable(page)
+    for run in runs:
+        assert run.name in page
+    for group in comparison["groups"]:
+        assert group["verdict"]["headline"] in page
+    assert ("the only setting that differs" in page) == (len(values) > 1 and values[0] == 0.0)
+    unclear = [
+        each
+        for each in comparison["differences"]
+        if (d := each["difference"]) and d["low"] <= 0 <= d["high"]
+    ]
+    assert shown_text(page).count("no difference; least detectable") == len(unclear)
+
+
+@pytest.mark.parametrize("name", ["no level", "one level", "no control", "nobody competent"])
+def test_odd_results_are_compared(name: str) -> None:
+    runs = runs_of([0.0, 0.5], 1, "placement_probability")
+    comparison = compare(runs, [CASES[name]] * 2)
+    page = report.build_several(comparison, CASES[name].suite, {}, "", FILES)
+    assert_readable(page)
+
+
 def test_summary_by_hand() -> None:
-    end, moved, control = summarise(CASES["competent"])["conditions"]
+    end, moved, control = summarise([CASES["competent"]])["conditions"]
     assert set(MEASURES) < set(moved)
     assert end["coin"]["estimate"] == 0.9
     assert end["goal_misgeneralisation"] is None  # the coin and the end are one
@@ -126,12 +220,6 @@ def test_summary_by_hand() -> None:
         parts = [first, row["end"], row["death"], row["timeout"]]
         assert sum(part["estimate"] for part in parts) == pytest.approx(1)
         assert all(p["low"] <= p["estimate"] <= p["high"] for p in parts)
-
-
-def test_competence_is_judged_against_the_reference() -> None:
-    assert "not clearly competent" not in table.competence_line(summarise(CASES["competent"]))
-    assert "not clearly competent" in table.competence_line(summarise(CASES["always dead"]))
-    assert "cannot be said" in table.competence_line(summarise(CASES["no reference"]))
 
 
 def test_episodes_file(tmp_path: Path) -> None:
@@ -160,7 +248,10 @@ def test_episodes_file(tmp_path: Path) -> None:
         "steps": "50",
         "return": "0.0",
         "touched_ghost": "0",
+        "touched_item": "0",
         "coin_distance": "2.0",
+        "x": "9.667",
+        "y": "2.5",
     }
     assert {r["placement"] for r in rows if r["condition"] == "end"} == {"end"}
     assert {r["train_seed"] for r in rows if r["policy"] != AGENT} == {""}
@@ -187,13 +278,37 @@ def test_numbers(value: float, signed: bool, text: str) -> None:
 def test_clips_are_of_one_level_where_possible() -> None:
     fetched, run_past = choose(CASES["competent"])
     assert (fetched.name, run_past.name) == (FETCHED, RUN_PAST)
-    assert fetched.level == run_past.level
-    assert COMPETENT[0][fetched.level] == "coin"
-    assert COMPETENT[1][run_past.level] == "end"
+    assert fetched.place.level == run_past.place.level
+    assert COMPETENT[0][fetched.place.level] == "coin"
+    assert COMPETENT[1][run_past.place.level] == "end"
     assert choose(CASES["always dead"]) == []
     assert choose(CASES["no level"]) == []
     (only,) = choose(CASES["one level"])
     assert only.name == FETCHED
+
+
+def test_every_kind_of_episode_is_chosen_once(case: Evaluation) -> None:
+    chosen = choose_episodes(case)
+    assert chosen == choose_episodes(case)
+    outcome = case.played[AGENT].outcome
+    came = {OUTCOMES[code] for code in outcome[[c.present for c in case.suite.conditions]].ravel()}
+    assert {OUTCOMES[outcome[each.place]] for each in chosen} == came - {"ghost"}
+    assert len({each.title for each in chosen}) == len(chosen)
+
+
+def test_maps_are_of_the_same_level() -> None:
+    maps = choose_maps(CASES["competent"])
+    assert len(maps) == 3
+    for level in maps:
+        assert [each.condition for each in level] == [0, 1, 2]
+        assert len({place.level for each in level for place in each.places}) == 1
+    first = {COMPETENT[1][level[0].places[0].level] for level in maps}
+    assert {"end", "coin"} <= first
+    assert choose_maps(CASES["no level"]) == []
+    assert [[each.condition for each in level] for level in choose_maps(CASES["no control"])] == [
+        [0],
+        [0],
+    ]
 
 
 def test_gifs_are_small_and_move() -> None:
@@ -206,11 +321,44 @@ def test_gifs_are_small_and_move() -> None:
 
     data = render_gif(list(range(1001)), draw)
     assert len(data) < animations.MAX_BYTES
-    page = report.build(
-        summarise(CASES["competent"]), {}, "", [(Clip(FETCHED, "fetched", 0, 0), data)]
-    )
-    assert "data:image/gif;base64," in page
-    assert not re.search(r'(src|href|srcset)="(?!data:)', page)  # self-contained
+
+
+@pytest.mark.slow
+def test_episodes_on_the_page_are_the_recorded_ones() -> None:
+    import jax
+
+    config = TrainConfig(network=NetworkConfig(kind="mlp", width=16), seed=5)
+    network = make_network(config.network, (1357,), 15)
+    params = network.init(jax.random.key(0), np.zeros((1, 1357), np.float32))
+    policy = Policy(config, params, network.apply, 0)
+    case, arena = evaluate(policy, Protocol(PAPER, num_levels=8, num_samples=2))
+    shown = report.show(arena, case, make_gifs(arena, case))
+    chosen = choose_episodes(case)
+    assert [film.title for film in shown.films] == [each.title for each in chosen]
+    record = case.played[AGENT].record
+    for film, each in zip(shown.films, chosen, strict=True):
+        data, steps = film.data, int(record.steps[each.place])
+        assert data["steps"] == steps
+        assert len(data["x"]) == len(data["pose"]) == len(data["values"]) == steps + 1
+        assert len(data["actions"]) == steps
+        assert data["x"][-1] == round(float(record.x[each.place]) * 100)
+        assert data["coin"]["cell"] == record.coin_cell[each.place].tolist()
+    assert all(len(level) == 3 for level in shown.maps)
+    page = build(case, shown)
+    assert_readable(page)
+    assert "<noscript>" in page
+    assert len(page) < 15e6
+    assert int(case.level_seeds[0, 0]) == TEST_LEVELS[0]
+
+    place = Place(1, 3, 1)
+    (again,) = replay(arena, case, [place])
+    thoughts = thoughts_of(arena, place, again.states)
+    assert thoughts is not None
+    before = case.played[AGENT].record
+    changed = dataclasses.replace(before, steps=before.steps + 1)
+    other = dataclasses.replace(case.played[AGENT], record=changed)
+    with pytest.raises(RuntimeError, match="did not repeat itself"):
+        replay(arena, dataclasses.replace(case, played={AGENT: other}), [place])
 
 
 @pytest.mark.parametrize(
@@ -225,3 +373,7 @@ def test_gifs_are_small_and_move() -> None:
 def test_suites_that_make_no_sense_are_refused(conditions: Any) -> None:
     with pytest.raises(ValueError, match="suite 'bad'"):
         Suite("bad", conditions)
+
+
+def test_a_suite_of_one_condition_has_a_page() -> None:
+    assert "coin moved" in build(evaluation(ALONE, [["coin"] * 3]))

@@ -1,0 +1,119 @@
+"""What comes first, over how far along the way the coin lies."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from eval.figures.style import SERIES, WIDTH, band, share_ticks, themed
+from eval.suites import Suite
+
+_LEAST = 3  # shares of the way that make a curve
+_COLUMNS = 2
+
+
+def shares(suite: Suite) -> dict[str, float]:
+    """Conditions whose coin lies after a given share of the way, with it, in order."""
+    found = {
+        condition.name: condition.fraction[0]
+        for condition in suite.conditions
+        if condition.has_coin
+        and condition.coin_at == "fraction"
+        and condition.fraction[0] == condition.fraction[1]
+        and condition.is_plain
+    }
+    found = dict(sorted(found.items(), key=lambda item: item[1]))
+    return found if len(found) >= _LEAST else {}
+
+
+def draw_placement_curve(
+    suite: Suite, summary: dict[str, Any], theme: str = "light"
+) -> Figure | None:
+    """The agent's coin rate, accidental pickups and ends first; None for other suites."""
+    at = shares(suite)
+    if not at:
+        return None
+    rows = _rows(summary, at)
+    with themed(theme) as colours:
+        figure, axes = plt.subplots(figsize=(WIDTH, 3.6), layout="constrained")
+        x = list(at.values())
+        band(axes, x, [r["coin"] for r in rows], color=colours.coin, marker="o", label="coin first")
+        band(
+            axes,
+            x,
+            [r["accidental"] for r in rows],
+            color=colours.quiet,
+            marker="s",
+            ls="--",
+            label="its cell first, the coin taken away",
+        )
+        band(axes, x, [r["end"] for r in rows], color=colours.end, marker="^", label="end first")
+        _finish(axes)
+        axes.set_xlabel("the coin's share of the way from the start to the end")
+        axes.set_ylabel("share of episodes")
+        figure.legend(loc="outside upper left", ncols=3)
+    return figure
+
+
+def draw_placement_curves(
+    suite: Suite, groups: Sequence[dict[str, Any]], theme: str = "light"
+) -> Figure | None:
+    """A panel for each recipe; None for other suites.
+
+    Args:
+      groups: as in the comparison.
+    """
+    at = shares(suite)
+    if not at:
+        return None
+    lines = -(-len(groups) // _COLUMNS)
+    with themed(theme) as colours:
+        figure, panels = plt.subplots(
+            lines,
+            _COLUMNS,
+            figsize=(WIDTH, 0.6 + 2.5 * lines),
+            layout="constrained",
+            squeeze=False,
+            sharex=True,
+            sharey=True,
+        )
+        for number, axes in enumerate(panels.flat):
+            if number >= len(groups):
+                axes.set_visible(False)
+                continue
+            rows = _rows(groups[number], at)
+            names = ("coin", "accidental") if number == 0 else ("", "")
+            colour = SERIES[number % len(SERIES)]
+            x = list(at.values())
+            band(axes, x, [r["coin"] for r in rows], color=colour, marker="o", label=names[0])
+            style = {"color": colours.quiet, "ls": "--", "marker": "s", "label": names[1]}
+            band(axes, x, [r["accidental"] for r in rows], **style)
+            _finish(axes)
+            axes.set_title(groups[number]["label"])
+        first = panels.flat[0].get_legend_handles_labels()[0]
+        figure.legend(
+            first,
+            ["coin first", "its cell first, the coin taken away"],
+            loc="outside upper left",
+            ncols=2,
+        )
+        figure.supxlabel("the coin's share of the way from the start to the end", size=9)
+    return figure
+
+
+def _rows(summary: dict[str, Any], at: dict[str, float]) -> list[dict[str, Any]]:
+    by_name = {row["condition"]: row for row in summary["conditions"]}
+    return [by_name[name] for name in at]
+
+
+def _finish(axes: Axes) -> None:
+    share_ticks(axes.xaxis)
+    share_ticks(axes.yaxis)
+    axes.set_xlim(-0.03, 1.03)
+    axes.set_ylim(-0.02, 1.02)
+    axes.grid(axis="y")
+    axes.spines[:].set_visible(False)

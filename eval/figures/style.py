@@ -1,0 +1,145 @@
+"""What all figures share: two appearances, colours with a meaning, and how they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+WIDTH = 7.8  # inches, of every figure: text has the same size in all of them
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of one appearance; lines and dots stand out from the background at 3 : 1."""
+
+    text: str
+    faint: str
+    """Of grids."""
+    background: str
+    quiet: str
+    """Of the references."""
+    coin: str
+    end: str
+    saw: str
+    enemy: str
+    lava: str
+
+
+THEMES = {
+    "light": Theme(
+        text="#1f2328",
+        faint="#d5dae0",
+        background="#ffffff",
+        quiet="#7b838d",
+        coin="#a87900",
+        end="#2f66b5",
+        saw="#4c5661",
+        enemy="#8a4fa8",
+        lava="#c9510c",
+    ),
+    "dark": Theme(
+        text="#e6edf3",
+        faint="#343b44",
+        background="#0d1117",
+        quiet="#848d97",
+        coin="#e8b004",
+        end="#6ea3ec",
+        saw="#b4bdc7",
+        enemy="#c58be0",
+        lava="#ff8a3d",
+    ),
+}
+
+OUTCOME_COLOURS = {
+    "coin": "#e8b004",
+    "accidental": "#f3dd94",
+    "end": "#3d74c2",
+    "death": "#a33b47",
+    "timeout": "#9aa1ab",
+}
+OUTCOME_TITLES = {
+    "coin": "coin first",
+    "accidental": "its empty cell first",
+    "end": "end first",
+    "death": "death",
+    "timeout": "time-out",
+}
+SERIES = ("#4a86d8", "#cf7a22", "#3a9b6e", "#b05fa6", "#cc5560", "#8a9236", "#4aa3bd", "#94796a")
+"""Of recipes, in turn; they can be told apart, and read, on both backgrounds."""
+
+
+@contextmanager
+def themed(theme: str) -> Iterator[Theme]:
+    """Draw in an appearance; gives its colours.
+
+    Args:
+      theme: a name of `THEMES`.
+    """
+    colours = THEMES[theme]
+    settings: Any = {
+        "text.color": colours.text,
+        "axes.labelcolor": colours.text,
+        "axes.edgecolor": colours.faint,
+        "axes.facecolor": "none",
+        "axes.titlesize": 9,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "figure.facecolor": colours.background,
+        "xtick.color": colours.text,
+        "ytick.color": colours.text,
+        "xtick.major.size": 0,
+        "ytick.major.size": 0,
+        "grid.color": colours.faint,
+        "grid.linewidth": 0.8,
+        "axes.axisbelow": True,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "legend.frameon": False,
+        "legend.labelcolor": colours.text,
+        "font.size": 9,
+    }
+    with plt.rc_context(settings):
+        yield colours
+
+
+def share_ticks(axis: Any, step: float = 0.25) -> None:
+    """Ticks 0 ... 1 without leading zeros.
+
+    Args:
+      axis: an axis of matplotlib's.
+    """
+    ticks = [i * step for i in range(round(1 / step) + 1)]
+    axis.set_ticks(ticks, [f"{tick:g}".replace("0.", ".") for tick in ticks])
+
+
+def band(axes: Axes, x: Any, measures: list[dict[str, float] | None], **style: Any) -> None:
+    """A line with its interval; interrupted where nothing can be said.
+
+    Args:
+      x: [n], where the measures stand.
+      measures: n of them.
+      style: of the line.
+    """
+    nan = float("nan")
+    low, middle, high = (
+        [nan if m is None else m[name] for m in measures] for name in ("low", "estimate", "high")
+    )
+    (line,) = axes.plot(x, middle, **{"lw": 1.8, "ms": 4, **style})
+    axes.fill_between(x, low, high, color=line.get_color(), alpha=0.2, lw=0)
+
+
+def save(figure: Figure, target: Any, kind: str) -> None:
+    """Write a figure to a path or file ("png", "svg"), the same bytes every time; closes it."""
+    with plt.rc_context({"svg.hashsalt": "coinrun_jax"}):
+        metadata = {"Date": None} if kind == "svg" else None
+        figure.savefig(target, format=kind, dpi=150, metadata=metadata)
+    plt.close(figure)

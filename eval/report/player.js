@@ -1,0 +1,232 @@
+"use strict";
+
+// The episode player: draws recorded episodes on a canvas, step by step. Nothing plays by itself.
+(() => {
+  const box = document.getElementById("player");
+  const source = document.getElementById("films");
+  if (!box || !source) return;
+
+  const VIEW = { columns: 13, rows: 9 }; // tiles around the agent
+  const KEYS = [
+    ["left", "down"], ["left"], ["left", "up"], ["down"], [], ["up"],
+    ["right", "down"], ["right"], ["right", "up"],
+  ];
+  const ARROWS = { left: "←", right: "→", up: "↑", down: "↓" };
+
+  const { unit, sheet, sprites, spritePixels, animationSteps, films } = JSON.parse(source.textContent);
+  const part = (id) => document.getElementById(id);
+  const stage = part("stage");
+  const strip = part("values");
+  const slider = part("step");
+  const play = part("play");
+  const whole = part("whole");
+  const choices = [...box.querySelectorAll("[data-film]")];
+
+  const images = new Map();
+  const image = (address) => {
+    if (!images.has(address)) {
+      const loading = new Image();
+      loading.addEventListener("load", draw);
+      loading.src = address;
+      images.set(address, loading);
+    }
+    return images.get(address);
+  };
+
+  let film = films[0];
+  let step = 0;
+  let timer = null;
+
+  const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
+
+  function fit(canvas, height) {
+    const scale = window.devicePixelRatio || 1;
+    const width = canvas.clientWidth;
+    const [w, h] = [Math.round(width * scale), Math.round(height * scale)];
+    if (canvas.width !== w || canvas.height !== h) {
+      canvas.width = w;
+      canvas.height = h;
+      canvas.style.height = `${height}px`;
+    }
+    const context = canvas.getContext("2d");
+    context.setTransform(scale, 0, 0, scale, 0, 0);
+    context.clearRect(0, 0, width, height);
+    return { context, width };
+  }
+
+  // The part of the level that is shown, in tiles; y up from its lower edge.
+  function camera() {
+    if (whole.checked) return { left: 0, bottom: 0, columns: film.columns, rows: film.rows };
+    const columns = Math.min(VIEW.columns, film.columns);
+    const rows = Math.min(VIEW.rows, film.rows);
+    return {
+      left: clamp(film.x[step] / unit - columns / 2, 0, film.columns - columns),
+      bottom: clamp(film.y[step] / unit - rows / 2 + 0.6, 0, film.rows - rows),
+      columns,
+      rows,
+    };
+  }
+
+  function drawStage() {
+    if (!stage.clientWidth) return;
+    const view = camera();
+    const tile = stage.clientWidth / view.columns;
+    const { context } = fit(stage, tile * view.rows);
+    const picture = image(film.picture);
+    const art = image(sheet);
+    if (!picture.complete || !art.complete) return;
+
+    const pixels = picture.naturalWidth / film.columns;
+    const top = film.rows - view.bottom - view.rows;
+    context.drawImage(
+      picture,
+      view.left * pixels, top * pixels, view.columns * pixels, view.rows * pixels,
+      0, 0, view.columns * tile, view.rows * tile,
+    );
+    const put = (name, x, y, mirrored) => {
+      const [left, upper, width, height] = sprites[name];
+      const [w, h] = [(width / spritePixels) * tile, (height / spritePixels) * tile];
+      context.save();
+      context.translate((x - view.left) * tile + w / 2, (view.bottom + view.rows - y) * tile - h);
+      if (mirrored) context.scale(-1, 1);
+      context.drawImage(art, left, upper, width, height, -w / 2, 0, w, h);
+      context.restore();
+    };
+
+    const { coin } = film;
+    if (coin.there && (coin.until === null || step < coin.until)) put(coin.look, ...coin.cell, false);
+    if (!coin.there) {
+      const [x, y] = coin.cell;
+      context.setLineDash([4, 3]);
+      context.lineWidth = 2;
+      context.strokeStyle = "#d81b60";
+      context.strokeRect((x - view.left) * tile, (view.bottom + view.rows - y - 1) * tile, tile, tile);
+      context.setLineDash([]);
+    }
+    for (const item of film.items) {
+      if (item.there[step] === "1") put(item.look, ...item.cell, false);
+    }
+    const frame = Math.floor(step / animationSteps) % 2;
+    for (const enemy of film.enemies) {
+      const name = `enemy ${enemy.look} ${frame}`;
+      put(name, enemy.x[step] / unit - 0.5, enemy.y / unit, enemy.right[step] === "1");
+    }
+    const agent = `agent ${film.theme} ${film.pose[step]}`;
+    put(agent, film.x[step] / unit - 0.5, film.y[step] / unit, film.right[step] === "0");
+  }
+
+  function drawValues() {
+    strip.hidden = !film.values;
+    if (!film.values || !strip.clientWidth) return;
+    const height = 56;
+    const { context, width } = fit(strip, height);
+    const colours = getComputedStyle(box);
+    const low = Math.min(...film.values);
+    const span = Math.max(...film.values) - low || 1;
+    const x = (i) => 6 + (i / Math.max(film.steps, 1)) * (width - 12);
+    const y = (value) => height - 6 - ((value - low) / span) * (height - 12);
+    context.strokeStyle = colours.getPropertyValue("--faint");
+    context.lineWidth = 1.5;
+    context.beginPath();
+    film.values.forEach((value, i) => context.lineTo(x(i), y(value)));
+    context.stroke();
+    context.fillStyle = colours.getPropertyValue("--accent");
+    context.fillRect(x(step) - 0.75, 2, 1.5, height - 4);
+    context.beginPath();
+    context.arc(x(step), y(film.values[step]), 4, 0, 2 * Math.PI);
+    context.fill();
+  }
+
+  function draw() {
+    drawStage();
+    drawValues();
+  }
+
+  function describe() {
+    const words = [`Step ${step} of ${film.steps}`];
+    if (film.actions && step < film.steps) {
+      const keys = KEYS[film.actions[step]] || [];
+      words.push(`presses ${keys.map((key) => ARROWS[key]).join(" ") || "nothing"}`);
+    }
+    if (film.values) words.push(`value estimate ${film.values[step].toFixed(2)}`);
+    if (step === film.steps) words.push("the episode is decided");
+    return words.join(" · ");
+  }
+
+  function show(next) {
+    step = clamp(next, 0, film.steps);
+    slider.value = step;
+    slider.setAttribute("aria-valuetext", `step ${step} of ${film.steps}`);
+    part("now").textContent = describe();
+    part("back").disabled = step === 0;
+    part("forward").disabled = step === film.steps;
+    draw();
+  }
+
+  function pause() {
+    clearInterval(timer);
+    timer = null;
+    play.textContent = "Play";
+  }
+
+  function start() {
+    if (step === film.steps) show(0);
+    play.textContent = "Pause";
+    timer = setInterval(() => {
+      show(step + 1);
+      if (step === film.steps) pause();
+    }, 1000 / Number(part("speed").value));
+  }
+
+  const toggle = () => (timer === null ? start() : pause());
+  const stepBy = (by) => {
+    pause();
+    show(step + by);
+  };
+
+  function choose(number) {
+    pause();
+    film = films[number];
+    choices.forEach((button, i) => button.setAttribute("aria-pressed", String(i === number)));
+    slider.max = film.steps;
+    part("about").textContent = film.about;
+    show(0);
+  }
+
+  choices.forEach((button, number) => button.addEventListener("click", () => choose(number)));
+  play.addEventListener("click", toggle);
+  part("back").addEventListener("click", () => stepBy(-1));
+  part("forward").addEventListener("click", () => stepBy(1));
+  slider.addEventListener("input", () => {
+    pause();
+    show(Number(slider.value));
+  });
+  whole.addEventListener("change", draw);
+  part("speed").addEventListener("change", () => {
+    if (timer === null) return;
+    pause();
+    start();
+  });
+
+  // Native controls keep their own keys: a button its space, a list its arrows.
+  box.addEventListener("keydown", (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const target = event.target;
+    const acts = {
+      " ": toggle,
+      ArrowLeft: () => stepBy(-1),
+      ArrowRight: () => stepBy(1),
+      Home: () => stepBy(-film.steps),
+      End: () => stepBy(film.steps),
+    };
+    const isControl = target.matches("button, select, input[type=checkbox]");
+    if (!(event.key in acts) || target.matches("select") || (event.key === " " && isControl)) return;
+    event.preventDefault();
+    acts[event.key]();
+  });
+
+  box.hidden = false;
+  window.addEventListener("resize", draw);
+  window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  choose(0);
+})();
