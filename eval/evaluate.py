@@ -43,6 +43,8 @@ class Protocol:
     action_mode: str = "sample"
     """Of `controllers.ACTION_MODES`: actions drawn from the policy, its likeliest ones, or an
     agent's row for either."""
+    traced: bool = False
+    """Whether records hold traces."""
 
 
 def make_arena(
@@ -71,6 +73,7 @@ def make_arena(
         key=jax.random.key(protocol.seed),
         num_samples=protocol.num_samples,
         lanes=_LANES.get(jax.default_backend(), _MANY_LANES),
+        traced=protocol.traced,
     )
 
 

@@ -25,6 +25,13 @@ _OF_CAUSE = {"saw": "death:saw", "enemy": "death:enemy", "lava": "death:lava"} |
 }
 
 
+class Trace(struct.PyTreeNode):
+    """What plays an episode again."""
+
+    start_xy: jax.Array  # float32 [2], of the agent
+    actions: jax.Array  # int8 [T], -1 after the last
+
+
 class Record(struct.PyTreeNode):
     """One episode up to its measured outcome. Steps count from 1; 0 means never."""
 
@@ -40,10 +47,18 @@ class Record(struct.PyTreeNode):
     coin_distance: jax.Array  # float32 [], least distance to the coin's cell; tiles, larger axis
     x: jax.Array  # float32 [], of the agent at the last step
     y: jax.Array  # float32 []
+    trace: Trace | None = None  # for those who ask for it
 
 
-def start_record(state: Any) -> Record:
-    """The record of an episode that begins in `state`."""
+def start_record(state: Any, no_actions: jax.Array | None = None) -> Record:
+    """The record of an episode that begins in `state`.
+
+    Args:
+      no_actions: of its trace, int8 [T]; None for no trace.
+    """
+    trace = None
+    if no_actions is not None:
+        trace = Trace(jnp.stack([state.x, state.y]), no_actions)
     never = jnp.int32(0)
     return Record(
         coin_present=state.coin_present,
@@ -58,7 +73,16 @@ def start_record(state: Any) -> Record:
         coin_distance=_coin_distance(state),
         x=state.x,
         y=state.y,
+        trace=trace,
     )
+
+
+def note_action(record: Record, action: jax.Array) -> Record:
+    """The record with the action that its next step takes, where it is traced."""
+    if record.trace is None:
+        return record
+    actions = record.trace.actions.at[record.steps].set(action.astype(jnp.int8), mode="drop")
+    return record.replace(trace=record.trace.replace(actions=actions))
 
 
 def update_record(record: Record, state: Any, reward: jax.Array, info: dict[str, Any]) -> Record:

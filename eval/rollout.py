@@ -22,7 +22,7 @@ from jax.sharding import Mesh, PartitionSpec
 
 from coinrun_jax import EnvParams
 from eval.controllers import Controller
-from eval.outcomes import Record, is_decided, start_record, update_record
+from eval.outcomes import Record, is_decided, note_action, start_record, update_record
 from eval.variants import Variants
 
 STRIDE = 8  # steps between refills of the lanes
@@ -63,6 +63,7 @@ class _Game(NamedTuple):
     variants: Variants
     controllers: tuple[Controller, ...]
     key: jax.Array
+    no_actions: jax.Array | None  # int8 [T], of a trace that begins; None for no traces
 
 
 class Replay(NamedTuple):
@@ -89,14 +90,25 @@ def _params_of(game: _Game, condition: jax.Array) -> EnvParams:
     return game.params.replace(**game.variants.pick(condition))
 
 
+def episode_keys(key: jax.Array, seed: jax.Array, sample: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Keys of an episode's reset and of its actions, from the arena's.
+
+    Args:
+      seed: of the level.
+      sample: number of the episode among those of the same condition and level.
+    """
+    key_reset, key_act = jax.random.split(jax.random.fold_in(key, seed))
+    return key_reset, jax.random.fold_in(key_act, sample)
+
+
 def _start(env: Any, game: _Game, queue: _Queue, slot: jax.Array) -> _Lanes:
     """One lane at the start of an episode; a slot beyond the queue gives an idle lane."""
     level, condition = queue.level[slot], queue.condition[slot]
-    key = jax.random.fold_in(game.key, game.params.pool.levels.seed[level])
-    key_reset, key_act = jax.random.split(key)
-    key_act = jax.random.fold_in(key_act, queue.sample[slot])
+    seed = game.params.pool.levels.seed[level]
+    key_reset, key_act = episode_keys(game.key, seed, queue.sample[slot])
     _, state = env.reset_to_level(key_reset, level, _params_of(game, condition))
-    return _Lanes(slot, condition, key_act, state, start_record(state), slot >= queue.length)
+    record = start_record(state, game.no_actions)
+    return _Lanes(slot, condition, key_act, state, record, slot >= queue.length)
 
 
 def _play_rounds(
@@ -128,7 +140,7 @@ def _play_rounds(
     ) -> tuple[Record, Any]:
         params = _params_of(game, condition)
         _, state, reward, _, info = env.step_env(game.key, state, action, params)
-        return update_record(record, state, reward, info), state
+        return update_record(note_action(record, action), state, reward, info), state
 
     def step(_: jax.Array, lanes: _Lanes) -> _Lanes:
         keys = jax.vmap(jax.random.fold_in)(lanes.key, lanes.state.time)
@@ -232,6 +244,8 @@ class Arena:
     """Episodes per condition and level, with the coin in the same cell; actions' keys differ."""
     lanes: int = 256
     """Episodes that a device plays at a time."""
+    traced: bool = False
+    """Whether records hold traces, by which episodes can be played again."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -244,7 +258,10 @@ class Arena:
 
     @cached_property
     def _game(self) -> _Game:
-        return _Game(self.params, self.variants, tuple(self.controllers.values()), self.key)
+        steps = int(self.params.max_steps_in_episode)
+        no_actions = jnp.full(steps, -1, jnp.int8) if self.traced else None
+        controllers = tuple(self.controllers.values())
+        return _Game(self.params, self.variants, controllers, self.key, no_actions)
 
     def params_of(self, condition: int) -> EnvParams:
         """The environment's params of one of the conditions."""
