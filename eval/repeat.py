@@ -13,7 +13,7 @@ import numpy as np
 
 from eval.controllers import AgentController
 from eval.results import AGENT, Evaluation
-from eval.rollout import Arena, Replay
+from eval.rollout import Arena, Replay, episode_keys
 
 _CHUNK = 64  # states looked at in one call
 _ROUNDING = 1e-4  # tiles
@@ -66,8 +66,7 @@ def thoughts_of(arena: Arena, place: Place, states: Sequence[Any]) -> Thoughts |
     if not isinstance(agent, AgentController):
         return None
     seed = arena.params.pool.levels.seed[arena.level_index[place.condition, place.level]]
-    key = jax.random.split(jax.random.fold_in(arena.key, seed))[1]  # as the arena derives it
-    key = jax.random.fold_in(key, place.sample)
+    _, key = episode_keys(arena.key, seed, jnp.int32(place.sample))
     params = arena.params_of(place.condition)
     parts = []
     for start in range(0, len(states), _CHUNK):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +10,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from eval import report
+from eval.animations import Clip
 from eval.comparison import compare
+from eval.repeat import Place
 from eval.report.maps import DrawnMap
 from eval.report.pictures import webp
 from eval.report.player import UNIT, Film
@@ -101,8 +105,11 @@ def _folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("pages")
     case = CASES["after the end"]
     picture = webp(np.full((160, 640, 3), 90, np.uint8))
+    gif = io.BytesIO()
+    Image.new("RGB", (64, 64), "red").save(gif, format="GIF")
     shown = report.Shown(
         films=[film("Coin run past", 0), film("Coin fetched", 1)],
+        clips=[(Clip("coin_run_past", "Coin moved: run past.", Place(1, 0)), gif.getvalue())],
         maps=[[DrawnMap(7, "Coin moved: end reached.", picture, 640, 160)] * 3],
     )
     summary = {**summarise([case]), "probes": PROBES, "published": PUBLISHED}
@@ -228,3 +235,15 @@ def test_native_controls_keep_their_keys(player: Page) -> None:
     assert step_of(player) == 0
     assert player.evaluate("document.getElementById('values').hidden")
     assert player.problems() == []
+
+
+def test_recordings_remain_without_scripts(page: Page, folder: Path) -> None:
+    page.look(*SIZES["laptop"], "light")
+    page.call("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        page.open(folder / "single.html")
+        assert "needs JavaScript" in page.evaluate("document.querySelector('main').innerText")
+        assert page.evaluate("document.querySelector('.clips img').naturalWidth") == 64
+        assert page.evaluate("document.getElementById('player').getClientRects().length") == 0
+    finally:
+        page.call("Emulation.setScriptExecutionDisabled", value=False)

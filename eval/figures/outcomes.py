@@ -62,8 +62,10 @@ def draw(summary: dict[str, Any], theme: str = "light") -> Figure:
 def agent_bars(summary: dict[str, Any]) -> list[Bar]:
     """The bars of a summary: the agent's, its controls', and the references' where few."""
     rows = {row["condition"]: number for number, row in enumerate(summary["conditions"])}
-    groups = [name for name, at in rows.items() if summary["conditions"][at]["control_of"] is None]
-    controls = {row["control_of"]: row for row in summary["conditions"]}
+    groups = [
+        name for name, at in rows.items() if summary["conditions"][at].get("control_of") is None
+    ]
+    controls = {row.get("control_of"): row for row in summary["conditions"]}
     bars = []
     for name in groups:
         own = summary["conditions"][rows[name]]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from functools import cache
+from html import escape
 
 import numpy as np
 from PIL import Image
@@ -29,6 +30,15 @@ def webp(image: np.ndarray) -> str:
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, format="WEBP", quality=_QUALITY, method=4)
     return data_url("image/webp", buffer.getvalue())
+
+
+def moving(gif: bytes, words: str) -> str:
+    """An animation, and its first frame for readers who want nothing to move; HTML."""
+    still = np.asarray(Image.open(io.BytesIO(gif)).convert("RGB"))
+    return (
+        f'<picture><source media="(prefers-reduced-motion: reduce)" srcset="{webp(still)}">'
+        f'<img src="{data_url("image/gif", gif)}" alt="{escape(words)}"></picture>'
+    )
 
 
 def _textures() -> dict[str, Texture]:

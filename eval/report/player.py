@@ -25,7 +25,7 @@ from eval.report.pictures import SPRITE_PIXELS, sprite_sheet, webp
 from eval.results import AGENT, Evaluation
 from eval.rollout import Arena, Replay
 
-MAP_PIXELS = 32  # a tile
+MAP_PIXELS = 24  # a tile
 UNIT = 100  # positions are whole numbers of 1 / UNIT tiles
 _NOWHERE = -8  # tiles: left of the map
 ENDINGS = {
@@ -93,7 +93,7 @@ def film(arena: Arena, evaluation: Evaluation, chosen: Chosen, replay: Replay) -
         "items": _items(states, params),
         "enemies": _enemies(level, states),
         "actions": None if thoughts is None else thoughts.actions.tolist(),
-        "values": None if thoughts is None else np.round(thoughts.values, 2).tolist(),
+        "values": None if thoughts is None else np.round(thoughts.values.astype(float), 2).tolist(),
     }
     return Film(chosen.title, data)
 

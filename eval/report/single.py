@@ -15,7 +15,7 @@ from eval.repeat import replay
 from eval.report.choice import MapOf, choose_episodes, choose_maps
 from eval.report.maps import DrawnMap, draw_map, maps_html
 from eval.report.page import Section, chart, facts, links, measure, page, plain_table
-from eval.report.pictures import data_url
+from eval.report.pictures import moving
 from eval.report.player import Film, film, player_html
 from eval.report.probes import knowledge_html, values_html
 from eval.report.tables import measure_table, outcome_table
@@ -104,7 +104,7 @@ def _bars(summary: dict[str, Any]) -> str:
 
 def _player(shown: Shown) -> str:
     clips = "".join(
-        f'<figure><img src="{data_url("image/gif", data)}" alt="{escape(clip.caption)}">'
+        f"<figure>{moving(data, clip.caption)}"
         f"<figcaption>{escape(clip.caption)}</figcaption></figure>"
         for clip, data in shown.clips
     )
