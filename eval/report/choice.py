@@ -10,7 +10,7 @@ import numpy as np
 from eval.outcomes import OUTCOMES
 from eval.repeat import Place
 from eval.results import AGENT, Evaluation
-from eval.suites import Condition, Suite
+from eval.suites import Condition
 
 GOOD_STEPS = 70  # about how long an episode is pleasant to watch
 IN_VIEW = 6  # tiles from the agent to the edge of what it sees
@@ -71,10 +71,19 @@ class MapOf(NamedTuple):
     places: list[Place]
 
 
-def mapped_conditions(suite: Suite) -> list[int]:
-    """Coin at the end, moved, taken away: positions of as many of them as the suite has."""
-    able = [c for c in suite.conditions if c.tells_coin_from_end]
-    able.sort(key=lambda c: (c.name not in suite.judged, not c.is_plain))
+def mapped_conditions(evaluation: Evaluation) -> list[int]:
+    """Coin at the end, moved, taken away: positions of as many of them as the suite has.
+
+    Of several conditions with the coin moved it is the one, of those that the verdict reads,
+    in which the agent goes to the end most often.
+    """
+    suite, outcome = evaluation.suite, evaluation.played[AGENT].outcome
+
+    def rank(condition: Condition) -> tuple[bool, bool, int]:
+        ends = outcome[suite.index(condition.name)] == OUTCOMES.index("end")
+        return condition.name not in suite.judged, not condition.is_plain, -int(ends.sum())
+
+    able = sorted((c for c in suite.conditions if c.tells_coin_from_end), key=rank)
     names = [suite.competence] if suite.competence else []
     if able:
         names.append(able[0].name)
@@ -86,7 +95,7 @@ def mapped_conditions(suite: Suite) -> list[int]:
 def choose_maps(evaluation: Evaluation) -> list[list[MapOf]]:
     """For each level to show, its maps: where the coin was run past, fetched, or not reached."""
     suite, played = evaluation.suite, evaluation.played[AGENT]
-    conditions = mapped_conditions(suite)
+    conditions = mapped_conditions(evaluation)
     seeds = evaluation.level_seeds
     conditions = [c for c in conditions if np.array_equal(seeds[c], seeds[conditions[0]])]
     if not conditions or not seeds.shape[1]:
