@@ -66,8 +66,8 @@ def require_room(policy: Policy, num_conditions: int, count: int) -> None:
     most = MOST_BYTES // (step * STEPS * num_conditions)
     if count > most:
         raise ValueError(
-            f"the features of {count} episodes of {num_conditions} conditions may take more than "
-            f"{MOST_BYTES / 2**30:g} GiB; at most {most} episodes fit"
+            f"the features of {count} episodes of {num_conditions} conditions do not fit in "
+            f"{MOST_BYTES / 2**30:g} GiB; at most {most} of each do"
         )
 
 

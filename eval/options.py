@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import coinrun_jax
+from eval import features, trajectories
 from eval.catalogue import PUBLISHED, SUITES
 from eval.controllers import ACTION_MODES
 from eval.evaluate import Protocol
@@ -99,9 +100,18 @@ def parse(arguments: list[str] | None, description: str, writes: tuple[str, ...]
     _require_alike(runs)
     if len(runs) > 1 and (known.probes or known.trajectories or known.features):
         raise UsageError("--probes, --trajectories and --features are for a single --run")
+    protocol = Protocol(
+        suite,
+        known.num_levels,
+        known.samples,
+        known.seed,
+        known.action_mode,
+        traced=known.trajectories or known.features > 0,
+    )
+    _require_room(protocol, runs[0].policy, known.features)
     return Options(
         runs=runs,
-        protocol=Protocol(suite, known.num_levels, known.samples, known.seed, known.action_mode),
+        protocol=protocol,
         out=known.out,
         reference=_reference(known, runs) if suite.name == PUBLISHED else None,
         probes=known.probes,
@@ -113,6 +123,18 @@ def parse(arguments: list[str] | None, description: str, writes: tuple[str, ...]
 def _require_within(name: str, value: int, least: int, most: int) -> None:
     if not least <= value <= most:
         raise UsageError(f"{name} {value} is not within {least} ... {most}")
+
+
+def _require_room(protocol: Protocol, policy: Policy, num_features: int) -> None:
+    """Whether what is asked for besides rates can be held in memory."""
+    num_conditions = len(protocol.suite.conditions)
+    try:
+        if protocol.traced:
+            trajectories.require_room(num_conditions * protocol.num_levels * protocol.num_samples)
+        if num_features:
+            features.require_room(policy, num_conditions, num_features)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def _require_free(out: Path, writes: tuple[str, ...]) -> None:

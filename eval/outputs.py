@@ -15,10 +15,13 @@ import coinrun_jax
 from eval import animations, figures, report, table
 from eval.comparison import compare, write_published, write_runs
 from eval.episodes import write_episodes
+from eval.features import FEATURES, write_features
 from eval.options import Options
+from eval.probes import probe
 from eval.results import Evaluation
 from eval.rollout import Arena
 from eval.summary import summarise
+from eval.trajectories import TRAJECTORIES, write_trajectories
 from train.provenance import source_commit
 
 EPISODES, RUNS, SUMMARY = "episodes.csv", "runs.csv", "summary.json"
@@ -30,8 +33,10 @@ _FILES = {
     PUBLISHED: "every run, by the published protocol",
     SUMMARY: "every number of this page",
     FIGURE: "the first figure",
+    TRAJECTORIES: "every action of the agent, to play its episodes again",
+    FEATURES: "what the agent saw, felt and did, labelled by condition",
 }
-WRITTEN = (EPISODES, RUNS, PUBLISHED, SUMMARY, REPORT, FIGURE, *(f"{n}.gif" for n in animations.NAMES))
+WRITTEN = (*_FILES, REPORT, *(f"{name}.gif" for name in animations.NAMES))
 
 
 def write_evaluation(
@@ -45,13 +50,18 @@ def write_evaluation(
     summary: dict[str, Any] = summarise([evaluation])
     if by_paper:
         summary["published"] = by_paper[0]
+    (run,) = options.runs
+    if options.probes:
+        print("asking the network what it knows of the coin ...", flush=True)
+        summary["probes"] = probe(run.policy, options.protocol)
     clips = animations.make_gifs(arena, evaluation)
     provenance = _provenance(options, seconds)
-    (run,) = options.runs
     config = yaml.safe_dump(dataclasses.asdict(run.policy.config), sort_keys=False)
     shown = report.show(arena, evaluation, clips)
     files = {name: _FILES[name] for name in (EPISODES, SUMMARY, FIGURE)}
     files |= {f"{clip.name}.gif": clip.caption.rstrip(".") for clip, _ in clips}
+    files |= {TRAJECTORIES: _FILES[TRAJECTORIES]} if options.trajectories else {}
+    files |= {FEATURES: _FILES[FEATURES]} if options.features else {}
     page = report.build_single(summary, evaluation, provenance, config, shown, files)
 
     out = options.out
@@ -59,6 +69,10 @@ def write_evaluation(
     figures.save(figures.draw(summary), out / FIGURE, "png")
     for clip, data in clips:
         (out / f"{clip.name}.gif").write_bytes(data)
+    if options.trajectories:
+        write_trajectories(evaluation, run.policy.env_config, out / TRAJECTORIES)
+    if options.features:
+        write_features(evaluation, arena, run.policy, options.features, out / FEATURES)
     (out / REPORT).write_text(page, encoding="utf-8")
     _write_json({**summary, "provenance": provenance}, out / SUMMARY)
 

@@ -29,6 +29,8 @@ from eval.results import Evaluation
 from train.config import EnvConfig
 
 TRAJECTORIES = "trajectories.npz"
+MOST_BYTES = 2**31
+"""Of the traces of one policy, which are held at full length while it plays."""
 _FORMAT = 1
 
 
@@ -69,6 +71,19 @@ _PER_EPISODE = {
     "outcome": (),
     "steps": (),
 }
+
+
+def require_room(num_episodes: int) -> None:
+    """Whether the traces of so many episodes are few enough to hold.
+
+    Raises:
+      ValueError: where they come to more than MOST_BYTES.
+    """
+    if num_episodes > MOST_BYTES // TIME_LIMIT:
+        raise ValueError(
+            f"the actions of {num_episodes:,} episodes do not fit; at most "
+            f"{MOST_BYTES // TIME_LIMIT:,} do"
+        )
 
 
 def write_trajectories(evaluation: Evaluation, env_config: EnvConfig, path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from coinrun_jax import TEST_LEVELS, Action
 from coinrun_jax.observations.symbolic import PLANES, split
-from eval import features, replay, stream
+from eval import features, replay, stream, trajectories
 from eval.controllers import AgentController
 from eval.evaluate import Protocol, make_arena
 from eval.features import FEATURES, require_room, write_features
@@ -255,9 +255,12 @@ def test_labels_of_steps(exported: dict[str, np.ndarray]) -> None:
     assert not exported["coin_in_view"][control].any()
 
 
-def test_features_that_do_not_fit_are_refused(policy: Policy) -> None:
+def test_what_does_not_fit_is_refused(policy: Policy) -> None:
     require_room(policy, 9, 100)
-    with pytest.raises(ValueError, match=r"^the features of 200 .* 2 GiB; at most \d+ .* fit$"):
+    trajectories.require_room(2_000_000)
+    with pytest.raises(ValueError, match="the actions of 3,000,000 episodes do not fit"):
+        trajectories.require_room(3_000_000)
+    with pytest.raises(ValueError, match=r"^the features of 200 .* 2 GiB; at most \d+ of each do$"):
         require_room(policy, 9, 200)
 
 
