@@ -112,7 +112,7 @@ def test_every_case_makes_a_figure_in_both_themes(case: Evaluation, tmp_path: Pa
 
 def test_verdicts_come_with_what_they_rest_on() -> None:
     page = build(CASES["after the end"])
-    assert "After the end means" in page
+    assert "It is after the end if" in page
     assert "not why" in page
     assert "after_coin" in build(CASES["after the coin"])
     assert "cannot be said" in build(CASES["no reference"])

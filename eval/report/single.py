@@ -92,6 +92,8 @@ def build(
 
 
 def _bars(summary: dict[str, Any]) -> str:
+    if not any(row["episodes"] for row in summary["conditions"]):
+        return "<p>No episode was played.</p>"
     return chart(
         lambda theme: draw(summary, theme),
         "Stacked bars of outcomes by condition and policy, and below them the measures with "
