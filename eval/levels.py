@@ -40,7 +40,7 @@ def choose_levels(suite: Suite, mode: str, count: int) -> tuple[Level, np.ndarra
     place = {level: index for index, level in enumerate(every)}
     index = [[place[modes[s], int(seed)] for seed in seeds[s]] for s in sets]
     parts = [
-        _build(np.array([seed for of, seed in every if of == each], np.uint32), each)
+        build_levels(np.array([seed for of, seed in every if of == each], np.uint32), each)
         for each in dict.fromkeys(of for of, _ in every)
     ]
     levels = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
@@ -48,7 +48,8 @@ def choose_levels(suite: Suite, mode: str, count: int) -> tuple[Level, np.ndarra
 
 
 @partial(jax.jit, static_argnames="mode")
-def _build(seeds: jax.Array, mode: str) -> Level:
+def build_levels(seeds: jax.Array, mode: str) -> Level:
+    """`Level` with a leading axis, of uint32 seeds."""
     return jax.vmap(partial(coinrun_jax.generate_level, mode=mode))(seeds)
 
 
@@ -60,7 +61,7 @@ def _seeds_of(level_set: LevelSet, mode: str, count: int) -> Sequence[int]:
     for start in range(0, len(held_out), _CHUNK):
         seeds = np.array(held_out[start : start + _CHUNK], np.uint32)
         padded = np.pad(seeds, (0, _CHUNK - seeds.size), mode="edge")  # one size, one program
-        level = jax.device_get(_build(padded, level_set.mode or mode))
+        level = jax.device_get(build_levels(padded, level_set.mode or mode))
         found += seeds[_belongs(level, level_set)[: seeds.size]].tolist()
         if len(found) >= count:
             return found[:count]

@@ -18,10 +18,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from coinrun_jax import CoinRun, EnvParams, EnvState, Level, generate_level
+from coinrun_jax import CoinRun, EnvParams, EnvState, Level
 from coinrun_jax.commands import Parser
 from coinrun_jax.compilation import enable_compilation_cache
 from coinrun_jax.types import TIME_LIMIT
+from eval.levels import build_levels
 from eval.outcomes import OUTCOMES, Record, classify, is_decided, start_record, update_record
 from eval.trajectories import Trajectories, TrajectoryError, load_trajectories
 
@@ -91,7 +92,7 @@ def _levels_of(recorded: Trajectories) -> tuple[Level, np.ndarray]:
     for mode in np.unique(modes):
         own = modes == mode
         seeds, index = np.unique(recorded.level_seed[own], return_inverse=True)
-        parts.append(_build(jnp.asarray(seeds), str(mode)))
+        parts.append(build_levels(jnp.asarray(seeds), str(mode)))
         level[own] = count + index
         count += seeds.size
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts), level
@@ -122,11 +123,6 @@ def _play_all(env: CoinRun, params: EnvParams, recorded: Trajectories, level: np
         parts.append(jax.device_get(_play(env, params, script)))
     played = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *parts)
     return jax.tree.map(lambda leaf: leaf[np.argsort(by_length)], played)
-
-
-@partial(jax.jit, static_argnames="mode")
-def _build(seeds: jax.Array, mode: str) -> Level:
-    return jax.vmap(partial(generate_level, mode=mode))(seeds)
 
 
 @partial(jax.jit, static_argnames="env")

@@ -349,6 +349,7 @@ def test_a_stream_of_nothing_is_refused(arguments: dict[str, Any], words: str) -
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_the_example_of_the_stream_runs() -> None:
     example = re.findall(r"^    .*$|^$", stream.__doc__ or "", re.MULTILINE)
     code = "\n".join(line[4:] for line in example)

@@ -11,13 +11,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from coinrun_jax import Action
+from coinrun_jax import Action, CoinRun
 from coinrun_jax.observations.symbolic import PLANES, VIEW, split
 from eval.catalogue import SUITES
 from eval.evaluate import Protocol
 from eval.probes import probe
 from eval.probes.intervals import LEAST_LEVELS, Clusters
 from eval.probes.linear import Samples, ridge, score
+from eval.probes.reading import untrained
 from train.config import EnvConfig, NetworkConfig, TrainConfig
 from train.networks import Output
 from train.policy import Policy
@@ -25,6 +26,7 @@ from train.variants import CuesConfig
 
 CONFIG = TrainConfig(network=NetworkConfig(width=16))
 PROTOCOL = Protocol(SUITES["relocation"], num_levels=48)
+PIXELS = replace(PROTOCOL, num_levels=20)
 COIN_VALUE = 3.0
 
 
@@ -128,6 +130,22 @@ def test_of_too_few_levels_nothing_is_said() -> None:
     assert found["value_by_position"]["coin_seen"] == [None] * 10
     assert found["forks"]["shift"] is None
     assert all(row["score"] is None and row["untrained"] is None for row in found["linear"])
+
+
+@pytest.mark.slow
+def test_pixels_are_probed_alike() -> None:
+    """A fresh network, which its control is as good as; and all of it can be said."""
+    config = TrainConfig(
+        env=EnvConfig(observation="rgb"), network=NetworkConfig(kind="impala", width=2)
+    )
+    agent = Policy(config, None, lambda *_: None, 0)  # type: ignore[arg-type,return-value]
+    fresh = untrained(agent, CoinRun(observation="rgb", num_levels=1), jax.random.key(1))
+    found = probe(replace(agent, params=fresh.weights, network=fresh.network), PIXELS)
+    json.dumps(found, allow_nan=False)
+    for row in found["linear"]:
+        assert row["score"]["high"] > row["untrained"]["low"]
+        assert row["untrained"]["high"] > row["score"]["low"]
+    assert found["forks"]["towards_coin"]["estimate"] == pytest.approx(3 / 15, abs=0.02)
 
 
 def test_an_auc_counts_pairs() -> None:
