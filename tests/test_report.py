@@ -20,6 +20,7 @@ from eval.comparison import compare
 from eval.episodes import COLUMNS, write_episodes
 from eval.evaluate import Protocol, evaluate
 from eval.figures.placement_curve import draw_placement_curve
+from eval.figures.recipes import recipe_bars
 from eval.outcomes import OUTCOMES
 from eval.repeat import Place, replay, thoughts_of
 from eval.report.choice import choose_episodes, choose_maps
@@ -193,6 +194,16 @@ def test_recipes_are_compared(values: list[Any], seeds: int, setting: str) -> No
         if (d := each["difference"]) and d["low"] <= 0 <= d["high"]
     ]
     assert shown_text(page).count("no difference; least detectable") == len(unclear)
+
+
+def test_long_labels_are_numbered_in_figures() -> None:
+    runs = runs_of([0.0, 0.5], 1, "placement_probability")
+    comparison = compare(runs, [CASES["competent"]] * 2)
+    label = "placement random_section, placement probability 0.5, learning rate 0.001"
+    comparison["groups"][1]["label"] = label
+    assert [bar.label for bar in recipe_bars(comparison)][:2] == ["recipe 1", "recipe 2"]
+    page = report.build_several(comparison, PAPER, {}, "", FILES)
+    assert f"recipe 2: {label}" in page
 
 
 @pytest.mark.parametrize("name", ["no level", "one level", "no control", "nobody competent"])

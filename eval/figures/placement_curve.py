@@ -60,12 +60,15 @@ def draw_placement_curve(
 
 
 def draw_placement_curves(
-    suite: Suite, groups: Sequence[dict[str, Any]], theme: str = "light"
+    suite: Suite, groups: Sequence[dict[str, Any]], names: Sequence[str], theme: str = "light"
 ) -> Figure | None:
     """A panel for each recipe; None for other suites.
 
     Args:
+      suite: that was played.
       groups: as in the comparison.
+      names: of the groups.
+      theme: a name of `style.THEMES`.
     """
     at = shares(suite)
     if not at:
@@ -86,15 +89,14 @@ def draw_placement_curves(
                 axes.set_visible(False)
                 continue
             rows = _rows(groups[number], at)
-            names = ("coin", "accidental") if number == 0 else ("", "")
             colour = SERIES[number % len(SERIES)]
             x = list(at.values())
-            band(axes, x, [r["coin"] for r in rows], color=colour, marker="o", label=names[0])
-            style = {"color": colours.quiet, "ls": "--", "marker": "s", "label": names[1]}
+            band(axes, x, [r["coin"] for r in rows], color=colour, marker="o")
+            style = {"color": colours.quiet, "ls": "--", "marker": "s"}
             band(axes, x, [r["accidental"] for r in rows], **style)
             _finish(axes)
-            axes.set_title(groups[number]["label"])
-        first = panels.flat[0].get_legend_handles_labels()[0]
+            axes.set_title(names[number])
+        first = panels.flat[0].get_lines()
         figure.legend(
             first,
             ["coin first", "its cell first, the coin taken away"],

@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from eval.figures.bars import Bar, draw_bars, height
 from eval.figures.style import SERIES, WIDTH, Theme, band, share_ticks, themed
@@ -22,7 +23,16 @@ EVIDENCE = {
 """What a verdict rests on, in figures."""
 _COLUMNS = 3
 _ROW = 0.3  # inches of a recipe
+_LONGEST = 34  # characters of a label
 _DOT: dict[str, Any] = {"ls": "", "marker": "o", "ms": 4, "alpha": 0.65, "mew": 0}
+
+
+def short_names(comparison: dict[str, Any]) -> list[str]:
+    """The recipes' labels, or numbers where labels are too long for a figure."""
+    labels = [group["label"] for group in comparison["groups"]]
+    if max(map(len, labels)) <= _LONGEST:
+        return labels
+    return [f"recipe {number}" for number in range(1, len(labels) + 1)]
 
 
 def numeric_setting(comparison: dict[str, Any]) -> list[float] | None:
@@ -95,7 +105,7 @@ def _draw(comparison: dict[str, Any], measures: dict[str, _Measure], theme: str)
     if not measures:
         return None
     setting = numeric_setting(comparison)
-    labels = [group["label"] for group in comparison["groups"]]
+    labels = short_names(comparison)
     lines = -(-len(measures) // _COLUMNS)
     tall = 2.2 if setting else 0.6 + _ROW * len(labels)
     with themed(theme) as colours:
@@ -132,6 +142,7 @@ def _draw_curve(axes: Axes, setting: list[float], measure: _Measure, colours: Th
         dots = measure.dots[i]
         axes.plot([setting[i]] * len(dots), dots, color=colours.text, **_DOT)
     axes.axhline(0, color=colours.faint, lw=1, zorder=0)
+    axes.xaxis.set_major_locator(MaxNLocator(3))
     axes.grid(axis="y")
 
 
@@ -156,12 +167,15 @@ def _draw_rows(axes: Axes, labels: Sequence[str], measure: _Measure, colours: Th
 
 def recipe_bars(comparison: dict[str, Any]) -> list[Bar]:
     """What came first, by condition and recipe, the reference below; controls left out."""
-    groups = comparison["groups"]
+    groups, names = comparison["groups"], short_names(comparison)
     bars = []
     for number, row in enumerate(groups[0]["conditions"]):
         if row["control_of"] is not None:
             continue
-        bars += [Bar(row["title"], g["label"], g["conditions"][number], True) for g in groups]
+        bars += [
+            Bar(row["title"], name, group["conditions"][number], True)
+            for name, group in zip(names, groups, strict=True)
+        ]
         reference = groups[0]["references"].get(BAR)
         if reference:
             bars.append(Bar(row["title"], POLICY_TITLES[BAR], reference[number], False))

@@ -12,6 +12,7 @@ from eval.figures.recipes import (
     draw_evidence,
     draw_recipe_bars,
     numeric_setting,
+    short_names,
 )
 from eval.report.page import Section, chart, folded, measure, page, plain_table, typeset
 from eval.report.single import definitions_html, made_html
@@ -65,10 +66,19 @@ def build(
     return page(TITLE, under, _verdicts(comparison), sections, scripted=False)
 
 
+def _names(comparison: dict[str, Any]) -> list[str]:
+    """What the recipes are called, with the number that stands for each in figures."""
+    labels = [group["label"] for group in comparison["groups"]]
+    return [
+        label if label == short else f"{short}: {label}"
+        for label, short in zip(labels, short_names(comparison), strict=True)
+    ]
+
+
 def _verdicts(comparison: dict[str, Any]) -> str:
     """A box for each recipe."""
     boxes = []
-    for group in comparison["groups"]:
+    for name, group in zip(_names(comparison), comparison["groups"], strict=True):
         verdict, count = group["verdict"], len(group["runs"])
         numbers = [escape(typeset(competence_line(group)).rstrip(".")) + "."]
         if verdict["coin_attraction"] is not None:
@@ -81,7 +91,7 @@ def _verdicts(comparison: dict[str, Any]) -> str:
         alone = f" {_ALONE}" if count == 1 else ""
         boxes.append(
             f'<section class="verdict {verdict["kind"]}" aria-label="Verdict">'
-            f"<h2>{escape(group['label'])}, {count} run{'s' * (count != 1)}</h2>"
+            f"<h2>{escape(name)}, {count} run{'s' * (count != 1)}</h2>"
             f'<p class="headline">{escape(verdict["headline"])}.</p><ul>{items}</ul>'
             f"{folded(unseen, _unseen_title(len(unseen)))}"
             f'<p class="note">{LIMITS[verdict["kind"]]}{alone}</p></section>'
@@ -124,7 +134,9 @@ def _conditions(comparison: dict[str, Any]) -> str:
 
 def _curves(suite: Suite, comparison: dict[str, Any]) -> str:
     return chart(
-        lambda theme: draw_placement_curves(suite, comparison["groups"], theme),
+        lambda theme: draw_placement_curves(
+            suite, comparison["groups"], short_names(comparison), theme
+        ),
         "Coin rate and accidental pickups over the coin's share of the way, by recipe",
         "Where the coin rate is no higher than the accidental pickups, the coin's being there "
         "makes no difference. Bands are 95 % intervals.",
@@ -142,7 +154,7 @@ def _bars(comparison: dict[str, Any]) -> str:
 def _differences(comparison: dict[str, Any]) -> str:
     if len(comparison["groups"]) < 2:
         return "<p>There is one recipe only, and so no difference between recipes.</p>"
-    labels = [group["label"] for group in comparison["groups"]]
+    labels = _names(comparison)
     rows: list[list[str]] = []
     for index, label in enumerate(labels):
         own = [each for each in comparison["differences"] if each["group"] == index]
@@ -173,10 +185,11 @@ def _reading(difference: dict[str, Any]) -> str:
 
 
 def _runs(comparison: dict[str, Any]) -> str:
+    names = short_names(comparison)
     rows = [
         [
             escape(run["name"]),
-            escape(comparison["groups"][run["group"]]["label"]),
+            escape(names[run["group"]]),
             str(run["seed"]),
             escape(run["verdict"]["headline"]),
             measure(run["verdict"]["excess"], signed=True),
