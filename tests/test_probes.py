@@ -26,7 +26,7 @@ from train.variants import CuesConfig
 
 CONFIG = TrainConfig(network=NetworkConfig(width=16))
 PROTOCOL = Protocol(SUITES["relocation"], num_levels=48)
-PIXELS = replace(PROTOCOL, num_levels=20)
+PIXELS = replace(PROTOCOL, num_levels=24)
 COIN_VALUE = 3.0
 
 
