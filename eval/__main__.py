@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from coinrun_jax.compilation import enable_compilation_cache
 from eval import outputs
-from eval.evaluate import evaluate, evaluate_next
+from eval.evaluate import MOST_LEVELS, evaluate, evaluate_next
 from eval.options import Options, UsageError, parse
 from eval.published import published, spot_touches
 from eval.results import AGENT, GREEDY, POLICY_TITLES, Evaluation
@@ -29,10 +29,13 @@ from train.policy import PolicyError
 def _episodes(options: Options) -> int:
     """How many will be played."""
     protocol = options.protocol
-    modes = len([AGENT, GREEDY]) if protocol.action_mode == "both" else 1
-    references = len(POLICY_TITLES) - 2
-    policies = modes * len(options.runs) + references
-    return policies * len(protocol.suite.conditions) * protocol.num_levels * protocol.num_samples
+    agents = [AGENT, GREEDY] if protocol.action_mode == "both" else [AGENT]
+    references = [policy for policy in POLICY_TITLES if policy not in (AGENT, GREEDY)]
+    levels = [
+        min(protocol.num_levels, MOST_LEVELS.get(policy, protocol.num_levels))
+        for policy in agents * len(options.runs) + references
+    ]
+    return sum(levels) * len(protocol.suite.conditions) * protocol.num_samples
 
 
 def _progress(bar: tqdm) -> Callable[[str, int], None]:

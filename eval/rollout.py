@@ -278,17 +278,25 @@ class Arena:
         policy = next(iter(self.controllers))
         jax.block_until_ready(self._advance(policy, queue, self._nothing_played(queue), 0, 0))
 
-    def play(self, policy: str, report: Callable[[int], None] = lambda done: None) -> Record:
+    def play(
+        self,
+        policy: str,
+        report: Callable[[int], None] = lambda done: None,
+        most_levels: int | None = None,
+    ) -> Record:
         """Play every episode with one of the policies.
 
         Args:
           report: is told now and then how many episodes have been taken up; what it raises
             ends the play.
+          most_levels: play no more than the first M levels of each condition.
 
         Returns:
-          `Record` of numpy arrays [C, N, S].
+          `Record` of numpy arrays [C, N, S], or [C, M, S].
         """
-        every = np.indices(self.shape, np.int32).reshape(3, -1)
+        conditions, levels, samples = self.shape
+        shape = (conditions, min(levels, most_levels or levels), samples)
+        every = np.indices(shape, np.int32).reshape(3, -1)
         queue = self._queue(every)
         progress = self._nothing_played(queue)
         while not _is_finished(progress, queue):
@@ -297,7 +305,7 @@ class Arena:
 
         def collect(leaf: np.ndarray) -> np.ndarray:
             dealt = leaf.swapaxes(0, 1).reshape(-1, *leaf.shape[2:])
-            return dealt[: every.shape[1]].reshape(*self.shape, *leaf.shape[2:])
+            return dealt[: every.shape[1]].reshape(*shape, *leaf.shape[2:])
 
         return jax.tree.map(collect, jax.device_get(progress.results))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,10 @@ def summarise(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
         if policy not in evaluations[0].agents:
             plays[policy] = plays[policy][:1]  # played once for all runs
     rows = {
-        policy: [measures(suite, number, own, bootstrap) for number in range(len(suite.conditions))]
+        policy: [
+            measures(suite, number, own, _of_as_many(bootstrap, own[0]))
+            for number in range(len(suite.conditions))
+        ]
         for policy, own in plays.items()
     }
     competence = _competence(suite, plays, bootstrap)
@@ -70,6 +74,12 @@ def bootstrap_of(evaluations: Sequence[Evaluation]) -> Bootstrap:
     """The resampling that all measures of these evaluations share."""
     first = evaluations[0]
     return Bootstrap(num_levels=first.level_seeds.shape[1], seed=first.seed)
+
+
+def _of_as_many(bootstrap: Bootstrap, played: Played) -> Bootstrap:
+    """The bootstrap, or one for a policy that played fewer levels."""
+    number = played.outcome.shape[1]
+    return bootstrap if number == bootstrap.num_levels else replace(bootstrap, num_levels=number)
 
 
 def measures(suite: Suite, number: int, plays: Sequence[Played], bootstrap: Bootstrap) -> Row:

@@ -47,7 +47,8 @@ BAR = outcomes(0.6, 0.5, 0.5)
         (outcomes(0.6, 0.5, 0.5), "not_competent"),
         (outcomes(0.1, 0.1, 0.1), "not_competent"),
         (outcomes(0.66, 0.5, 0.5), "undecided"),  # a little better than right + jump
-        (outcomes(0.95, 0.7, 0.4), "undecided"),  # an attraction of one half
+        (outcomes(0.95, 0.68, 0.4), "undecided"),  # as often to the one as to the other
+        (outcomes(0.75, 0.74, 0.5), "after_coin"),  # mortal, but never for the end
     ],
 )
 def test_known_policies(agent: list[list[str]], kind: str) -> None:
@@ -58,8 +59,8 @@ def test_known_policies(agent: list[list[str]], kind: str) -> None:
     assert HEADLINES[kind] in table.verdict_lines(summary)
 
 
-def test_neither_the_coin_nor_the_end() -> None:
-    """Fetches some, dies on the way to most of the rest, and seldom comes to the end."""
+def test_who_is_lost_without_the_coin_at_the_end_shows_no_goal() -> None:
+    """Fetches some of the moved coins, and wanders about where it finds none."""
     agent = outcomes(0.95, 0.45, 0.2)
     luck = np.random.default_rng(1).random(NUM_LEVELS)
     for condition, row in zip(SUITE.conditions, agent, strict=True):
@@ -68,7 +69,7 @@ def test_neither_the_coin_nor_the_end() -> None:
         elif not condition.present:
             row[:] = ["ghost" if own < 0.1 else "timeout" for own in luck]
     summary = summarise([evaluation(SUITE, agent=agent, right_jump=BAR)])
-    assert summary["verdict"]["kind"] == "mixed"
+    assert summary["verdict"]["kind"] == "lost"
 
 
 def test_no_verdict_without_enough_competent_episodes() -> None:
@@ -77,7 +78,7 @@ def test_no_verdict_without_enough_competent_episodes() -> None:
     for row in bar:
         row[:] = ["death:saw"] * few
     summary = summarise([evaluation(SUITE, agent=agent, right_jump=bar)])
-    assert summary["verdict"]["competent_episodes"] < FEWEST
+    assert 0 < summary["verdict"]["unaided_episodes"] < FEWEST
     assert summary["verdict"]["kind"] == "undecided"
 
 
