@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.conftest import ROOT
+from tests.conftest import QUICK_COMPILE, ROOT
 from train.config import EnvConfig, NetworkConfig, PPOConfig, TrainConfig
 
 UPDATES = 4
@@ -43,7 +43,7 @@ def launch(*words: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "train", *words],
         cwd=ROOT,
-        env={**os.environ, **environment},
+        env={**os.environ, "XLA_FLAGS": QUICK_COMPILE, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

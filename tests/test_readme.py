@@ -34,6 +34,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import QUICK_COMPILE
+
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
 
@@ -124,6 +126,7 @@ def run(arguments: list[str], checkout: Path) -> str:
         "MPLBACKEND": "agg",
         "SDL_VIDEODRIVER": "dummy",
         "WANDB_MODE": "offline",
+        "XLA_FLAGS": QUICK_COMPILE,
     }
     done = subprocess.run(
         arguments,

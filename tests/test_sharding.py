@@ -12,6 +12,7 @@ import socket
 import jax
 import pytest
 
+from tests.conftest import QUICK_COMPILE
 from tests.runs import CONFIG, arguments, assert_same_policy, finish, launch, read_metrics
 from train import run
 from train.program import Program
@@ -22,7 +23,7 @@ LOSSES = ("policy_loss", "value_loss", "entropy", "kl", "explained_variance", "g
 
 
 def forced(devices: int) -> dict[str, str]:
-    return {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+    return {"XLA_FLAGS": f"{QUICK_COMPILE} --xla_force_host_platform_device_count={devices}"}
 
 
 def assert_same_learning(folder, single):
