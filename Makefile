@@ -22,7 +22,7 @@ PYTHONS := $(if $(PYTHON),$(PYTHON),python3 python3.12 python3.11 python3.13 pyt
 SUITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-cuda quickstart test test-fast lint format constraints clean
+.PHONY: help install install-cuda quickstart test test-fast test-thorough lint format constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,11 +60,14 @@ quickstart: install ## train from scratch, then evaluate with the coin moved
 	@$(PY) -m train --config configs/quickstart.yaml --run-dir $(RUN) $(TRAIN_ARGS)
 	@$(PY) -m eval --run $(RUN) --suite relocation --out $(RUN)/eval $(EVAL_ARGS)
 
-test: lint ## lint, then every test
-	@$(PY) -m pytest -n $(JOBS) --dist loadfile
+test: lint ## lint, then the tests
+	@$(PY) -m pytest -n $(JOBS) --dist loadfile -m 'not thorough'
 
 test-fast: install ## the tests that take seconds
-	@$(PY) -m pytest -n $(JOBS) --dist loadfile -m 'not slow'
+	@$(PY) -m pytest -n $(JOBS) --dist loadfile -m 'not slow and not thorough'
+
+test-thorough: install ## what only a new backend or jax can break: compiled against op by op
+	@$(PY) -m pytest -m thorough
 
 lint: install ## ruff and mypy
 	@$(PY) -m ruff check .

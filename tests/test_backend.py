@@ -16,6 +16,7 @@ from coinrun_jax import CoinRun, generate_level, make_placement
 from coinrun_jax.observations import symbolic
 from coinrun_jax.placement import NUM_UNIFORMS, draw_coin
 
+pytestmark = pytest.mark.thorough
 NUM_ENVS = 32
 TOLERANCE = 1e-5  # a compiled multiply-add may round once where two operations round twice
 

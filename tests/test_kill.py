@@ -23,7 +23,7 @@ from tests.runs import (
     without_clock,
 )
 
-KILLS = int(os.environ.get("COINRUN_KILLS", "2"))
+KILLS = int(os.environ.get("COINRUN_KILLS", "1"))
 UPDATES = 12 * KILLS
 
 

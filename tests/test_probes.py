@@ -132,7 +132,7 @@ def test_of_too_few_levels_nothing_is_said() -> None:
     assert all(row["score"] is None and row["untrained"] is None for row in found["linear"])
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_pixels_are_probed_alike() -> None:
     """A fresh network knows as much as its control."""
     config = TrainConfig(
