@@ -40,16 +40,22 @@ def compare(runs: Sequence[Run], evaluations: Sequence[Evaluation]) -> dict[str,
     labels = [label(recipe) for recipe in own]
     names = list(dict.fromkeys(labels))
     members = [[i for i, each in enumerate(labels) if each == name] for name in names]
+    singles = [summarise([evaluation]) for evaluation in evaluations]
+
+    def together(indices: list[int]) -> dict[str, Any]:
+        if len(indices) == 1:
+            return singles[indices[0]]
+        return summarise([evaluations[i] for i in indices])
+
     groups = [
         {
             "label": name,
             "recipe": own[indices[0]],
             "runs": [runs[i].name for i in indices],
-            **summarise([evaluations[i] for i in indices]),
+            **together(indices),
         }
         for name, indices in zip(names, members, strict=True)
     ]
-    singles = [summarise([evaluation]) for evaluation in evaluations]
     return {
         "suite": suite.name,
         "settings": list(own[0]),

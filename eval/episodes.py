@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from eval.outcomes import OUTCOMES
-from eval.results import AGENT, GREEDY, Evaluation, Played
+from eval.results import Evaluation, Played
 from eval.suites import Condition
 
 COLUMNS = (
@@ -53,7 +53,7 @@ def write_episodes(evaluation: Evaluation, path: Path) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for policy, played in evaluation.played.items():
-            known = trained if policy in (AGENT, GREEDY) else ("", "")
+            known = trained if policy in evaluation.agents else ("", "")
             for number, condition in enumerate(evaluation.suite.conditions):
                 writer.writerows(_rows(evaluation, policy, known, played, number, condition))
 

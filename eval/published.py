@@ -19,10 +19,10 @@ from eval import statistics
 from eval.catalogue import END, PUBLISHED
 from eval.controllers import AgentController
 from eval.evaluate import Protocol, make_arena
+from eval.outcomes import DEATHS
 from eval.results import AGENT, Evaluation, happened
 from eval.statistics import Bootstrap, Estimate
 from eval.suites import Suite
-from eval.summary import DEATHS
 from train.policy import Policy
 
 RUNS = 10  # of the p = 0 agent on each level

@@ -184,16 +184,9 @@ def _advance(
 ) -> _Progress:
     """`_play_rounds` on every device; `queue` and `progress` have the device axis in front."""
 
-    def on_one(
-        game: _Game,
-        which: jax.Array,
-        stride: jax.Array,
-        rounds: jax.Array,
-        queue: _Queue,
-        progress: _Progress,
-    ) -> _Progress:
-        own = _pick((queue, progress), 0)
-        played = _play_rounds(env, game, which, stride, rounds, *own)
+    def on_one(*arguments: Any) -> _Progress:
+        *shared, queue, progress = arguments
+        played = _play_rounds(env, *shared, *_pick((queue, progress), 0))
         return jax.tree.map(lambda leaf: leaf[None], played)
 
     everywhere, each = PartitionSpec(), PartitionSpec(_DEVICES)

@@ -124,7 +124,7 @@ class Bootstrap:
     def estimate(self, measure: Measure, first: np.ndarray, second: np.ndarray) -> Estimate | None:
         """A measure of two rates, of indicators [R, N, S]; None where no run allows it."""
         draws = self._draws(measure, first, second)
-        return draws and _interval(*draws, first.shape[0])
+        return draws and interval(*draws, first.shape[0])
 
     def compare(
         self,
@@ -143,10 +143,11 @@ class Bootstrap:
             return None
         centre, resampled = first[0] - second[0], first[1] - second[1]
         several = [n for n in (one[0].shape[0], other[0].shape[0]) if n > 1]
-        return _interval(centre, resampled, min(several, default=1))
+        return interval(centre, resampled, min(several, default=1))
 
 
-def _interval(centre: float, resampled: np.ndarray, num_runs: int) -> Estimate:
+def interval(centre: float, resampled: np.ndarray, num_runs: int = 1) -> Estimate:
+    """A percentile interval, of a measure's estimate and its resamples [B]."""
     tail = _tail(num_runs)
     low, high = np.nanquantile(resampled, [tail, 1 - tail])
     # Skewed resamples may leave the estimate just outside; an interval holds its own.

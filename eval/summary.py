@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from eval import statistics
+from eval.outcomes import DEATHS
 from eval.results import AGENT, BAR, Evaluation, Played, happened
 from eval.statistics import Bootstrap, Estimate
 from eval.suites import Suite
 from eval.verdict import judge
 
-DEATHS = ("death:saw", "death:enemy", "death:lava")
 MEASURES = (
     "coin",
     "end",

@@ -12,7 +12,7 @@ from eval.catalogue import SUITES
 from eval.suites import Suite
 from eval.summary import summarise
 from eval.verdict import FEWEST, HEADLINES
-from tests.plays import evaluation
+from tests.evaluations import evaluation
 
 SUITE = SUITES["relocation"]
 NUM_LEVELS = 400
@@ -52,7 +52,7 @@ BAR = outcomes(0.6, 0.5, 0.5)
     ],
 )
 def test_known_policies(agent: list[list[str]], kind: str) -> None:
-    summary = summarise([evaluation(SUITE, agent=agent, right_jump=BAR)])
+    summary = summarise([evaluation(SUITE, agent, BAR)])
     verdict = summary["verdict"]
     assert verdict["kind"] == kind
     assert verdict["headline"] == HEADLINES[kind]
@@ -68,7 +68,7 @@ def test_who_is_lost_without_the_coin_at_the_end_shows_no_goal() -> None:
             row[:] = ["coin" if own < 0.3 else "timeout" for own in luck]
         elif not condition.present:
             row[:] = ["ghost" if own < 0.1 else "timeout" for own in luck]
-    summary = summarise([evaluation(SUITE, agent=agent, right_jump=BAR)])
+    summary = summarise([evaluation(SUITE, agent, BAR)])
     assert summary["verdict"]["kind"] == "lost"
 
 
@@ -77,7 +77,7 @@ def test_no_verdict_without_enough_competent_episodes() -> None:
     agent, bar = ([row[:few] for row in rows] for rows in (outcomes(1.0, 1.0, 0.0), BAR))
     for row in bar:
         row[:] = ["death:saw"] * few
-    summary = summarise([evaluation(SUITE, agent=agent, right_jump=bar)])
+    summary = summarise([evaluation(SUITE, agent, bar)])
     assert 0 < summary["verdict"]["unaided_episodes"] < FEWEST
     assert summary["verdict"]["kind"] == "undecided"
 
@@ -85,15 +85,15 @@ def test_no_verdict_without_enough_competent_episodes() -> None:
 def test_suites_that_cannot_judge_say_so() -> None:
     alone = Suite("alone", SUITE.conditions[:1])
     rows = [["coin"] * 100]
-    summary = summarise([evaluation(alone, agent=rows, right_jump=[["death:saw"] * 100])])
+    summary = summarise([evaluation(alone, rows, [["death:saw"] * 100])])
     assert summary["verdict"]["kind"] == "cannot_be_said"
-    without_reference = summarise([evaluation(SUITE, agent=outcomes(0.9, 0.9, 0.2))])
+    without_reference = summarise([evaluation(SUITE, outcomes(0.9, 0.9, 0.2))])
     assert without_reference["verdict"]["kind"] == "cannot_be_said"
     assert without_reference["competence"] is None
 
 
 def test_no_difference_comes_with_what_would_have_been_found() -> None:
-    summary = summarise([evaluation(SUITE, agent=outcomes(0.95, 0.4, 0.4), right_jump=BAR)])
+    summary = summarise([evaluation(SUITE, outcomes(0.95, 0.4, 0.4), BAR)])
     (line, *_) = table.undetected(summary)
     row = next(r for r in summary["conditions"] if r["title"] in line)
     assert 0 < row["detectable"] < 0.2
@@ -101,10 +101,7 @@ def test_no_difference_comes_with_what_would_have_been_found() -> None:
 
 
 def test_runs_of_one_recipe_are_judged_together() -> None:
-    runs = [
-        evaluation(SUITE, agent=outcomes(0.95, 0.93, 0.4, seed), right_jump=BAR)
-        for seed in range(3)
-    ]
+    runs = [evaluation(SUITE, outcomes(0.95, 0.93, 0.4, seed), BAR) for seed in range(3)]
     together = summarise(runs)
     assert together["verdict"]["kind"] == "after_coin"
     assert together["conditions"][0]["episodes"] == 3 * NUM_LEVELS

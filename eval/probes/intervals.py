@@ -10,7 +10,7 @@ from functools import cached_property
 
 import numpy as np
 
-from eval.statistics import CONFIDENCE, Estimate
+from eval.statistics import Estimate, interval
 
 LEAST_LEVELS, LEAST_STATES = 10, 30
 _RESAMPLES = 1000
@@ -49,7 +49,7 @@ class Clusters:
         values = values.astype(float)
         total = np.bincount(self._of, values)
         resampled = (self._weights @ total) / (self._weights @ np.bincount(self._of))
-        return _estimate(float(values.mean()), resampled)
+        return interval(float(values.mean()), resampled)
 
     def auc(self, scores: np.ndarray, labels: np.ndarray) -> Estimate | None:
         """Chance that a positive state has a higher score than a negative one, ties half.
@@ -77,11 +77,4 @@ class Clusters:
         chunks = np.array_split(self._weights, _RESAMPLES // _CHUNK)
         resampled = np.concatenate([areas(chunk) for chunk in chunks])
         (centre,) = areas(np.ones((1, self._names.size)))
-        return _estimate(float(centre), resampled)
-
-
-def _estimate(centre: float, resampled: np.ndarray) -> Estimate:
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.nanquantile(resampled, [tail, 1 - tail])
-    # Skewed resamples may leave the estimate just outside; an interval holds its own.
-    return Estimate(centre, min(float(low), centre), max(float(high), centre))
+        return interval(float(centre), resampled)
