@@ -34,11 +34,14 @@ class EnvParams(struct.PyTreeNode):
     max_steps_in_episode: int | jax.Array = np.int32(TIME_LIMIT)  # type: ignore[assignment]
     terminate_at_end: bool | jax.Array = False  # touching the end cell ends an episode
 
+    @classmethod
+    def on_levels(cls, levels: Level) -> EnvParams:
+        """Defaults, with the coin at the end, on given levels: one `Level`, or a batch."""
+        return cls(pool=_pool_of(levels), placement=make_placement("end"))
+
     def with_levels(self, levels: Level) -> EnvParams:
         """Put given levels into the pool: one `Level`, or a batch with a leading axis."""
-        pool = build_pool(levels)
-        layers = layers_needed(pool.levels, pool.lane_edge)
-        return self.replace(pool=pool if layers == 1 else build_pool(levels, layers))
+        return self.replace(pool=_pool_of(levels))
 
     def with_placement(self, *args: Any, **kwargs: Any) -> EnvParams:
         """Place the coin otherwise; arguments of `placement.make_placement`.
@@ -85,6 +88,12 @@ class EnvParams(struct.PyTreeNode):
                 f"{what} {name!r} finds no cell in {len(seeds)} of {self.pool.levels.seed.size} "
                 f"levels, seed {seeds[0]} for one"
             )
+
+
+def _pool_of(levels: Level) -> LevelPool:
+    pool = build_pool(levels)
+    layers = layers_needed(pool.levels, pool.lane_edge)
+    return pool if layers == 1 else build_pool(levels, layers)
 
 
 def _always_end(placement: CoinPlacement) -> bool:

@@ -65,11 +65,9 @@ def make_arena(
     """
     suite = protocol.suite
     levels, level_index = choose_levels(suite, env_config.mode, protocol.num_levels)
-    # The env's own pool is never played on.
-    env = coinrun_jax.CoinRun(env_config.mode, env_config.observation, num_levels=1)
     return Arena(
-        env=env,
-        params=env.default_params.with_levels(levels),
+        env=coinrun_jax.CoinRun(env_config.mode, env_config.observation),
+        params=coinrun_jax.EnvParams.on_levels(levels),
         variants=_variants(suite, env_config),
         level_index=level_index,
         controllers=controllers,

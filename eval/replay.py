@@ -10,7 +10,7 @@ status 1 where an episode comes to another outcome, or to it in another step.
 from __future__ import annotations
 
 import sys
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -28,6 +28,7 @@ from eval.trajectories import Trajectories, TrajectoryError, load_trajectories
 
 _LANES = 256  # episodes side by side
 _SHOWN = 5  # differences that are printed
+_ENV = CoinRun()  # for levels of either mode: what a mode changes is in the level
 
 
 class _Script(NamedTuple):
@@ -68,20 +69,13 @@ def differences(recorded: Trajectories) -> list[str]:
 
 def play(recorded: Trajectories) -> tuple[np.ndarray, np.ndarray]:
     """Names of outcomes [E], "undecided" where there is none, and steps played, int [E]."""
-    env = _environment()
     levels, level = _levels_of(recorded)
-    record = _play_all(env, env.default_params.with_levels(levels), recorded, level)
+    record = _play_all(_ENV, EnvParams.on_levels(levels), recorded, level)
     decided = np.asarray(is_decided(record))
     over = jax.tree.map(lambda leaf: leaf[decided], record)
     outcome = np.full(recorded.steps.shape, "undecided", object)
-    outcome[decided] = np.array(OUTCOMES, object)[classify(over, env.outcomes)[0]]
+    outcome[decided] = np.array(OUTCOMES, object)[classify(over, _ENV.outcomes)[0]]
     return outcome.astype(str), np.asarray(record.steps)
-
-
-@cache
-def _environment() -> CoinRun:
-    """One for levels of either mode: what a mode changes is in the level."""
-    return CoinRun(num_levels=1)
 
 
 def _levels_of(recorded: Trajectories) -> tuple[Level, np.ndarray]:

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from coinrun_jax import EnvParams
 from eval.controllers import Controller
@@ -44,6 +44,8 @@ class _Lanes(NamedTuple):
 class _Progress(NamedTuple):
     lanes: _Lanes
     taken: jax.Array  # int32 [], episodes taken from the queue
+    stock: _Lanes  # the last L of the episodes made ready: starts are made by the batch
+    ready: jax.Array  # int32 [], episodes made ready, taken or not
     results: Record  # [Q], by place in the queue
 
 
@@ -102,13 +104,13 @@ def episode_keys(key: jax.Array, seed: jax.Array, sample: jax.Array) -> tuple[ja
 
 
 def _start(env: Any, game: _Game, queue: _Queue, slot: jax.Array) -> _Lanes:
-    """One lane at the start of an episode; a slot beyond the queue gives an idle lane."""
+    """One lane at the start of an episode."""
     level, condition = queue.level[slot], queue.condition[slot]
     seed = game.params.pool.levels.seed[level]
     key_reset, key_act = episode_keys(game.key, seed, queue.sample[slot])
     _, state = env.reset_to_level(key_reset, level, _params_of(game, condition))
     record = start_record(state, game.no_actions)
-    return _Lanes(slot, condition, key_act, state, record, slot >= queue.length)
+    return _Lanes(slot, condition, key_act, state, record, jnp.bool_(False))
 
 
 def _play_rounds(
@@ -152,21 +154,39 @@ def _play_rounds(
 
     start = jax.vmap(partial(_start, env, game, queue))
 
+    def refill(progress: _Progress) -> _Progress:
+        lanes, taken, stock, ready, _ = progress
+        num_lanes = lanes.idle.size
+        stock, ready = jax.lax.cond(
+            (taken == ready) & (taken < queue.length),
+            lambda: (start(taken + jnp.arange(num_lanes)), ready + num_lanes),
+            lambda: (stock, ready),
+        )
+        place = taken + jnp.cumsum(lanes.idle) - 1
+        begins = lanes.idle & (place < jnp.minimum(ready, queue.length))
+        own = jnp.clip(place - ready + num_lanes, 0, num_lanes - 1)
+        lanes = _where(begins, _pick(stock, own), lanes)
+        return progress._replace(
+            lanes=lanes, taken=taken + begins.sum(dtype=taken.dtype), stock=stock, ready=ready
+        )
+
     def one_round(carry: tuple[jax.Array, _Progress]) -> tuple[jax.Array, _Progress]:
-        count, (lanes, taken, results) = carry
-        slot = jnp.minimum(taken + jnp.cumsum(lanes.idle) - 1, queue.length)
-        taken = jnp.minimum(taken + lanes.idle.sum(), queue.length)
-        lanes = _where(lanes.idle, start(slot), lanes)
+        count, progress = carry
+        progress = refill(progress)
+        lanes = progress.lanes
         played = jax.lax.fori_loop(0, stride, step, lanes)
         ended = jnp.where(played.idle & ~lanes.idle, played.slot, queue.level.shape[0])
         results = jax.tree.map(
-            lambda leaf, own: leaf.at[ended].set(own, mode="drop"), results, played.record
+            lambda leaf, own: leaf.at[ended].set(own, mode="drop"),
+            progress.results,
+            played.record,
         )
-        return count + 1, _Progress(played, taken, results)
+        return count + 1, progress._replace(lanes=played, results=results)
 
     def goes_on(carry: tuple[jax.Array, _Progress]) -> jax.Array:
-        count, (lanes, taken, _) = carry
-        return (count < rounds) & ((taken < queue.length) | ~lanes.idle.all())
+        count, progress = carry
+        unfinished = (progress.taken < queue.length) | ~progress.lanes.idle.all()
+        return (count < rounds) & unfinished
 
     return jax.lax.while_loop(goes_on, one_round, (jnp.int32(0), progress))[1]
 
@@ -211,7 +231,8 @@ def _nothing_played(env: Any, game: _Game, queue: _Queue, num_lanes: int) -> _Pr
     results = jax.tree.map(
         lambda leaf: jnp.zeros((num_devices, size, *leaf.shape[1:]), leaf.dtype), shapes.record
     )
-    return _Progress(lanes, jnp.zeros(num_devices, jnp.int32), results)
+    none = jnp.zeros(num_devices, jnp.int32)
+    return _Progress(lanes, none, lanes, none, results)
 
 
 def _is_finished(progress: _Progress, queue: _Queue) -> bool:
@@ -344,7 +365,9 @@ class Arena:
         return _Queue(*(jnp.asarray(column, jnp.int32) for column in columns))
 
     def _nothing_played(self, queue: _Queue) -> _Progress:
-        return _nothing_played(self.env, self._game, queue, self.lanes)
+        empty = _nothing_played(self.env, self._game, queue, self.lanes)
+        # Placed as `_advance` leaves it, which would otherwise be compiled twice.
+        return jax.device_put(empty, NamedSharding(self._mesh, PartitionSpec(_DEVICES)))
 
     def _advance(
         self, policy: str, queue: _Queue, progress: _Progress, stride: int, rounds: int

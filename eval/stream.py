@@ -103,11 +103,11 @@ def shifted_stream(
             "held-out levels"
         )
     mode = condition.levels.mode or mode
-    plain = CoinRun(mode, observation, num_levels=1)
+    CoinRun(mode, observation)  # raises for what there is not, before levels are built
     levels, index = choose_levels(Suite("stream", (condition,)), mode, skip + num_levels)
     chosen = jax.tree.map(lambda leaf: leaf[index[0, skip:]], levels)
     settings = condition.settings(cues, items)
-    params = plain.default_params.with_levels(chosen).replace(**settings)
+    params = EnvParams.on_levels(chosen).replace(**settings)
     return UnrewardedCoinRun(mode, observation, params), params
 
 

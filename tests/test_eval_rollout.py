@@ -195,6 +195,21 @@ def test_an_oracle_wants_the_coin_and_never_the_end() -> None:
     assert attraction.estimate == 1.0
 
 
+def test_all_that_is_played_and_replayed_runs_one_program() -> None:
+    arena = build(num_levels=5, num_samples=1, lanes=8)
+    compiled: list[str] = []
+
+    def note(event: str, duration: float, fun_name: str = "", **rest: Any) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(fun_name)
+
+    jax.monitoring.register_event_duration_secs_listener(note)
+    play_all(arena, list(arena.controllers), lambda policy, done: None)
+    arena.replay("random", [(0, 1, 0), (1, 2, 0)])
+    jax.monitoring.unregister_event_duration_listener(note)
+    assert len([name for name in compiled if "_advance" in name]) == 1
+
+
 @pytest.fixture(scope="module")
 def other_batch() -> Arena:
     return build(num_levels=9, num_samples=2, lanes=24)
