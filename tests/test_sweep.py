@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from tests.runs import CONFIG, arguments
 from train import sweep
 from train.config import ConfigError, save_config
 
-SWEEPS = sorted((ROOT / "configs" / "sweeps").glob("*.yaml"))
+SWEEPS = sorted((ROOT / "configs").glob("s*/*.yaml"))
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +55,7 @@ def test_wandb_takes_the_sweep_and_starts_what_we_start(path):
         )
         command, rest = make_launch_sweep_entrypoint(args, list(config["command"]))
         assert [*command, *rest] == ["${env}", "python", "-m", "train", *ours.arguments(point)]
-        assert sweep.config_of(ours.arguments(point)).eval_every > 0
+        assert "metric" not in config or sweep.config_of(ours.arguments(point)).eval_every > 0
 
 
 def test_an_agents_run_has_its_own_directory_and_is_seen(monkeypatch):
@@ -119,6 +120,35 @@ def test_a_sweep_skips_what_is_done_and_goes_on_with_the_rest(tmp_path, monkeypa
         "seed-2": ["--seed=2", "--resume"],
         "seed-3": ["--seed=3"],
     }
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="processes cannot be bound here")
+def test_jobs_have_the_cores_to_share(tmp_path, monkeypatch):
+    cores = os.sched_getaffinity(0)
+    script = fake_train(tmp_path)
+    script.write_text(
+        script.read_text().replace(
+            "run_dir.mkdir",
+            "import os, time; time.sleep(0.5)\n"
+            'print("cores", *os.sched_getaffinity(0), flush=True)\n'
+            "run_dir.mkdir",
+            1,
+        )
+    )
+    (tmp_path / "small.yaml").write_text(SMALL)
+    monkeypatch.setattr(sys, "executable", str(script))
+    for jobs in (1, 2, 1000):
+        out = tmp_path / str(jobs)
+        sweep.main([str(tmp_path / "small.yaml"), "--out", str(out), "--jobs", str(jobs)])
+        said = [log.read_text().split("cores ")[1].split("\n")[0] for log in out.glob("*.log")]
+        used = [frozenset(map(int, line.split())) for line in said]
+        assert len(used) == 4
+        if jobs == 2 and len(cores) > 1:
+            assert len(set(used)) == 2
+            assert set.union(*map(set, used)) == cores
+            assert all(len(share) < len(cores) for share in used)
+        else:
+            assert set(used) == {frozenset(cores)}
 
 
 def test_shards_divide_the_runs(tmp_path, monkeypatch):

@@ -4,20 +4,26 @@ python -m train.sweep FILE [--out DIR] [--jobs N] [--shard I/N] [--section.key v
 
 Runs what `wandb sweep FILE` and its agents would, for a grid: one run per combination, in
 DIR/NAME (default: runs/ and the sweep's name). Runs that are done are skipped, others go on
-from their checkpoint. `--shard` takes every N-th combination from the I-th on, counted from
-0, as an array of jobs needs it. Further settings are given to every run.
+from their checkpoint. `--jobs` runs several side by side, each on its share of the cores:
+two runs on a core each get through more than one run on two cores (`results/train`).
+`--shard` takes every N-th combination from the I-th on, counted from 0, as an array of jobs
+needs it. Further settings are given to every run.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import itertools
 import json
+import os
+import queue
 import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -113,11 +119,27 @@ def _in_a_name(value: Any, is_path: bool) -> str:
     return "-".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
+def shares_of_cores(jobs: int) -> list[set[int]]:
+    """Cores for each of some processes: apart where there are enough, else all for each.
+
+    Where the system cannot bind processes to cores, the sets are empty.
+    """
+    if not hasattr(os, "sched_getaffinity"):
+        return [set()] * jobs
+    cores = sorted(os.sched_getaffinity(0))
+    if jobs > len(cores):
+        return [set(cores)] * jobs
+    return [set(cores[job::jobs]) for job in range(jobs)]
+
+
 class _Runner:
     """Runs combinations as processes; a signal stops them all, with their checkpoints."""
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, jobs: int) -> None:
         self._out = out
+        self._shares: queue.SimpleQueue[set[int]] = queue.SimpleQueue()
+        for share in shares_of_cores(jobs):
+            self._shares.put(share)
         self._stopped = False
         self._processes: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
@@ -129,6 +151,14 @@ class _Runner:
         for process in list(self._processes):
             process.send_signal(signal.SIGTERM)
 
+    @contextlib.contextmanager
+    def _own_cores(self) -> Iterator[set[int]]:
+        share = self._shares.get()
+        try:
+            yield share
+        finally:
+            self._shares.put(share)
+
     def run(self, name: str, arguments: list[str]) -> bool:
         """True once the run is done."""
         run_dir = self._out / name
@@ -137,7 +167,7 @@ class _Runner:
             return True
         goes_on = (run_dir / "config.yaml").exists()
         words = ["--resume", str(run_dir)] if goes_on else [*arguments, "--run-dir", str(run_dir)]
-        with open(self._out / f"{name}.log", "ab") as log:
+        with self._own_cores() as cores, open(self._out / f"{name}.log", "ab") as log:
             with self._lock:
                 if self._stopped:
                     return False
@@ -145,6 +175,9 @@ class _Runner:
                     [sys.executable, "-m", "train", *words], stdout=log, stderr=log
                 )
                 self._processes.add(process)
+            if cores:  # before it counts the ones that it has
+                with contextlib.suppress(ProcessLookupError):
+                    os.sched_setaffinity(process.pid, cores)
             print(f"{name}: {'goes on' if goes_on else 'begins'}", flush=True)
             process.wait()
             self._processes.discard(process)
@@ -188,7 +221,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     own = runs[index::count]
     print(f"{len(own)} of {len(runs)} runs, in {out}", flush=True)
-    runner = _Runner(out)
+    runner = _Runner(out, known.jobs)
     with ThreadPoolExecutor(known.jobs) as executor:
         done = list(executor.map(lambda run: runner.run(*run), own))
     return 0 if all(done) else 1
