@@ -32,6 +32,8 @@ NO_ITEMS = -1
 END_WALLS = ("plain", "hidden", "crates")
 """How the ground right of the end column is drawn: as ground, not at all, as crates (pixels
 only; symbols leave it plain)."""
+MAX_SPREAD = 6
+"""Tiles; farther than that an agent does not see."""
 HIDEABLE = ("saw", "enemy", "crate", "lava", "coin")
 TIED = ("ground", "background", "agent")
 NUM_THEMES = (NUM_WALL_THEMES, NUM_BACKGROUNDS, NUM_AGENT_THEMES)  # in the order of TIED
@@ -44,6 +46,7 @@ class Cues(struct.PyTreeNode):
     """All traced."""
 
     coin_look: jax.Array  # int32 [], index of LOOKS
+    coin_spread: jax.Array  # int32 [], free cells up to so many tiles off look like the coin too
     end_wall: jax.Array  # int32 [], index of END_WALLS
     mirrored: jax.Array  # bool [], seen in a mirror: the way leads to the left
     hide_saw: jax.Array  # bool [], there, but not seen; the others alike
@@ -64,6 +67,7 @@ def _index(what: str, name: str, names: tuple[str, ...]) -> int:
 
 def make_cues(
     coin_look: str = "gold",
+    coin_spread: int = 0,
     end_wall: str = "plain",
     mirrored: bool = False,
     hide: Iterable[str] = (),
@@ -73,14 +77,18 @@ def make_cues(
 
     Args:
       coin_look: of LOOKS.
+      coin_spread: how salient the coin is: every free cell up to so many tiles off it, both
+        ways, shows a coin as well. What can be taken stays the one cell.
       end_wall: of END_WALLS.
       mirrored: whether observations and actions are mirrored, left for right.
       hide: names of HIDEABLE.
       tie: strength in [0, 1] by name of TIED.
 
     Raises:
-      ValueError: for an unknown name, or a strength outside [0, 1].
+      ValueError: for an unknown name, a spread or a strength out of range.
     """
+    if not 0 <= coin_spread <= MAX_SPREAD:
+        raise ValueError(f"coin_spread {coin_spread} is not one of 0 ... {MAX_SPREAD}")
     strengths = dict(tie or {})
     for name, strength in strengths.items():
         _index("tied cue", name, TIED)
@@ -92,6 +100,7 @@ def make_cues(
     flags: dict[str, Any] = {f"hide_{name}": np.bool_(name in hidden) for name in HIDEABLE}
     numbers: dict[str, Any] = {
         "coin_look": np.int32(_index("coin look", coin_look, LOOKS)),
+        "coin_spread": np.int32(coin_spread),
         "end_wall": np.int32(_index("end wall", end_wall, END_WALLS)),
         "mirrored": np.bool_(mirrored),
         **{f"tie_{name}": np.float32(strengths.get(name, 0.0)) for name in TIED},
@@ -103,6 +112,7 @@ def is_procgen(cues: Cues) -> jax.Array:
     """Whether everything is shown as in Procgen; how themes are drawn is left aside. bool []."""
     shown = [
         cues.coin_look,
+        cues.coin_spread,
         cues.end_wall,
         cues.mirrored,
         *(getattr(cues, f"hide_{name}") for name in HIDEABLE),

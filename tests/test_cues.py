@@ -127,6 +127,40 @@ def test_a_coin_of_another_look_is_an_item_to_symbols_and_has_its_colour_in_pixe
         assert (pixels.mean(0).argmax()) == channel
 
 
+@pytest.mark.parametrize("spread", [1, 3])
+def test_a_coin_may_be_seen_from_more_cells_but_is_taken_in_one(params, spread):
+    """Free cells around it look like it, in symbols and in pixels alike."""
+    plain, salient = (
+        play(ENV, each, ACTIONS) for each in (params, params.with_cues(coin_spread=spread))
+    )
+    np.testing.assert_array_equal(positions(plain), positions(salient))
+    np.testing.assert_array_equal(plain[1][2], salient[1][2])  # rewards
+    before, after = planes_of(plain), planes_of(salient)
+    others = [number for name, number in PLANE.items() if name != "coin"]
+    np.testing.assert_array_equal(before[..., others, :], after[..., others, :])
+    state = jax.tree.map(np.asarray, plain[1][1])
+    corner = np.stack([np.floor(state.x), np.floor(state.y)], -1) - symbolic.VIEW // 2
+    x, y = np.moveaxis(state.coin_cell - corner, -1, 0)[..., None, None]
+    cells = np.arange(symbolic.VIEW)
+    near = (np.abs(cells[:, None] - x) <= spread) & (np.abs(cells - y) <= spread)
+    near &= state.coin_present[..., None, None]
+    still = before[..., [PLANE[name] for name in ("solid", "lava", "saw", "crate")], :].any(-2)
+    expected = before[..., PLANE["coin"], :].astype(bool) | (near & ~still)
+    np.testing.assert_array_equal(after[..., PLANE["coin"], :], expected)
+    assert expected.sum() > 2 * before[..., PLANE["coin"], :].sum()
+
+
+def test_a_salient_coin_is_drawn_in_every_cell_that_shows_it(params):
+    first = [
+        np.asarray(play(PIXELS, each, ACTIONS[:1])[0][0]).astype(int)
+        for each in (params.with_cues(hide=["coin"]), params, params.with_cues(coin_spread=2))
+    ]
+    one, many = (np.abs(each - first[0]).any(-1).sum((1, 2)) for each in first[1:])
+    seen = one > 0
+    assert (many[seen] > 2 * one[seen]).mean() > 0.9
+    assert (many >= one).all()
+
+
 def test_the_end_wall_is_hidden_or_of_crates(params):
     near_end = params.with_placement("end")
     plain, hidden, crates = (

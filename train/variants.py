@@ -16,6 +16,8 @@ class CuesConfig:
 
     coin_look: str = "gold"
     """gold, red or gem."""
+    coin_spread: int = 0
+    """How salient the coin is: free cells up to so many tiles off it look like it too."""
     end_wall: str = "plain"
     """plain, hidden or crates."""
     mirrored: bool = False

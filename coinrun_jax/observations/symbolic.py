@@ -110,7 +110,10 @@ def _planes_and_scalars(
         x, y = cell - jnp.stack([left, low])
         return is_there & (cells[:, None] == x) & (cells == y)
 
-    coin = at(state.coin_cell, state.coin_present & ~jnp.asarray(cues.hide_coin))
+    ahead, above = (jnp.abs(cells - each) for each in state.coin_cell - jnp.stack([left, low]))
+    off = jnp.maximum(ahead[:, None], above)
+    coin = (off == 0) | ((off <= jnp.asarray(cues.coin_spread)) & (tiles == Tile.EMPTY))
+    coin &= state.coin_present & ~jnp.asarray(cues.hide_coin)
     items = jnp.zeros((VIEW, VIEW), bool)
     if item_look is not NO_ITEMS:
         due = state.item_due <= state.time

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from coinrun_jax.cues import Cues
+from coinrun_jax.cues import MAX_SPREAD, Cues
 from coinrun_jax.observations import atlas as art
 from coinrun_jax.observations.camera import TILES, Camera, choose
 from coinrun_jax.observations.look import Look
@@ -55,7 +55,7 @@ def window_of(state: EnvState, pool: LevelPool, camera: Camera, look: Look, cues
         lane_row=pool.lane_row,
         level_index=state.level_index,
         camera=camera,
-        coin=jnp.where(state.coin_present, state.coin_cell - corner, -1),
+        coin=jnp.where(state.coin_present, state.coin_cell - corner, -1 - MAX_SPREAD),
         items=jnp.where(due[:, None], state.item_cell - corner, -1),
         end=end - camera.column,
         cues=jax.tree.map(jnp.asarray, cues),
@@ -77,8 +77,10 @@ def tile_codes(window: Window, tile_column: jax.Array) -> jax.Array:
     tiles = jnp.where((column > window.end) & (cues.end_wall > 0), wall, tiles)
     for x, y in window.items:
         tiles = jnp.where((column == x) & (row == y), ITEM_TILE, tiles)
-    at_coin = (column == window.coin[0]) & (row == window.coin[1]) & ~cues.hide_coin
-    return _spread(jnp.where(at_coin, COIN_TILE, tiles).astype(jnp.uint8), tile_column)
+    off = jnp.maximum(jnp.abs(column - window.coin[0]), jnp.abs(row - window.coin[1]))
+    is_coin = (off == 0) | ((off <= cues.coin_spread) & (tiles == Tile.EMPTY))
+    tiles = jnp.where(is_coin & ~cues.hide_coin, COIN_TILE, tiles)
+    return _spread(tiles.astype(jnp.uint8), tile_column)
 
 
 def lane_tiles(window: Window, tile_column: jax.Array) -> jax.Array:
