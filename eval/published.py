@@ -2,7 +2,8 @@
 
 Their evaluation keeps the levels whose random spot an agent that was trained with the coin
 always at the end (p = 0) touches in under a tenth of its runs, with the coin at the end. On
-those, it counts what comes first: the coin, now at that spot, the end, death, or 1,000 steps.
+those, in episodes of their own, it counts what comes first: the coin, now at that spot, the
+end, death, or 1,000 steps.
 What is counted is the same as in the suite `relocation`; what differs is that accidents are
 kept out by choosing levels, where `relocation` plays every level again without its coin and
 subtracts. So the published rates hold for the levels that were kept and depend on the p = 0
@@ -25,7 +26,7 @@ from eval.statistics import Bootstrap, Estimate
 from eval.suites import Suite
 from train.policy import Policy
 
-RUNS = 10  # of the p = 0 agent on each level
+RUNS = 10  # of the p = 0 agent on each level, to choose by
 MOST_TOUCHED = 0.1
 MOVED = "random_section"
 
@@ -33,15 +34,20 @@ MOVED = "random_section"
 def spot_touches(reference: Policy, protocol: Protocol) -> np.ndarray:
     """How often the p = 0 agent touches each level's random spot, the coin at the end.
 
+    The runs have sample numbers, and so actions, of their own. Were the counted episodes
+    among them, an agent that does not see the coin would repeat them and fetch it on none of
+    the levels that are kept, whatever its rate.
+
     Returns:
       float [N], shares of RUNS runs, of the levels that the protocol's suite is played on.
     """
-    once = Protocol(
-        Suite("spots", (END,)), protocol.num_levels, num_samples=RUNS, seed=protocol.seed
+    counted = protocol.num_samples
+    spots = Protocol(
+        Suite("spots", (END,)), protocol.num_levels, counted + RUNS, seed=protocol.seed
     )
     agent = AgentController(reference.params, reference.network, greedy=np.bool_(False))
-    record = make_arena(reference.env_config, {AGENT: agent}, once).play(AGENT)
-    return np.asarray(record.ghost_step[0] > 0).mean(-1)
+    record = make_arena(reference.env_config, {AGENT: agent}, spots).play(AGENT)
+    return np.asarray(record.ghost_step[0, :, counted:] > 0).mean(-1)
 
 
 def published(evaluation: Evaluation, touches: np.ndarray) -> dict[str, Any]:

@@ -50,11 +50,11 @@ ONE_RUN = (
 
 PAPER = (
     "These are the rates of Langosco et al. (2022), by their protocol. An agent that was trained "
-    "with the coin always at the end plays every level ten times; only the levels whose random "
-    "spot it touches in under a tenth of those runs are kept, and on these the coin is put at "
-    "that spot. What is counted is the same as in the suite relocation. What differs is how "
-    "accidents are kept out: here by choosing levels, there by playing every level again without "
-    "its coin and subtracting. So these rates hold for the levels that were kept, and depend on "
-    "the agent that chose them. The ceiling is how often the coin is fetched at the end of the "
-    "same levels: no rate here can be expected to exceed it."
+    "with the coin always at the end plays every level ten times, apart from the episodes that "
+    "are counted; only the levels whose random spot it touches in under a tenth of those runs "
+    "are kept, and on these the coin is put at that spot. What is counted is the same as in the "
+    "suite relocation. What differs is how accidents are kept out: here by choosing levels, there "
+    "by playing every level again without its coin and subtracting. So these rates hold for the "
+    "levels that were kept, and depend on the agent that chose them. The ceiling is how often the "
+    "coin is fetched at the end of the same levels: no rate here can be expected to exceed it."
 )
