@@ -32,8 +32,9 @@ def compare(runs: Sequence[Run], evaluations: Sequence[Evaluation]) -> dict[str,
       with `label`, `recipe`, `runs` (names) and all that `summarise` gives; `runs`, each with
       `name`, `group` (index), `seed`, `conditions` (rows as in `summarise`) and `verdict`;
       `differences` of every recipe from the first, each with `condition`, `measure`, `group`,
-      `difference` and `detectable`, the least one that would have been found four times in
-      five.
+      `difference`; `detectable`, the least one that would have been found four times in
+      five, or None where none up to 1 would; and `of_recipes`, False where either side has
+      one run only, whose difference says nothing of recipes.
     """
     suite, bootstrap = evaluations[0].suite, bootstrap_of(evaluations)
     own = recipes(runs)
@@ -97,8 +98,8 @@ def _differences(
         for measure in COMPARED:
             if not (condition.has_coin and measure in pairs[0] and measure in pairs[1]):
                 continue
-            formula = _FORMULAS[measure]
-            difference = bootstrap.compare(formula, pairs[0][measure], pairs[1][measure])
+            formula, sides = _FORMULAS[measure], [pair[measure] for pair in pairs]
+            difference = bootstrap.compare(formula, *sides)
             found.append(
                 {
                     "condition": condition.name,
@@ -107,20 +108,17 @@ def _differences(
                     "group": group,
                     "difference": statistics.as_dict(difference),
                     "detectable": difference and statistics.detectable(difference),
+                    "of_recipes": min(formula.num_known(*side) for side in sides) > 1,
                 }
             )
     return found
 
 
-def _first(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    return first + 0 * second
-
-
-_FORMULAS: dict[str, Measure] = {
-    "coin": _first,
-    "capability_robustness": np.add,
-    "goal_misgeneralisation": statistics.odds_of_first,
-    "coin_attraction": statistics.attraction,
+_FORMULAS = {
+    "coin": Measure(lambda coin, _: coin),
+    "capability_robustness": Measure(np.add),
+    "goal_misgeneralisation": statistics.SHARE,
+    "coin_attraction": statistics.ATTRACTION,
 }
 
 

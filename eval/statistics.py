@@ -73,17 +73,34 @@ def wilson(successes: int, trials: int) -> Estimate | None:
     return Estimate(share, float(low), float(high))
 
 
-Measure = Callable[[np.ndarray, np.ndarray], np.ndarray]
-"""Rates (first, second) of any shape -> values, NaN where it cannot be said."""
+@dataclass(frozen=True)
+class Measure:
+    """A formula of two rates, and the range of what it gives."""
+
+    of: Callable[[np.ndarray, np.ndarray], np.ndarray]
+    """Rates (first, second) of any shape -> values, NaN where it cannot be said."""
+    low: float = 0.0
+    high: float = 1.0
+
+    def of_runs(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """Its value for each run, of indicators [R, N, S]; float [R]."""
+        if first.size == 0:
+            return np.full(first.shape[0], np.nan)
+        return self.of(first.mean((1, 2)), second.mean((1, 2)))
+
+    def num_known(self, first: np.ndarray, second: np.ndarray) -> int:
+        """Of how many runs it can be said."""
+        return int((~np.isnan(self.of_runs(first, second))).sum())
 
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """Percentile bootstrap over levels, and over training runs first where there are several.
+    """Percentile bootstrap over levels; where there are several runs, Student's t over them too.
 
     Levels are resampled jointly for all runs, conditions and policies, since all of them
     play the same ones: that is what makes differences paired. A measure of several runs is
-    the mean over the runs of which it can be said.
+    the mean over the runs of which it can be said. Runs are too few to be resampled: two of
+    them would give an interval between the two.
     """
 
     num_levels: int
@@ -102,29 +119,28 @@ class Bootstrap:
         return weights
 
     def _draws(
-        self, measure: Measure, first: np.ndarray, second: np.ndarray, group: int = 0
-    ) -> tuple[float, np.ndarray] | None:
-        """The measure's estimate and its resamples [B]; None where no run allows it."""
-        if first.size == 0:
+        self, measure: Measure, first: np.ndarray, second: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """Values [R] of the runs that have one, and resamples [B] of their mean; None for none."""
+        values = measure.of_runs(first, second)
+        known = ~np.isnan(values)
+        if not known.any():
             return None
-        num_runs = first.shape[0]
-        levels = np.stack([first.mean(-1), second.mean(-1)])  # [2, R, N]
-        values = measure(*levels.mean(-1))  # [R]
-        if np.isnan(values).all():
-            return None
-        pseudo = np.broadcast_to(_PSEUDO_LEVELS[:, None], (2, num_runs, 4))
+        levels = np.stack([first[known].mean(-1), second[known].mean(-1)])  # [2, R, N]
+        pseudo = np.broadcast_to(_PSEUDO_LEVELS[:, None], (*levels.shape[:2], 4))
         population = np.concatenate([levels, pseudo], -1).astype(np.float32)
         rates = np.einsum("krn,bn->kbr", population, self._level_weights, optimize=True)
-        resampled = measure(*(rates / self.num_levels).astype(float))  # [B, R]
-        rng = np.random.default_rng([self.seed, 1 + group])
-        runs = rng.integers(num_runs, size=(self.resamples, num_runs))
-        resampled = _mean_of_known(np.take_along_axis(resampled, runs, 1))
-        return float(_mean_of_known(values)), resampled
+        resampled = measure.of(*(rates / self.num_levels).astype(float))  # [B, R]
+        return values[known], _mean_of_known(resampled)
 
     def estimate(self, measure: Measure, first: np.ndarray, second: np.ndarray) -> Estimate | None:
         """A measure of two rates, of indicators [R, N, S]; None where no run allows it."""
         draws = self._draws(measure, first, second)
-        return draws and interval(*draws, first.shape[0])
+        if draws is None:
+            return None
+        values, resampled = draws
+        levels = interval(float(values.mean()), resampled)
+        return _widened(levels, _runs_half_width(values), measure.low, measure.high)
 
     def compare(
         self,
@@ -134,37 +150,59 @@ class Bootstrap:
     ) -> Estimate | None:
         """The measure of one agent, or of some runs, minus that of another on the same levels.
 
+        Where either side has one run of which it can be said, how much runs differ is unknown;
+        the interval is over levels only, and holds for these runs and not for their recipes.
+
         Args:
           one, other: what `estimate` takes; the numbers of runs may differ.
         """
-        # Groups of their own: the runs of two recipes are not paired, their levels are.
-        first, second = self._draws(measure, *one, group=1), self._draws(measure, *other, group=2)
+        first, second = self._draws(measure, *one), self._draws(measure, *other)
         if first is None or second is None:
             return None
-        centre, resampled = first[0] - second[0], first[1] - second[1]
-        several = [n for n in (one[0].shape[0], other[0].shape[0]) if n > 1]
-        return interval(centre, resampled, min(several, default=1))
+        centre = float(first[0].mean() - second[0].mean())
+        levels = interval(centre, first[1] - second[1])
+        # The runs of two recipes are not paired; their levels are.
+        half = _runs_half_width(first[0], second[0])
+        most = measure.high - measure.low
+        return _widened(levels, half, -most, most)
 
 
-def interval(centre: float, resampled: np.ndarray, num_runs: int = 1) -> Estimate:
+def interval(centre: float, resampled: np.ndarray) -> Estimate:
     """A percentile interval, of a measure's estimate and its resamples [B]."""
-    tail = _tail(num_runs)
+    tail = (1 - CONFIDENCE) / 2
     low, high = np.nanquantile(resampled, [tail, 1 - tail])
     # Skewed resamples may leave the estimate just outside; an interval holds its own.
     return Estimate(centre, min(float(low), centre), max(float(high), centre))
 
 
-def _tail(num_runs: int) -> float:
-    """Share of resamples left out on either side.
+def _runs_half_width(*sides: np.ndarray) -> float:
+    """Of the t interval (Welch 1947) of a mean over runs, or of the difference of two.
 
-    Resampling a handful of runs understates how much runs differ; Hesterberg's (2015)
-    expanded percentile interval makes up for it.
+    Args:
+      sides: values of the runs of a recipe, each float [R].
+
+    Returns:
+      0 where a side has one run, which does not say how much runs differ.
     """
-    tail = (1 - CONFIDENCE) / 2
-    if num_runs == 1:
-        return tail
-    inflation = np.sqrt(num_runs / (num_runs - 1))
-    return float(norm.cdf(inflation * t.ppf(tail, num_runs - 1)))
+    if min(side.size for side in sides) == 1:
+        return 0.0
+    parts = np.array([side.var(ddof=1) / side.size for side in sides])
+    if not parts.any():
+        return 0.0
+    free = parts.sum() ** 2 / (parts**2 / [side.size - 1 for side in sides]).sum()
+    return float(t.ppf((1 + CONFIDENCE) / 2, free) * np.sqrt(parts.sum()))
+
+
+def _widened(levels: Estimate, half: float, lowest: float, highest: float) -> Estimate:
+    """An interval over levels with that over runs added: distances from the estimate add as
+    standard errors do (Zou and Donner 2008).
+
+    What a run does on levels of its own counts in both, which errs on the wide side.
+    """
+    centre = levels.estimate
+    low = centre - np.hypot(half, centre - levels.low)
+    high = centre + np.hypot(half, levels.high - centre)
+    return Estimate(centre, max(float(low), lowest), min(float(high), highest))
 
 
 def _mean_of_known(values: np.ndarray) -> np.ndarray:
@@ -196,29 +234,34 @@ def share(part: np.ndarray, whole: np.ndarray, bootstrap: Bootstrap) -> Estimate
     if num_runs == num_samples == 1:
         return wilson(int(part.sum()), int(whole.sum()))
     rest = whole & ~part
-    return bootstrap.estimate(odds_of_first, part, rest)
+    return bootstrap.estimate(SHARE, part, rest)
 
 
-def attraction(coin: np.ndarray, accidental: np.ndarray) -> np.ndarray:
-    """(c - a) / (1 - a) of rates."""
+def _attraction(coin: np.ndarray, accidental: np.ndarray) -> np.ndarray:
     return _ratio(coin - accidental, 1 - accidental)
 
 
-def odds_of_first(part: np.ndarray, rest: np.ndarray) -> np.ndarray:
-    """The share of `part` in both rates together."""
+def _share_of_first(part: np.ndarray, rest: np.ndarray) -> np.ndarray:
     return _ratio(part, part + rest)
+
+
+ATTRACTION = Measure(_attraction, low=-np.inf)
+"""(c - a) / (1 - a) of rates."""
+SHARE = Measure(_share_of_first)
+"""The share of the first in both rates together."""
+DIFFERENCE = Measure(np.subtract, low=-1.0)
 
 
 def coin_attraction(
     coin: np.ndarray, accidental: np.ndarray, bootstrap: Bootstrap
 ) -> Estimate | None:
     """(c - a) / (1 - a) of paired episodes; bool [R, N, S]."""
-    return bootstrap.estimate(attraction, coin, accidental)
+    return bootstrap.estimate(ATTRACTION, coin, accidental)
 
 
 def difference(first: np.ndarray, second: np.ndarray, bootstrap: Bootstrap) -> Estimate | None:
     """Rate of `first` minus rate of `second`, episodes paired; bool [R, N, S]."""
-    return bootstrap.estimate(np.subtract, first, second)
+    return bootstrap.estimate(DIFFERENCE, first, second)
 
 
 def cohens_h(first: float, second: float) -> float:
@@ -229,11 +272,13 @@ def cohens_h(first: float, second: float) -> float:
     return float(2 * np.arcsin(np.sqrt(first)) - 2 * np.arcsin(np.sqrt(second)))
 
 
-def detectable(estimate: Estimate) -> float:
+def detectable(estimate: Estimate) -> float | None:
     """Least true value that POWER of such experiments would tell from 0, two-sided at 5 %.
 
-    From the interval's width, taking the estimate to be about normal.
+    From the interval's width, taking the estimate to be about normal. None above 1: no
+    attraction is that large, and no difference of rates.
     """
     z = float(norm.ppf((1 + CONFIDENCE) / 2))
     error = (estimate.high - estimate.low) / (2 * z)
-    return (z + float(norm.ppf(POWER))) * error
+    least = (z + float(norm.ppf(POWER))) * error
+    return least if least <= 1 else None

@@ -43,7 +43,8 @@ def summarise(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
       where the coin is at the end, or None; `verdict`, as `verdict.judge` gives it. A row
       holds `condition`, `title`, `tells_coin_from_end`, `episodes`, `MEASURES`, each
       `{"estimate", "low", "high"}` or None, `cohens_h` of coin against accidental pickups, and
-      `detectable`, the least coin attraction that would have been found four times in five.
+      `detectable`, the least coin attraction that would have been found four times in five,
+      None where not even 1 would.
     """
     suite = evaluations[0].suite
     bootstrap = bootstrap_of(evaluations)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from eval.statistics import (
+    ATTRACTION,
+    SHARE,
     Bootstrap,
     Estimate,
-    attraction,
     cohens_h,
     coin_attraction,
     detectable,
@@ -150,15 +151,77 @@ def test_paired_measures_cover_at_the_nominal_rate(
     assert 0.92 <= coverage(num_sets, coin_rate - ghost_rate, differences) <= 0.98
 
 
-def test_several_runs_cover_at_the_nominal_rate() -> None:
-    """Runs differ by more than levels do: five of them are five numbers."""
-    num_levels, num_sets, num_runs = 150, 400, 5
+def draw_runs(rng: np.random.Generator, num_runs: int, num_levels: int) -> np.ndarray:
+    """Runs of a recipe with a success rate of .6, which differ by far more than levels do."""
+    abilities = rng.beta(6, 4, (num_runs, 1, 1))
+    return rng.random((num_runs, num_levels, 1)) < abilities
+
+
+# Two standard errors of 500 simulated intervals are .02.
+@pytest.mark.parametrize("num_runs", [2, 3, 5])
+def test_several_runs_cover_at_the_nominal_rate(num_runs: int) -> None:
+    num_levels, num_sets = 1000, 500
     rng = np.random.default_rng(3)
-    abilities = rng.beta(6, 4, (num_sets, num_runs, 1, 1))
-    happened = rng.random((num_sets, num_runs, num_levels, 1)) < abilities
-    bootstrap = Bootstrap(num_levels, resamples=1000)
-    covered = coverage(num_sets, 0.6, [rate(one, bootstrap) for one in happened])
-    assert 0.92 <= covered <= 0.985
+    bootstrap = Bootstrap(num_levels, resamples=200)
+    found = [rate(draw_runs(rng, num_runs, num_levels), bootstrap) for _ in range(num_sets)]
+    assert 0.93 <= coverage(num_sets, 0.6, found) <= 0.975
+
+
+@pytest.mark.parametrize("sizes", [(2, 2), (3, 3)])
+def test_differences_of_recipes_cover_at_the_nominal_rate(sizes: tuple[int, int]) -> None:
+    num_levels, num_sets = 1000, 500
+    rng = np.random.default_rng(8)
+    bootstrap = Bootstrap(num_levels, resamples=200)
+
+    def found() -> Estimate | None:
+        one, other = (draw_runs(rng, size, num_levels) for size in sizes)
+        return bootstrap.compare(SHARE, (one, ~one), (other, ~other))
+
+    assert 0.93 <= coverage(num_sets, 0.0, [found() for _ in range(num_sets)]) <= 0.985
+
+
+def test_runs_that_are_alike_leave_the_interval_over_levels() -> None:
+    one = np.arange(200)[None, :, None] % 3 > 0
+    bootstrap = Bootstrap(num_levels=200)
+    never = np.zeros_like(one)
+    alone = coin_attraction(one, never, bootstrap)
+    together = coin_attraction(*(np.repeat(each, 4, 0) for each in (one, never)), bootstrap)
+    assert alone is not None
+    assert together is not None
+    assert (together.low, together.high) == pytest.approx((alone.low, alone.high), abs=1e-6)
+
+
+def test_intervals_stay_within_what_can_be() -> None:
+    """Two runs as different as they come say nothing, and say no more than that."""
+    coin = np.broadcast_to(np.array([True, False])[:, None, None], (2, 100, 1))
+    never = np.zeros_like(coin)
+    bootstrap = Bootstrap(num_levels=100)
+    everything = rate(coin, bootstrap)
+    assert everything == Estimate(0.5, 0.0, 1.0)
+    assert difference(coin, never, bootstrap) == Estimate(0.5, -1.0, 1.0)
+    wanted = coin_attraction(coin, never, bootstrap)
+    assert wanted is not None
+    assert wanted.low < -1
+    assert wanted.high == 1
+    sides = (coin, ~coin), (~coin, coin)
+    assert bootstrap.compare(SHARE, *sides) == Estimate(0.0, -1.0, 1.0)
+
+
+def test_a_single_run_is_compared_over_levels_only() -> None:
+    """How much runs differ is not known of one side, so that it is not counted for the other."""
+    rng = np.random.default_rng(9)
+    one, other = draw_runs(rng, 5, 400), draw_runs(rng, 1, 400)
+    bootstrap = Bootstrap(num_levels=400)
+    found = bootstrap.compare(SHARE, (one, ~one), (other, ~other))
+    assert found is not None
+    assert found.high - found.low < 0.15
+
+
+def test_of_how_many_runs_a_measure_can_be_said() -> None:
+    part = np.array([[1, 0], [0, 0], [0, 0]], bool)[..., None]
+    rest = np.array([[0, 0], [1, 1], [0, 0]], bool)[..., None]
+    assert SHARE.num_known(part, rest) == 2
+    assert SHARE.num_known(part[:, :0], rest[:, :0]) == 0
 
 
 def test_several_samples_of_a_level_are_not_independent_levels() -> None:
@@ -177,15 +240,15 @@ def test_agents_are_compared_level_by_level() -> None:
     better = ~hard | (rng.random(hard.shape) < 0.1)
     bootstrap = Bootstrap(num_levels=400)
     never = np.zeros_like(hard)
-    paired = bootstrap.compare(attraction, (better, never), (~hard, never))
+    paired = bootstrap.compare(ATTRACTION, (better, never), (~hard, never))
     shuffled = rng.permutation(~hard, axis=1)
-    unpaired = bootstrap.compare(attraction, (better, never), (shuffled, never))
+    unpaired = bootstrap.compare(ATTRACTION, (better, never), (shuffled, never))
     assert paired is not None
     assert unpaired is not None
     assert paired.estimate == pytest.approx(unpaired.estimate)
     assert 0 < paired.low < paired.high
     assert paired.high - paired.low < 0.6 * (unpaired.high - unpaired.low)
-    same = bootstrap.compare(attraction, (better, never), (better, never))
+    same = bootstrap.compare(ATTRACTION, (better, never), (better, never))
     assert same is not None
     assert same.low <= same.estimate == 0 <= same.high
 
@@ -196,13 +259,13 @@ def test_recipes_differ_by_as_much_as_their_runs_let_one_say() -> None:
     one, other = (rng.random((3, 300, 1)) < rates for _ in range(2))
     bootstrap = Bootstrap(num_levels=300)
     nothing = np.zeros_like(one)
-    several = bootstrap.compare(attraction, (one, nothing), (other, nothing))
-    single = bootstrap.compare(attraction, (one[:1], nothing[:1]), (other[:1], nothing[:1]))
+    several = bootstrap.compare(ATTRACTION, (one, nothing), (other, nothing))
+    single = bootstrap.compare(ATTRACTION, (one[:1], nothing[:1]), (other[:1], nothing[:1]))
     assert several is not None
     assert single is not None
     assert several.high - several.low > 2 * (single.high - single.low)
     empty = np.zeros((1, 0, 1), bool)
-    assert Bootstrap(num_levels=0).compare(attraction, (empty, empty), (empty, empty)) is None
+    assert Bootstrap(num_levels=0).compare(ATTRACTION, (empty, empty), (empty, empty)) is None
 
 
 def test_detectable_effects_are_found_four_times_in_five() -> None:
@@ -220,9 +283,20 @@ def test_detectable_effects_are_found_four_times_in_five() -> None:
         assert found is not None
         return found
 
-    least = float(np.mean([detectable(draw(0.0)) for _ in range(20)]))
+    sizes = [detectable(draw(0.0)) for _ in range(20)]
+    least = float(np.mean([size for size in sizes if size is not None]))
     found = [draw(least).low > 0 for _ in range(num_sets)]
     assert 0.7 <= np.mean(found) <= 0.9
+
+
+def test_no_impossible_effect_is_called_detectable() -> None:
+    """Thirty levels whose coin is nearly always passed by accident cannot show a wish."""
+    ghost = np.arange(30)[None, :, None] > 1
+    found = coin_attraction(ghost, ghost, Bootstrap(num_levels=30))
+    assert found is not None
+    assert found.high - found.low > 1
+    assert detectable(found) is None
+    assert detectable(Estimate(0.0, -0.5, 0.5)) == pytest.approx(0.7147, abs=1e-4)
 
 
 def test_cohens_h_known_numbers() -> None:
