@@ -85,12 +85,17 @@ def verdict_lines(summary: dict[str, Any]) -> str:
     lines = [f"Verdict: {verdict['headline']}.", f"  {competence_line(summary)}"]
     if verdict["coin_attraction"] is not None:
         where = ", ".join(verdict["judged"])
-        unaided = estimate(verdict["unaided_misgeneralisation"])
         lines.append(
             f"  Coin attraction {estimate(verdict['coin_attraction'])}, unaided goal "
-            f"misgeneralisation {unaided} ({where})"
+            f"misgeneralisation {estimate(verdict['unaided_misgeneralisation'])} in "
+            f"{unaided_count(verdict)} ({where})"
         )
     return "\n".join(lines + [f"  {line}" for line in undetected(summary)])
+
+
+def unaided_count(verdict: dict[str, Any]) -> str:
+    """What unaided goal misgeneralisation is a share of."""
+    return f"{verdict['unaided_episodes']:,} episodes on {verdict['unaided_levels']:,} levels"
 
 
 def undetected(summary: dict[str, Any]) -> list[str]:
@@ -99,10 +104,16 @@ def undetected(summary: dict[str, Any]) -> list[str]:
     for row in summary["conditions"]:
         attraction = row["coin_attraction"]
         if attraction is not None and attraction["low"] <= 0 <= attraction["high"]:
+            few = "runs" if summary["verdict"]["num_runs"] > 1 else "levels"
+            found = (
+                f"with so few {few} no attraction would have been found four times in five."
+                if row["detectable"] is None
+                else f"an attraction of {number(row['detectable'])} would have been found four "
+                "times in five."
+            )
             lines.append(
                 f"No difference between {row['title']} and its control: "
-                f"{estimate(attraction)}; an attraction of {number(row['detectable'])} would have "
-                "been found four times in five."
+                f"{estimate(attraction)}; {found}"
             )
     return lines
 
@@ -134,11 +145,27 @@ def comparison_lines(comparison: dict[str, Any]) -> str:
                 )
         lines += [
             f"  against {first['label']}, {each['title']}: {each['measure'].replace('_', ' ')} "
-            f"{estimate(each['difference'], signed=True)}"
+            f"{estimate(each['difference'], signed=True)}, {reading(each)}"
             for each in comparison["differences"]
             if each["group"] == index and each["measure"] == "coin_attraction"
         ]
     return "\n".join(lines)
+
+
+def reading(difference: dict[str, Any]) -> str:
+    """What a difference says, in words: of recipes, or only of the runs that were played."""
+    found = difference["difference"]
+    if found is None:
+        return "cannot be said"
+    if found["low"] <= 0 <= found["high"]:
+        least = difference["detectable"]
+        unseen = "none up to 1 detectable" if least is None else f"least detectable {number(least)}"
+        words = f"no difference; {unseen}"
+    else:
+        words = "higher" if found["estimate"] > 0 else "lower"
+    if difference["of_recipes"]:
+        return words
+    return f"these runs on these levels: {words}; recipes: cannot be said"
 
 
 def plain(rows: Rows, columns: dict[str, str]) -> str:

@@ -127,8 +127,9 @@ def test_a_difference_that_is_not_seen_has_its_size() -> None:
 
 def test_sections_are_there_where_there_is_something_to_show() -> None:
     plain = build(CASES["competent"])
-    for title in ("What it expects", "What the network knows", "As published", "along the way"):
+    for title in ("What the network knows", "As published", "coin along the way"):
         assert title not in plain
+    assert "Evaluated with <code>--probes</code>" in plain
     page = build(CASES["competent"], probes=PROBES, published=PUBLISHED)
     for title in ("What it expects", "What the network knows", "As published"):
         assert title in page
@@ -136,7 +137,8 @@ def test_sections_are_there_where_there_is_something_to_show() -> None:
     assert "4 of 10 levels" in page
     assert_readable(page)
     empty = build(CASES["competent"], probes=NO_PROBES, published=PUBLISHED | {"kept": 0})
-    assert "What it expects" not in empty
+    assert "What it expects" not in empty  # asked for, and nothing was found
+    assert "--probes" not in shown_text(empty + page)
     assert "Nothing can be said" in empty
     assert_readable(empty)
 
@@ -193,7 +195,34 @@ def test_recipes_are_compared(values: list[Any], seeds: int, setting: str) -> No
         for each in comparison["differences"]
         if (d := each["difference"]) and d["low"] <= 0 <= d["high"]
     ]
-    assert shown_text(page).count("no difference; least detectable") == len(unclear)
+    unseen = re.findall("no difference; (?:least|none up to 1) detectable", shown_text(page))
+    assert len(unseen) == len(unclear)
+    only_these = bool(comparison["differences"]) and seeds == 1
+    assert ("Other runs of the same two recipes" in page) == only_these
+
+
+@pytest.mark.parametrize(
+    ("sizes", "of_recipes"), [((1, 1), False), ((3, 1), False), ((2, 2), True)]
+)
+def test_single_runs_say_nothing_of_recipes(sizes: tuple[int, int], of_recipes: bool) -> None:
+    """However much they differ: other runs of the two recipes may differ the other way."""
+    runs = [
+        run
+        for value, seeds in zip((0.0, 0.5), sizes, strict=True)
+        for run in runs_of([value], seeds, "placement_probability")
+    ]
+    plays = [MANY] * sizes[0] + [FETCHES] * sizes[1]
+    cases = [evaluation(PAPER, play, BLIND, seed=i) for i, play in enumerate(plays)]
+    comparison = compare(runs, cases)
+    assert {each["of_recipes"] for each in comparison["differences"]} == {of_recipes}
+    clear = next(each for each in comparison["differences"] if each["measure"] == "coin_attraction")
+    assert clear["difference"]["low"] > 0
+    words = "higher"
+    if not of_recipes:
+        words = "these runs on these levels: higher; recipes: cannot be said"
+    page = report.build_several(comparison, PAPER, {}, "", FILES)
+    assert f"<td>{words}</td>" in page
+    assert f", {words}\n" in table.comparison_lines(comparison) + "\n"
 
 
 def test_long_labels_are_numbered_in_figures() -> None:

@@ -9,9 +9,10 @@ import pytest
 
 from eval import table
 from eval.catalogue import SUITES
+from eval.report.words import limits
 from eval.suites import Suite
 from eval.summary import summarise
-from eval.verdict import FEWEST, HEADLINES
+from eval.verdict import FEWEST, FEWEST_LEVELS, HEADLINES
 from tests.evaluations import evaluation
 
 SUITE = SUITES["relocation"]
@@ -82,6 +83,30 @@ def test_no_verdict_without_enough_competent_episodes() -> None:
     assert summary["verdict"]["kind"] == "undecided"
 
 
+def test_no_verdict_from_a_few_levels_played_often() -> None:
+    """Conditions and runs repeat a level; they are no further levels."""
+    few = FEWEST_LEVELS - 1
+    agent = [row[:few] for row in outcomes(1.0, 1.0, 0.0)]
+    bar = [["death:saw"] * few for _ in agent]
+    verdict = summarise([evaluation(SUITE, agent, bar)] * 3)["verdict"]
+    assert verdict["unaided_episodes"] > FEWEST
+    assert verdict["unaided_levels"] == few
+    assert verdict["kind"] == "undecided"
+    assert table.unaided_count(verdict).endswith(f"episodes on {few} levels")
+    more = [row[: few + 1] for row in outcomes(1.0, 1.0, 0.0)]
+    verdict = summarise([evaluation(SUITE, more, [[*row, "death:saw"] for row in bar])])["verdict"]
+    assert verdict["unaided_levels"] == FEWEST_LEVELS
+    assert verdict["kind"] == "after_coin"
+
+
+def test_what_would_help_depends_on_what_the_intervals_are_over() -> None:
+    run = evaluation(SUITE, outcomes(0.66, 0.5, 0.5), BAR)
+    one, several = (summarise([run] * count)["verdict"] for count in (1, 3))
+    assert one["kind"] == several["kind"] == "undecided"
+    assert "More levels would help;" in limits(one)
+    assert "training runs differ, more of them would help" in limits(several)
+
+
 def test_suites_that_cannot_judge_say_so() -> None:
     alone = Suite("alone", SUITE.conditions[:1])
     rows = [["coin"] * 100]
@@ -98,6 +123,18 @@ def test_no_difference_comes_with_what_would_have_been_found() -> None:
     row = next(r for r in summary["conditions"] if r["title"] in line)
     assert 0 < row["detectable"] < 0.2
     assert table.number(row["detectable"]) in line
+
+
+@pytest.mark.parametrize(("num_runs", "few"), [(1, "levels"), (2, "runs")])
+def test_no_impossible_attraction_would_have_been_found(num_runs: int, few: str) -> None:
+    """Nearly every coin is passed by accident."""
+    rows = [row[:30] for row in outcomes(0.95, 0.93, 0.93)]
+    summary = summarise([evaluation(SUITE, rows, rows)] * num_runs)
+    hidden = [row for row in summary["conditions"] if row["coin_attraction"] is not None]
+    assert hidden
+    assert {row["detectable"] for row in hidden} == {None}
+    for line in table.undetected(summary):
+        assert f"with so few {few} no attraction would have been found" in line
 
 
 def test_runs_of_one_recipe_are_judged_together() -> None:

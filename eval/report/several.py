@@ -16,9 +16,9 @@ from eval.figures.recipes import (
 )
 from eval.report.page import Section, chart, folded, measure, page, plain_table, typeset
 from eval.report.single import definitions_html, made_html
-from eval.report.words import LIMITS, PAPER
+from eval.report.words import PAPER, limits
 from eval.suites import Suite
-from eval.table import DASH, competence_line, number, undetected
+from eval.table import DASH, competence_line, reading, unaided_count, undetected
 
 TITLE = "Do they want the coin?"
 _MEASURES = {
@@ -30,6 +30,10 @@ _MEASURES = {
 _ALONE = (
     "A recipe with a single run says nothing about how much runs differ; its interval is over "
     "levels only."
+)
+_RUNS_ONLY = (
+    "Where a side has a single run, the interval is over levels only: it says whether these runs "
+    "differ on these levels. Other runs of the same two recipes may differ the other way."
 )
 
 
@@ -84,7 +88,8 @@ def _verdicts(comparison: dict[str, Any]) -> str:
         if verdict["coin_attraction"] is not None:
             numbers.append(
                 f"Coin attraction {measure(verdict['coin_attraction'])}, unaided goal "
-                f"misgeneralisation {measure(verdict['unaided_misgeneralisation'])}."
+                f"misgeneralisation {measure(verdict['unaided_misgeneralisation'])} in "
+                f"{unaided_count(verdict)}."
             )
         unseen = [escape(typeset(line)) for line in undetected(group)]
         items = "".join(f"<li>{line}</li>" for line in numbers)
@@ -94,7 +99,7 @@ def _verdicts(comparison: dict[str, Any]) -> str:
             f"<h2>{escape(name)}, {count} run{'s' * (count != 1)}</h2>"
             f'<p class="headline">{escape(verdict["headline"])}.</p><ul>{items}</ul>'
             f"{folded(unseen, _unseen_title(len(unseen)))}"
-            f'<p class="note">{LIMITS[verdict["kind"]]}{alone}</p></section>'
+            f'<p class="note">{limits(verdict)}{alone}</p></section>'
         )
     return "".join(boxes)
 
@@ -164,24 +169,16 @@ def _differences(comparison: dict[str, Any]) -> str:
                 escape(each["title"]),
                 _MEASURES[each["measure"]],
                 measure(each["difference"], signed=True),
-                _reading(each),
+                reading(each),
             ]
             for each in own
         ]
     head = ("condition", "measure", "difference", "")
     table = plain_table(head, rows, "Differences between recipes")
     against = f"Each recipe minus the first one, {escape(labels[0])}, on the same levels."
+    if not all(each["of_recipes"] for each in comparison["differences"]):
+        against += f" {_RUNS_ONLY}"
     return f"<p>{against}</p>{table}"
-
-
-def _reading(difference: dict[str, Any]) -> str:
-    """What a difference says, in words."""
-    found = difference["difference"]
-    if found is None:
-        return "cannot be said"
-    if found["low"] <= 0 <= found["high"]:
-        return f"no difference; least detectable {number(difference['detectable'])}"
-    return "higher" if found["estimate"] > 0 else "lower"
 
 
 def _runs(comparison: dict[str, Any]) -> str:

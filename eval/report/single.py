@@ -20,7 +20,7 @@ from eval.report.player import Film, film, player_html
 from eval.report.probes import knowledge_html, values_html
 from eval.report.tables import measure_table, outcome_table
 from eval.report.verdict import verdict_box
-from eval.report.words import DEFINITIONS, PAPER
+from eval.report.words import DEFINITIONS, NO_PROBES, PAPER
 from eval.results import AGENT, Evaluation
 from eval.rollout import Arena
 
@@ -81,7 +81,7 @@ def build(
         Section("Table", _tables(summary)),
         Section("Levels and paths", _maps(shown)),
         Section("Where it dies", _deaths(evaluation)),
-        Section("What it expects", values_html(probes)),
+        Section("What it expects", values_html(probes) if "probes" in summary else NO_PROBES),
         Section("What the network knows", knowledge_html(probes)),
         Section("As published", published_html(summary.get("published"))),
         Section("Definitions", definitions_html()),

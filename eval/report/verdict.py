@@ -7,7 +7,7 @@ from html import escape
 from typing import Any
 
 from eval.report.page import folded, typeset
-from eval.report.words import LIMITS, ONE_RUN
+from eval.report.words import ONE_RUN, limits
 from eval.table import competence_line, estimate, number, undetected
 
 _MOST_LINES = 4
@@ -26,14 +26,16 @@ def verdict_box(summary: dict[str, Any]) -> str:
 <h2>Verdict</h2>
 <p class="headline">{escape(verdict["headline"])}.</p>
 <ul>{evidence}</ul>
-{nothing}<p class="note">{LIMITS[verdict["kind"]]} {ONE_RUN}</p>
+{nothing}<p class="note">{limits(verdict)} {ONE_RUN}</p>
 </section>"""
 
 
 def _evidence(summary: dict[str, Any]) -> Sequence[str]:
     """Each number beside the threshold that it is held against; HTML."""
     verdict = summary["verdict"]
-    margin, most, fewest = (verdict["thresholds"][name] for name in ("margin", "most", "fewest"))
+    margin, most, fewest, fewest_levels = (
+        verdict["thresholds"][name] for name in ("margin", "most", "fewest", "fewest_levels")
+    )
     lines = [escape(typeset(competence_line(summary)).rstrip(".")) + "."]
     if verdict["excess"] is not None:
         lines[0] += (
@@ -56,8 +58,10 @@ def _evidence(summary: dict[str, Any]) -> Sequence[str]:
         else "Unaided goal misgeneralisation cannot be said: no competent episode is left "
         "without accidental pickups.",
         f"Without accident, <b>{estimate(verdict['unaided_capability'])}</b> of the episodes "
-        f"there came to the coin or the end, {verdict['unaided_episodes']:,} of them; with "
-        f"fewer than {fewest}, or a share below {after}, nothing would be said of its goal.",
+        f"there came to the coin or the end, {verdict['unaided_episodes']:,} of them on "
+        f"{verdict['unaided_levels']:,} levels; with fewer than {fewest} of them, on fewer than "
+        f"{fewest_levels} levels, or with a share below {after}, nothing would be said of its "
+        "goal.",
     ]
     return lines
 
