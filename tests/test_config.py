@@ -93,5 +93,10 @@ def test_every_setting_has_a_default():
 def test_lists_are_taken_from_a_sweep_as_it_gives_them() -> None:
     settings = ["--env.placement=fraction", "--env.placement_fraction=[0.8, 1.0]"]
     assert override(TrainConfig(), settings).env.placement_fraction == (0.8, 1.0)
+    for yes, no in (("True", "False"), ("true", "false")):
+        on = override(TrainConfig(), [f"--env.cues.mirrored={yes}"])
+        off = override(TrainConfig(), [f"--ppo.normalize_advantage={no}"])
+        assert on.env.cues.mirrored
+        assert not off.ppo.normalize_advantage
     hidden = override(TrainConfig(), ["--env.cues.hide=['saw', 'coin']"])
     assert hidden.env.cues.hide == ("saw", "coin")

@@ -37,8 +37,13 @@ def override(config: TrainConfig, arguments: list[str]) -> TrainConfig:
 
 
 def _words(argument: str) -> list[str]:
-    """The argument; one of several values, `--name=[a, b]` as sweeps give it, taken apart."""
+    """The argument as tyro wants it where sweeps write `--name=[a, b]` or `--name=True`."""
     name, is_setting, value = argument.partition("=")
+    if is_setting and value in ("True", "true"):
+        return [name]
+    if is_setting and value in ("False", "false"):
+        section, dot, last = name.removeprefix("--").rpartition(".")
+        return [f"--{section}{dot}no-{last}"]
     if not (is_setting and value.startswith("[") and value.endswith("]")):
         return [argument]
     return [name, *(part.strip(" '\"") for part in value[1:-1].split(",") if part.strip())]
