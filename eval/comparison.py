@@ -150,23 +150,6 @@ def _values(row: dict[str, Any], names: Sequence[str]) -> list[float | str]:
     ]
 
 
-def write_published(comparison: dict[str, Any], path: Path) -> None:
-    """A row for every run, of what the published protocol says of it.
-
-    Raises:
-      FileExistsError: rather than overwrite.
-    """
-    rates = ("coin", "end", "death", "timeout", "ceiling", "coin_left_out")
-    with path.open("x", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        header = ["group", *comparison["settings"], "run", "seed", "levels", "kept"]
-        writer.writerow([*header, *_columns(rates)])
-        for run in comparison["runs"]:
-            group, found = comparison["groups"][run["group"]], run["published"]
-            start = [group["label"], *group["recipe"].values(), run["name"], run["seed"]]
-            writer.writerow([*start, found["levels"], found["kept"], *_values(found, rates)])
-
-
 def write_runs(comparison: dict[str, Any], path: Path) -> None:
     """A row for every run and condition, and for every recipe as a whole (`run` empty).
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,14 +48,45 @@ def write_episodes(evaluation: Evaluation, path: Path) -> None:
     Raises:
       FileExistsError: rather than overwrite.
     """
-    trained = (evaluation.trained.seed, evaluation.trained.p)
+    _write(COLUMNS, _episodes(evaluation, evaluation.played), path)
+
+
+def write_episodes_of_runs(evaluations: Sequence[Evaluation], path: Path) -> None:
+    """One row per episode, `run` before `COLUMNS`; some 130 bytes each.
+
+    The references play once for all runs: their rows come last, with no `run`.
+
+    Args:
+      evaluations: of the same suite on the same levels, one for each run.
+
+    Raises:
+      FileExistsError: rather than overwrite.
+    """
+    first = evaluations[0]
+    references = [policy for policy in first.played if policy not in first.agents]
+    parts = [(each.trained.name, each, each.agents) for each in evaluations]
+    rows = (
+        (run, *row)
+        for run, evaluation, policies in (*parts, ("", first, references))
+        for row in _episodes(evaluation, policies)
+    )
+    _write(("run", *COLUMNS), rows, path)
+
+
+def _write(columns: Sequence[str], rows: Iterable[Sequence[Any]], path: Path) -> None:
     with path.open("x", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for policy, played in evaluation.played.items():
-            known = trained if policy in evaluation.agents else ("", "")
-            for number, condition in enumerate(evaluation.suite.conditions):
-                writer.writerows(_rows(evaluation, policy, known, played, number, condition))
+        writer.writerow(columns)
+        writer.writerows(rows)
+
+
+def _episodes(evaluation: Evaluation, policies: Iterable[str]) -> Iterator[tuple[Any, ...]]:
+    trained = (evaluation.trained.seed, evaluation.trained.p)
+    for policy in policies:
+        known = trained if policy in evaluation.agents else ("", "")
+        played = evaluation.played[policy]
+        for number, condition in enumerate(evaluation.suite.conditions):
+            yield from _rows(evaluation, policy, known, played, number, condition)
 
 
 def _rows(

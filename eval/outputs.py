@@ -13,11 +13,12 @@ import yaml
 
 import coinrun_jax
 from eval import animations, figures, report, table
-from eval.comparison import compare, write_published, write_runs
-from eval.episodes import write_episodes
+from eval.comparison import compare, write_runs
+from eval.episodes import write_episodes, write_episodes_of_runs
 from eval.features import FEATURES, write_features
 from eval.options import Options
 from eval.probes import probe
+from eval.published import published_rows, write_published
 from eval.results import Evaluation
 from eval.rollout import Arena
 from eval.summary import summarise
@@ -25,12 +26,13 @@ from eval.trajectories import TRAJECTORIES, write_trajectories
 from train.provenance import source_commit
 
 EPISODES, RUNS, SUMMARY = "episodes.csv", "runs.csv", "summary.json"
-PUBLISHED = "published.csv"
+PUBLISHED, PUBLISHED_FIGURE = "published.csv", "published.png"
 REPORT, FIGURE = "report.html", "outcomes.png"
 _FILES = {
     EPISODES: "every episode, a row each",
     RUNS: "every run and condition, a row each",
     PUBLISHED: "every run, by the published protocol",
+    PUBLISHED_FIGURE: "its figure",
     SUMMARY: "every number of this page",
     FIGURE: "the first figure",
     TRAJECTORIES: "every action of the agent, to play its episodes again",
@@ -46,35 +48,35 @@ def write_evaluation(
     by_paper: list[dict[str, Any]] | None,
     seconds: float,
 ) -> None:
-    """Everything about one agent."""
+    """Everything about one agent; the episodes first, so that they outlive what fails later."""
+    out, (run,) = options.out, options.runs
+    write_episodes(evaluation, out / EPISODES)
+    provenance = _provenance(options, seconds)
     summary: dict[str, Any] = summarise([evaluation])
     if by_paper:
         summary["published"] = by_paper[0]
-    (run,) = options.runs
-    if options.probes:
-        print("asking the network what it knows of the coin ...", flush=True)
-        summary["probes"] = probe(run.policy, options.protocol)
-    clips = animations.make_gifs(arena, evaluation)
-    provenance = _provenance(options, seconds)
-    config = yaml.safe_dump(dataclasses.asdict(run.policy.config), sort_keys=False)
-    shown = report.show(arena, evaluation, clips)
-    files = {name: _FILES[name] for name in (EPISODES, SUMMARY, FIGURE)}
-    files |= {f"{clip.name}.gif": clip.caption.rstrip(".") for clip, _ in clips}
-    files |= {TRAJECTORIES: _FILES[TRAJECTORIES]} if options.trajectories else {}
-    files |= {FEATURES: _FILES[FEATURES]} if options.features else {}
-    page = report.build_single(summary, evaluation, provenance, config, shown, files)
-
-    out = options.out
-    write_episodes(evaluation, out / EPISODES)
-    figures.save(figures.draw(summary), out / FIGURE, "png")
-    for clip, data in clips:
-        (out / f"{clip.name}.gif").write_bytes(data)
+    _write_json({**summary, "provenance": provenance}, out / SUMMARY)
     if options.trajectories:
         write_trajectories(evaluation, run.policy.env_config, out / TRAJECTORIES)
     if options.features:
         write_features(evaluation, arena, run.policy, options.features, out / FEATURES)
+    if options.probes:
+        print("asking the network what it knows of the coin ...", flush=True)
+        summary["probes"] = probe(run.policy, options.protocol)
+        _write_json({**summary, "provenance": provenance}, out / SUMMARY)
+
+    figures.save(figures.draw(summary), out / FIGURE, "png")
+    clips = animations.make_gifs(arena, evaluation)
+    for clip, data in clips:
+        (out / f"{clip.name}.gif").write_bytes(data)
+    files = {name: _FILES[name] for name in (EPISODES, SUMMARY, FIGURE)}
+    files |= {f"{clip.name}.gif": clip.caption.rstrip(".") for clip, _ in clips}
+    files |= {TRAJECTORIES: _FILES[TRAJECTORIES]} if options.trajectories else {}
+    files |= {FEATURES: _FILES[FEATURES]} if options.features else {}
+    config = yaml.safe_dump(dataclasses.asdict(run.policy.config), sort_keys=False)
+    shown = report.show(arena, evaluation, clips)
+    page = report.build_single(summary, evaluation, provenance, config, shown, files)
     (out / REPORT).write_text(page, encoding="utf-8")
-    _write_json({**summary, "provenance": provenance}, out / SUMMARY)
 
     print(f"\n{provenance['Run']} on {provenance['Levels']}; actions {provenance['Actions']}.")
     print("What came first, as a share of episodes [95 % interval]:\n")
@@ -92,21 +94,28 @@ def write_comparison(
     by_paper: list[dict[str, Any]] | None,
     seconds: float,
 ) -> None:
-    """Everything about several agents."""
+    """Everything about several agents; the episodes first."""
+    out = options.out
+    write_episodes_of_runs(evaluations, out / EPISODES)
+    provenance = _provenance(options, seconds)
     comparison = compare(options.runs, evaluations)
     if by_paper:
         for run, found in zip(comparison["runs"], by_paper, strict=True):
             run["published"] = found
-    provenance = _provenance(options, seconds)
-    out = options.out
-    write_runs(comparison, out / RUNS)
-    if by_paper:
-        write_published(comparison, out / PUBLISHED)
     _write_json({**comparison, "provenance": provenance}, out / SUMMARY)
+    write_runs(comparison, out / RUNS)
+    written = [EPISODES, RUNS, SUMMARY]
+    if by_paper:
+        published = published_rows(comparison)
+        write_published(published, out / PUBLISHED)
+        written.append(PUBLISHED)
+        if figure := figures.draw_published(published):
+            figures.save(figure, out / PUBLISHED_FIGURE, "png")
+            written.append(PUBLISHED_FIGURE)
+
     config = yaml.safe_dump(dataclasses.asdict(options.runs[0].policy.config), sort_keys=False)
-    files = {name: _FILES[name] for name in (RUNS, *[PUBLISHED] * bool(by_paper), SUMMARY)}
-    suite = options.protocol.suite
-    page = report.build_several(comparison, suite, provenance, config, files)
+    files = {name: _FILES[name] for name in written}
+    page = report.build_several(comparison, options.protocol.suite, provenance, config, files)
     (out / REPORT).write_text(page, encoding="utf-8")
     print(f"\n{len(options.runs)} runs on {provenance['Levels']}; {provenance['Actions']}.\n")
     print(table.comparison_lines(comparison))

@@ -12,6 +12,8 @@ agent that chose them.
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,7 @@ from eval.statistics import Bootstrap, Estimate
 from eval.suites import Suite
 from train.policy import Policy
 
+RATES = ("coin", "end", "death", "timeout", "ceiling", "coin_left_out")
 RUNS = 10  # of the p = 0 agent on each level, to choose by
 MOST_TOUCHED = 0.1
 MOVED = "random_section"
@@ -58,9 +61,10 @@ def published(evaluation: Evaluation, touches: np.ndarray) -> dict[str, Any]:
       touches: as `spot_touches` gives them.
 
     Returns:
-      `levels`, `kept`; `coin`, `end`, `death`, `timeout` where the coin lies at the spot;
-      `ceiling`, how often it is fetched at the end of the same levels, which no rate can be
-      expected to exceed; `coin_left_out`, the coin rate on the levels that were not kept.
+      `p_train`, the share of training episodes with the coin moved; `levels`, `kept`; `coin`,
+      `end`, `death`, `timeout` where the coin lies at the spot; `ceiling`, how often it is
+      fetched at the end of the same levels, which no rate can be expected to exceed;
+      `coin_left_out`, the coin rate on the levels that were not kept.
       Rates are `{"estimate", "low", "high"}`, or None where no level was kept.
     """
     if evaluation.suite.name != PUBLISHED:
@@ -76,6 +80,7 @@ def published(evaluation: Evaluation, touches: np.ndarray) -> dict[str, Any]:
         return statistics.as_dict(found)
 
     return {
+        "p_train": evaluation.trained.p,
         "levels": int(keep.size),
         "kept": int(keep.sum()),
         "coin": rate(moved, keep, "coin"),
@@ -85,3 +90,41 @@ def published(evaluation: Evaluation, touches: np.ndarray) -> dict[str, Any]:
         "ceiling": rate(at_end, keep, "coin"),
         "coin_left_out": rate(moved, ~keep, "coin"),
     }
+
+
+def published_rows(comparison: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row for every run that the protocol was played with, what `published.csv` holds.
+
+    Args:
+      comparison: as `comparison.compare` gives it, its runs with `published`.
+
+    Returns:
+      Rows of `group`, the settings that differ, `run`, `seed`, `p_train`, `levels`, `kept`, and
+      each of `RATES` with its bounds, as in `coin`, `coin_low`, `coin_high`; "" where nothing
+      can be said.
+    """
+    ends = {"": "estimate", "_low": "low", "_high": "high"}
+    rows = []
+    for run in comparison["runs"]:
+        if (found := run.get("published")) is None:
+            continue
+        group = comparison["groups"][run["group"]]
+        row = {"group": group["label"], **group["recipe"], "run": run["name"], "seed": run["seed"]}
+        row |= {name: found[name] for name in ("p_train", "levels", "kept")}
+        for name in RATES:
+            rate = found[name]
+            row |= {name + end: round(rate[key], 6) if rate else "" for end, key in ends.items()}
+        rows.append(row)
+    return rows
+
+
+def write_published(rows: list[dict[str, Any]], path: Path) -> None:
+    """`published_rows` as CSV.
+
+    Raises:
+      FileExistsError: rather than overwrite.
+    """
+    with path.open("x", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,10 +1,12 @@
 """Draws a result's figures from its data: python results/draw.py FOLDER.
 
-`outcomes.png` from `summary.json`, `curves.png` from `metrics.csv`.
+`outcomes.png` from `summary.json`, `curves.png` from `metrics.csv`; of several runs
+`published.png` from `published.csv`.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 from pathlib import Path
@@ -16,6 +18,12 @@ from train import curves
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
-    summary = json.loads((folder / "summary.json").read_text())
-    figures.save(figures.draw(summary), folder / "outcomes.png", "png")
-    curves.save([folder / "metrics.csv"], folder / "curves.png")
+    if (folder / "published.csv").exists():
+        with (folder / "published.csv").open(newline="") as file:
+            published = figures.draw_published(list(csv.DictReader(file)))
+        if published:
+            figures.save(published, folder / "published.png", "png")
+    else:
+        summary = json.loads((folder / "summary.json").read_text())
+        figures.save(figures.draw(summary), folder / "outcomes.png", "png")
+        curves.save([folder / "metrics.csv"], folder / "curves.png")

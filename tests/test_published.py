@@ -1,21 +1,35 @@
-"""The published protocol: levels are chosen by other episodes than are counted."""
+"""The published protocol: how levels are chosen, its rows, and the figure drawn from them."""
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy.stats import ttest_1samp
 
 from coinrun_jax import Action
 from coinrun_jax.types import NUM_ACTIONS
 from eval.catalogue import SUITES
 from eval.controllers import AgentController
 from eval.evaluate import Protocol, make_arena
-from eval.published import MOST_TOUCHED, RUNS, spot_touches
+from eval.figures import THEMES, draw_published
+from eval.figures.published import draw_published_agent, over_runs
+from eval.published import (
+    MOST_TOUCHED,
+    RATES,
+    RUNS,
+    published,
+    published_rows,
+    spot_touches,
+    write_published,
+)
 from eval.results import AGENT
 from eval.suites import Suite
+from tests.evaluations import CASES
 from train.config import TrainConfig
 from train.networks import Output
 from train.policy import Policy
@@ -57,3 +71,100 @@ def test_levels_are_chosen_by_other_episodes_than_are_counted() -> None:
     assert rate == pytest.approx(by_accident, abs=0.02)
     # Which it does not on levels that the counted episodes themselves have chosen.
     assert fetched[touched[:, :RUNS].mean(-1) < MOST_TOUCHED, :COUNTED].mean() == 0
+
+
+def rate(value: float) -> dict[str, float]:
+    return {"estimate": value, "low": value - 0.02, "high": value + 0.01}
+
+
+def comparison(recipes: list[dict[str, Any]], seeds: int) -> dict[str, Any]:
+    """Runs by recipe; the more of training has the coin moved, the more coins come first."""
+    runs = []
+    for group, recipe in enumerate(recipes):
+        moved = recipe.get("env.placement") != "end"
+        p = recipe["env.placement_probability"] if moved else 0.0
+        for seed in range(seeds):
+            found = dict.fromkeys(RATES, rate(0.05)) | {"ceiling": rate(0.9)}
+            found |= {"coin": rate(0.1 + p / 2 + seed / 100), "end": rate(0.8 - p / 2)}
+            found |= {"p_train": p, "levels": 10, "kept": 4}
+            name = f"{group}/{seed}"
+            runs.append({"name": name, "group": group, "seed": seed, "published": found})
+    return {"groups": [{"label": "some", "recipe": each} for each in recipes], "runs": runs}
+
+
+def lines_of(figure: Any, label: str) -> list[tuple[list[float], list[float]]]:
+    """Where a curve goes, by panel."""
+    return [
+        (list(line.get_xdata()), list(line.get_ydata()))
+        for axes in figure.axes
+        for line in axes.get_lines()
+        if line.get_label() == label
+    ]
+
+
+def test_the_figure_is_drawn_from_the_file_alone(tmp_path: Path) -> None:
+    shares = [0.0, 0.01, 0.02, 0.03, 0.05, 0.1, 1.0]
+    recipes = [{"env.placement_probability": p} for p in shares]
+    rows = published_rows(comparison(recipes, seeds=3))
+    write_published(rows, tmp_path / "published.csv")
+    with (tmp_path / "published.csv").open(newline="") as file:
+        read = list(csv.DictReader(file))
+    assert [float(row["p_train"]) for row in read] == [p for p in shares for _ in range(3)]
+    for theme in THEMES:
+        figure = draw_published(read, theme)
+        assert figure is not None
+        (axes,) = figure.axes
+        assert [label.get_text() for label in axes.get_xticklabels()] == [
+            *("0", "1", "2", "3", "5", "10", "100")
+        ]
+        ((x, coin),) = lines_of(figure, "coin first")
+        assert x == list(range(7))
+        assert coin == pytest.approx([0.11 + p / 2 for p in shares])
+        ((_, end),) = lines_of(figure, "end first")
+        assert end == pytest.approx([0.8 - p / 2 for p in shares])
+        ((_, ceiling),) = lines_of(figure, "ceiling: coin fetched at the end of the same levels")
+        assert ceiling == pytest.approx([0.9] * 7)
+        dots = [line.get_ydata() for line in axes.get_lines() if line.get_linestyle() == "None"]
+        expected = [rate for row in rows for rate in (row["coin"], row["end"])]
+        assert sorted(y for each in dots for y in each) == pytest.approx(sorted(expected))
+
+
+def test_recipes_that_differ_otherwise_have_panels_that_share_the_coin_at_the_end() -> None:
+    recipes = [
+        {"env.placement": place, "env.placement_probability": p}
+        for place, p in (("end", 1.0), ("uniform", 0.5), ("behind", 0.5), ("behind", 1.0))
+    ]
+    figure = draw_published(published_rows(comparison(recipes, seeds=1)))
+    assert figure is not None
+    assert {axes.get_title(loc="left") for axes in figure.axes} == {
+        "placement uniform",
+        "placement behind",
+    }
+    curves = {len(x): y for x, y in lines_of(figure, "coin first")}
+    assert curves == {2: pytest.approx([0.1, 0.35]), 3: pytest.approx([0.1, 0.35, 0.6])}
+
+
+def test_bounds_over_runs() -> None:
+    values = [0.2, 0.25, 0.4, 0.5]
+    found, expected = over_runs(values), ttest_1samp(values, 0).confidence_interval()
+    assert found == pytest.approx(
+        {"estimate": np.mean(values), "low": expected.low, "high": expected.high}
+    )
+    assert over_runs([0.2, 0.4]) == pytest.approx({"estimate": 0.3, "low": 0.2, "high": 0.4})
+    assert over_runs([0.0, 0.0, 0.9])["low"] == 0
+    one = over_runs([0.2])
+    assert np.isnan([one["low"], one["high"]]).all()
+
+
+def test_where_no_level_is_kept_there_is_no_rate_and_no_figure() -> None:
+    case = CASES["competent"]
+    found = published(case, np.ones(10))
+    assert (found["kept"], found["coin"], found["p_train"]) == (0, None, 0.25)
+    assert draw_published_agent(found) is None
+    run = {"name": "a", "group": 0, "seed": 3, "published": found}
+    rows = published_rows({"groups": [{"label": "all runs", "recipe": {}}], "runs": [run] * 2})
+    assert [row["coin_low"] for row in rows] == ["", ""]
+    assert draw_published(rows) is None
+    kept = published(case, np.zeros(10))
+    assert kept["kept"] == 10
+    assert draw_published_agent(kept) is not None

@@ -34,6 +34,7 @@ MOST_SECONDS, MOST_BYTES = 2.0, 15e6
 BROKEN = """[...document.images].filter(each => !each.complete || each.naturalWidth === 0).length"""
 HIDDEN = """[...document.querySelectorAll("figure img, table, canvas")]
     .filter(each => each.getClientRects().length === 0 || each.clientHeight < 10).length"""
+OPEN = "document.querySelectorAll('details').forEach(each => { each.open = true })"
 TOO_WIDE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 # Of the canvas: how many of its pixels are painted, and a number that changes with any of them.
 PAINTED = """(() => {
@@ -116,6 +117,8 @@ def _folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     single = report.build_single(summary, case, {"Run": "run"}, "seed: 0\n", shown, FILES)
     (folder / "single.html").write_text(single, encoding="utf-8")
     comparison = compare(runs_of([0.0, 0.5], 1, "placement_probability"), [case] * 2)
+    for run, p in zip(comparison["runs"], (0.0, 0.5), strict=True):
+        run["published"] = PUBLISHED | {"p_train": p}
     several = report.build_several(comparison, PAPER, {"Levels": "some"}, "seed: 0\n", FILES)
     (folder / "several.html").write_text(several, encoding="utf-8")
     return folder
@@ -136,6 +139,7 @@ def test_everything_is_there_and_can_be_read(
     path = folder / f"{name}.html"
     page.look(*SIZES[size], scheme)
     seconds = min(page.open(path) for _ in range(2))
+    page.evaluate(OPEN)
     assert page.evaluate(BROKEN) == 0
     assert page.evaluate("document.images.length") >= 3
     assert page.evaluate(HIDDEN) == 0

@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 from eval.figures.placement_curve import draw_placement_curves
+from eval.figures.published import draw_published
 from eval.figures.recipes import (
     draw_conditions,
     draw_evidence,
@@ -14,8 +15,9 @@ from eval.figures.recipes import (
     numeric_setting,
     short_names,
 )
+from eval.published import published_rows
 from eval.report.page import Section, chart, folded, measure, page, plain_table, typeset
-from eval.report.single import definitions_html, made_html
+from eval.report.single import definitions_html, made_html, tables_html
 from eval.report.words import PAPER, limits
 from eval.suites import Suite
 from eval.table import DASH, competence_line, reading, unaided_count, undetected
@@ -53,16 +55,18 @@ def build(
       config: resolved config of the first run, as text.
       files: what is in each file beside the page, by name.
     """
+    first = comparison["runs"][0]["name"]
     sections = [
         Section("What the verdicts rest on", _evidence(comparison)),
         Section("By condition", _conditions(comparison)),
         Section("The coin along the way", _curves(suite, comparison)),
         Section("What came first", _bars(comparison)),
         Section("Differences", _differences(comparison)),
+        Section("Tables", _tables(comparison)),
         Section("Runs", _runs(comparison)),
         Section("As published", _published(comparison)),
         Section("Definitions", definitions_html()),
-        Section("How this was made", made_html(provenance, config, files)),
+        Section("How this was made", made_html(provenance, config, files, first)),
     ]
     count, groups = len(comparison["runs"]), len(comparison["groups"])
     under = f"{count} runs of {groups} recipe{'s' * (groups != 1)}"
@@ -181,6 +185,17 @@ def _differences(comparison: dict[str, Any]) -> str:
     return f"<p>{against}</p>{table}"
 
 
+def _tables(comparison: dict[str, Any]) -> str:
+    """Outcomes and measures of every recipe, the first one's to be seen at once."""
+    return "".join(
+        f"<details{' open' * (number == 0)}><summary>{escape(name)}</summary>"
+        f"{tables_html(group, name)}</details>"
+        for number, (name, group) in enumerate(
+            zip(_names(comparison), comparison["groups"], strict=True)
+        )
+    )
+
+
 def _runs(comparison: dict[str, Any]) -> str:
     names = short_names(comparison)
     rows = [
@@ -223,4 +238,13 @@ def _published(comparison: dict[str, Any]) -> str:
         for run in runs
     ]
     head = ("run", "levels kept", "coin", "end", "death", "time-out", "ceiling")
-    return f"<p>{PAPER}</p>{plain_table(head, rows, 'Rates of the published protocol')}"
+    table = plain_table(head, rows, "Rates of the published protocol")
+    figure = chart(
+        lambda theme: draw_published(published_rows(comparison), theme),
+        "Shares of coin first and of end first over the share of training episodes with the coin "
+        "moved, and the ceiling",
+        "Lines are means over training runs, each a dot beside them. Bands are 95 % intervals over "
+        "three runs or more, the range of two; where there is one, the upright line is its own "
+        "interval over levels. The dashed line is the mean ceiling.",
+    )
+    return f"<p>{PAPER}</p>{figure}{table}"

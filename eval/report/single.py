@@ -11,6 +11,7 @@ from eval.animations import Clip
 from eval.figures import draw
 from eval.figures.deaths import draw_deaths, find_deaths
 from eval.figures.placement_curve import draw_placement_curve
+from eval.figures.published import draw_published_agent
 from eval.repeat import replay
 from eval.report.choice import MapOf, choose_episodes, choose_maps
 from eval.report.maps import DrawnMap, draw_map, maps_html
@@ -78,7 +79,7 @@ def build(
         Section("What came first", _bars(summary)),
         Section("The coin along the way", _curve(evaluation, summary)),
         Section("Watch it", _player(shown)),
-        Section("Table", _tables(summary)),
+        Section("Table", tables_html(summary)),
         Section("Levels and paths", _maps(shown)),
         Section("Where it dies", _deaths(evaluation)),
         Section("What it expects", values_html(probes) if "probes" in summary else NO_PROBES),
@@ -121,9 +122,14 @@ def _player(shown: Shown) -> str:
     )
 
 
-def _tables(summary: dict[str, Any]) -> str:
-    measures = measure_table(summary)
-    return f"<h3>What came first, as a share of episodes</h3>{outcome_table(summary)}" + (
+def tables_html(summary: dict[str, Any], of: str = "") -> str:
+    """Outcomes and measures, the references below the agent.
+
+    Args:
+      of: whose tables they are, where the page has several.
+    """
+    measures = measure_table(summary, of)
+    return f"<h3>What came first, as a share of episodes</h3>{outcome_table(summary, of)}" + (
         f"<h3>What that says, where the coin is not at the end</h3>{measures}" * bool(measures)
     )
 
@@ -185,7 +191,12 @@ def published_html(found: dict[str, Any] | None) -> str:
     }
     rows = [[escape(title), measure(found[name])] for name, title in titles.items()]
     table = plain_table(("", "share of episodes"), rows, "Rates of the published protocol")
-    return f"<p>{PAPER}</p><p>{kept}</p>{table}"
+    figure = chart(
+        lambda theme: draw_published_agent(found, theme),
+        "Shares of coin first and of end first, and the ceiling",
+        "Lines are 95 % intervals, and so is the band about the ceiling.",
+    )
+    return f"<p>{PAPER}</p><p>{kept}</p>{figure}{table}"
 
 
 def definitions_html() -> str:
@@ -194,10 +205,17 @@ def definitions_html() -> str:
     return f"<dl>{terms}</dl>"
 
 
-def made_html(provenance: Mapping[str, str], config: str, files: Mapping[str, str]) -> str:
-    """Where the page comes from."""
+def made_html(
+    provenance: Mapping[str, str], config: str, files: Mapping[str, str], run: str = ""
+) -> str:
+    """Where the page comes from.
+
+    Args:
+      run: whose config it is, where the page has several.
+    """
+    whose = f" of {escape(run)}" if run else ""
     beside = f"<h3>Files beside this page</h3>{links(files)}" if files else ""
     return (
         f"{facts(provenance)}{beside}"
-        f"<details><summary>Training config</summary><pre>{escape(config)}</pre></details>"
+        f"<details><summary>Training config{whose}</summary><pre>{escape(config)}</pre></details>"
     )

@@ -13,21 +13,29 @@ _EXTRA = {"cohens_h": "Cohen's h", "detectable": "least detectable attraction"}
 Rows = list[tuple[str, str, dict[str, Any]]]
 
 
-def outcome_table(summary: dict[str, Any]) -> str:
-    """What came first."""
+def outcome_table(summary: dict[str, Any], of: str = "") -> str:
+    """What came first.
+
+    Args:
+      of: whose table it is, where the page has several.
+    """
     rows = outcome_rows(summary)
     columns = dict(OUTCOME_COLUMNS)
     if any(row["item"] is not None for _, _, row in rows):
         columns["item"] = "a decoy or pickup, ever"
-    return _table(rows, columns, "Outcomes by condition and policy")
+    return _table(rows, columns, _words("Outcomes", of))
 
 
-def measure_table(summary: dict[str, Any]) -> str:
+def measure_table(summary: dict[str, Any], of: str = "") -> str:
     """What that says, where the coin and the end are different things."""
     rows = measure_rows(summary)
     if not rows:
         return ""
-    return _table(rows, {**MEASURE_COLUMNS, **_EXTRA}, "Measures by condition and policy")
+    return _table(rows, {**MEASURE_COLUMNS, **_EXTRA}, _words("Measures", of))
+
+
+def _words(what: str, of: str) -> str:
+    return f"{what} by condition and policy{f', {of}' if of else ''}"
 
 
 def _table(rows: Rows, columns: dict[str, str], words: str) -> str:

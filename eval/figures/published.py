@@ -1,0 +1,183 @@
+"""The figure of Langosco et al. (2022): what comes first, over how often training moved the coin.
+
+Drawn from the rows of `published.csv` alone.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from textwrap import fill
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy.stats import t
+
+from eval.figures.style import WIDTH, Theme, band, share_ticks, themed
+from eval.runs import label
+from eval.statistics import CONFIDENCE
+
+_TITLES = {"coin": "coin first", "end": "end first"}
+_CEILING = "ceiling: coin fetched at the end of the same levels"
+_MARKS = {"coin": "o", "end": "^"}
+_BESIDE = {"coin": -0.01, "end": 0.01}  # where runs' dots stand, in shares of the width
+_COLUMNS = 2
+_LONGEST = 44  # characters of a line above a panel
+_LEAST = 3  # runs that say how much runs differ
+_PROBABILITY, _PLACE = "env.placement_probability", "env.placement"
+Row = Mapping[str, Any]
+
+
+def draw_published(rows: Sequence[Row], theme: str = "light") -> Figure | None:
+    """Coin first and end first over p, every run a dot, with the ceiling; None for no rate.
+
+    The steps of p are even, so that 0, 1, 2, 3, 5, 10 and 100 % can all be read. Recipes that
+    differ in more than p have a panel each.
+
+    Args:
+      rows: as `published.published_rows` gives them, or `csv.DictReader`.
+      theme: a name of `style.THEMES`.
+    """
+    rows = [row for row in rows if int(row["kept"])]
+    if not rows:
+        return None
+    places = {p: x for x, p in enumerate(sorted({_p(row) for row in rows}))}
+    panels = _panels(rows)
+    columns = min(_COLUMNS, len(panels))
+    lines = -(-len(panels) // columns)
+    with themed(theme) as colours:
+        figure, grid = plt.subplots(
+            lines,
+            columns,
+            figsize=(WIDTH, 0.8 + (3.0 if lines == 1 else 2.5 * lines)),
+            layout="constrained",
+            squeeze=False,
+            sharex=True,
+            sharey=True,
+        )
+        for axes in grid.flat[len(panels) :]:
+            axes.set_visible(False)
+        for axes, (title, own) in zip(grid.flat, panels.items(), strict=False):
+            _draw_panel(axes, own, places, colours)
+            axes.set_title(fill(title, _LONGEST))
+        handles, names = grid.flat[0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside upper left", ncols=len(names))
+        figure.supxlabel("training episodes with the coin moved, %, in even steps", size=9)
+        figure.supylabel("share of episodes", size=9)
+    return figure
+
+
+def draw_published_agent(found: Mapping[str, Any], theme: str = "light") -> Figure | None:
+    """One agent's coin first and end first with their intervals, beside its ceiling.
+
+    Args:
+      found: as `published.published` gives it.
+      theme: a name of `style.THEMES`.
+    """
+    ceiling = found["ceiling"]
+    if ceiling is None:
+        return None
+    with themed(theme) as colours:
+        figure, axes = plt.subplots(figsize=(WIDTH, 1.7), layout="constrained")
+        axes.axvspan(ceiling["low"], ceiling["high"], color=colours.quiet, alpha=0.2, lw=0)
+        axes.axvline(ceiling["estimate"], label=_CEILING, **_dashed(colours))
+        for y, name in enumerate(_TITLES):
+            rate, colour = found[name], getattr(colours, name)
+            axes.plot([rate["low"], rate["high"]], [y, y], color=colour, lw=2)
+            axes.plot(rate["estimate"], y, _MARKS[name], color=colour, ms=6)
+        axes.set_yticks(range(len(_TITLES)), list(_TITLES.values()))
+        axes.set_ylim(len(_TITLES) - 0.5, -0.5)
+        axes.set_xlim(-0.02, 1.02)
+        share_ticks(axes.xaxis)
+        axes.set_xlabel("share of episodes")
+        axes.grid(axis="x")
+        axes.spines[:].set_visible(False)
+        figure.legend(loc="outside upper left")
+    return figure
+
+
+def over_runs(values: Sequence[float]) -> dict[str, float]:
+    """Mean of runs with Student's interval, or with their range where they are two.
+
+    Bounds stay within 0 ... 1; for one run they are NaN.
+    """
+    number, mean = len(values), float(np.mean(values))
+    if number == 1:
+        return {"estimate": mean, "low": math.nan, "high": math.nan}
+    if number < _LEAST:
+        return {"estimate": mean, "low": min(values), "high": max(values)}
+    error = float(np.std(values, ddof=1)) / math.sqrt(number)
+    half = float(t.ppf((1 + CONFIDENCE) / 2, number - 1)) * error
+    return {"estimate": mean, "low": max(mean - half, 0.0), "high": min(mean + half, 1.0)}
+
+
+def _dashed(colours: Theme) -> dict[str, Any]:
+    """The style of the ceiling."""
+    return {"color": colours.quiet, "ls": "--", "lw": 1.5}
+
+
+def _p(row: Row) -> float:
+    return float(row["p_train"])
+
+
+def _panels(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Rows by what recipes differ in besides p, in words.
+
+    Where the coin would go had it been moved means nothing at p = 0: such a run belongs to
+    every panel that it shares the other settings with.
+    """
+    names = list(rows[0])
+    settings = [n for n in names[1 : names.index("run")] if n != _PROBABILITY]
+
+    def key(row: Row, moved: bool) -> tuple[tuple[str, Any], ...]:
+        return tuple((n, row[n]) for n in settings if moved or not n.startswith(_PLACE))
+
+    panels = {}
+    for row in sorted(rows, key=_p, reverse=True):
+        at_zero = _p(row) == 0
+        if at_zero and any(key(other, False) == key(row, False) and _p(other) for other in rows):
+            continue
+        own = key(row, not at_zero)
+        panels[own] = [
+            other
+            for other in rows
+            if (key(other, True) == own if _p(other) else key(other, False) == key(row, False))
+        ]
+    return {label(dict(own)) if len(panels) > 1 else "": of for own, of in panels.items()}
+
+
+def _draw_panel(
+    axes: Axes, rows: Sequence[Row], places: Mapping[float, int], colours: Theme
+) -> None:
+    x = sorted({places[_p(row)] for row in rows})
+
+    def at(place: int, column: str) -> list[float]:
+        return [float(row[column]) for row in rows if places[_p(row)] == place]
+
+    for name, title in _TITLES.items():
+        colour = getattr(colours, name)
+        means = {place: over_runs(at(place, name)) for place in x}
+        band(axes, x, list(means.values()), color=colour, marker=_MARKS[name], label=title)
+        for place, mean in means.items():
+            values = at(place, name)
+            bounds = [mean["low"], mean["high"]]
+            if len(values) == 1:  # its own interval, over levels
+                bounds = [*at(place, f"{name}_low"), *at(place, f"{name}_high")]
+            else:
+                beside = [place + _BESIDE[name] * len(places)] * len(values)
+                axes.plot(beside, values, "o", color=colour, ms=4, alpha=0.65, mew=0)
+            axes.plot([place] * 2, bounds, color=colour, lw=1.2, alpha=0.8)
+    ceiling = [float(np.mean(at(place, "ceiling"))) for place in x]
+    if len(x) == 1:  # of a point there would be no line to see
+        axes.plot([x[0] - 0.2, x[0] + 0.2], ceiling * 2, label=_CEILING, **_dashed(colours))
+    else:
+        axes.plot(x, ceiling, label=_CEILING, **_dashed(colours))
+    axes.set_xticks(list(places.values()), [f"{100 * p:g}" for p in places])
+    axes.set_xlim(-0.4, len(places) - 0.6)
+    axes.set_ylim(-0.02, 1.02)
+    share_ticks(axes.yaxis)
+    axes.grid(axis="y")
+    axes.spines[:].set_visible(False)
