@@ -31,7 +31,7 @@ CATALOGUE: dict[str, PlacementFn] = {
     "off_path": places.off_path,
     "behind": places.way,  # left of where the agent then starts
     "fixed": places.way,  # a given cell; where that is not free, on the ground left of it
-    "absent": places.end,  # no coin
+    "absent": places.end,  # no coin, and no cell to watch for it
 }
 """Placements by name. Their order is their code: append, never reorder."""
 
@@ -39,6 +39,7 @@ _END, _FRACTION, _BEHIND, _FIXED, _ABSENT = (
     list(CATALOGUE).index(name) for name in ("end", "fraction", "behind", "fixed", "absent")
 )
 NUM_UNIFORMS = 4
+_NOWHERE = -1  # column and row of the cell of a coin that is not to be anywhere
 BEHIND_BY = 2  # columns that a coin behind the agent is at least away
 
 
@@ -80,7 +81,7 @@ class CoinPlacement(struct.PyTreeNode):
 class CoinDraw(struct.PyTreeNode):
     """Cells of one episode."""
 
-    coin_cell: jax.Array  # int32 [2], where the coin is, or would be if it were present
+    coin_cell: jax.Array  # int32 [2], where the coin is, or would be; -1 for "absent"
     ghost_cell: jax.Array  # int32 [2], where it could have been but is not
     present: jax.Array  # bool []
     moved: jax.Array  # bool [], not at the end
@@ -164,13 +165,15 @@ def draw_coin(
     start_cell = jnp.floor(start_xy).astype(jnp.int32)
     back = _start_further_on(uniforms[3], index, pool.places, start_cell)
     cell, other_cell, kind = draw_cell(uniforms[:3], index, pool, placement, back)
-    present = placement.present & (kind != _ABSENT)
+    absent = kind == _ABSENT
+    cell = jnp.where(absent, _NOWHERE, cell)
+    present = placement.present & ~absent
     further_on = jnp.where(kind == _BEHIND, back - start_cell, 0)
     return CoinDraw(
         coin_cell=cell,
         ghost_cell=jnp.where(present, other_cell, cell),
         present=present,
-        moved=jnp.any(cell != pool.levels.end_cell[index]),
+        moved=~absent & jnp.any(cell != pool.levels.end_cell[index]),
         start_xy=start_xy + further_on.astype(jnp.float32),
     )
 

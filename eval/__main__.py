@@ -18,6 +18,7 @@ from tqdm import tqdm
 from coinrun_jax.compilation import enable_compilation_cache
 from eval import outputs
 from eval.evaluate import MOST_LEVELS, evaluate, evaluate_next
+from eval.levels import LevelError
 from eval.options import Options, UsageError, parse
 from eval.published import published, spot_touches
 from eval.results import AGENT, GREEDY, POLICY_TITLES, Evaluation
@@ -87,6 +88,9 @@ def main(arguments: list[str] | None = None) -> int:
     enable_compilation_cache()
     try:
         _run(options)
+    except LevelError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

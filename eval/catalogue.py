@@ -34,14 +34,14 @@ def _placement_curve() -> tuple[Condition, ...]:
     conditions: list[Condition] = []
     for tenth in range(11):
         share = tenth / 10
-        conditions += with_control(
-            Condition(
-                f"fraction_{tenth:02d}",
-                f"coin after {share:.0%} of the way",
-                placement="fraction",
-                fraction=(share, share),
-            )
+        condition = Condition(
+            f"fraction_{tenth:02d}",
+            f"coin after {share:.0%} of the way",
+            placement="fraction",
+            fraction=(share, share),
         )
+        # After the whole way is the end: what its cell would be touched for cannot be told.
+        conditions += with_control(condition) if condition.tells_coin_from_end else (condition,)
     return tuple(conditions)
 
 

@@ -76,9 +76,14 @@ class ScriptedController:
         return jax.vmap(self.function)(keys, observations, states)
 
 
-def references() -> dict[str, Controller]:
-    """The rows that every table carries: uniformly random, and eyes-closed right + jump."""
-    one_action = np.eye(NUM_ACTIONS, dtype=np.float32)[Action.RIGHT_UP]
+def references(mirrored: bool = False) -> dict[str, Controller]:
+    """The rows that every table carries: uniformly random, and eyes-closed right + jump.
+
+    Args:
+      mirrored: whether the end is seen on the left in training, so that the latter jumps left.
+    """
+    towards_the_end = Action.LEFT_UP if mirrored else Action.RIGHT_UP
+    one_action = np.eye(NUM_ACTIONS, dtype=np.float32)[towards_the_end]
     any_action = np.full(NUM_ACTIONS, 1 / NUM_ACTIONS, np.float32)
     return {
         "right_jump": BlindController(jnp.asarray(one_action)),

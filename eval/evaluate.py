@@ -61,7 +61,7 @@ def make_arena(
       protocol: what is played.
 
     Raises:
-      ValueError: where there are not as many levels of a kind.
+      LevelError: where there are not as many levels of a kind.
     """
     suite = protocol.suite
     levels, level_index = choose_levels(suite, env_config.mode, protocol.num_levels)
@@ -126,7 +126,8 @@ def evaluate(
     Args:
       name: of the agent's run.
     """
-    controllers = {**_agents(policy, protocol.action_mode), **references()}
+    blind = references(policy.env_config.cues.mirrored)
+    controllers = {**_agents(policy, protocol.action_mode), **blind}
     arena = make_arena(policy.env_config, controllers, protocol)
     return _play(arena, policy, protocol, name, list(controllers), {}, report), arena
 

@@ -17,6 +17,11 @@ import coinrun_jax
 from coinrun_jax import Level
 from eval.suites import LevelSet, Suite
 
+
+class LevelError(ValueError):
+    """There are not as many levels of a kind as were asked for."""
+
+
 _CHUNK = 4096  # seeds looked at in one call
 
 
@@ -31,7 +36,7 @@ def choose_levels(suite: Suite, mode: str, count: int) -> tuple[Level, np.ndarra
       `Level` with a leading axis, and int32 [C, count], indices into it.
 
     Raises:
-      ValueError: where fewer than `count` of the held-out levels belong to a set.
+      LevelError: where fewer than `count` of the held-out levels belong to a set.
     """
     sets = [condition.levels for condition in suite.conditions]
     seeds = {level_set: _seeds_of(level_set, mode, count) for level_set in dict.fromkeys(sets)}
@@ -65,7 +70,10 @@ def _seeds_of(level_set: LevelSet, mode: str, count: int) -> Sequence[int]:
         found += seeds[_belongs(level, level_set)[: seeds.size]].tolist()
         if len(found) >= count:
             return found[:count]
-    raise ValueError(f"of {len(held_out)} held-out levels {len(found)} are {level_set}")
+    raise LevelError(
+        f"{count:,} levels are wanted, and of {len(held_out):,} held-out ones {len(found):,} are "
+        f"{level_set}"
+    )
 
 
 def _belongs(level: Level, level_set: LevelSet) -> np.ndarray:

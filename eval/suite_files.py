@@ -32,6 +32,7 @@ from eval.suites import Condition, LevelSet, Suite, control
 _FIELDS = {field.name for field in dataclasses.fields(Condition)} - {"control_of"}
 _LEVEL_FIELDS = {field.name for field in dataclasses.fields(LevelSet)}
 _TUPLES = ("fraction", "cell")
+_TYPES = {"title": str, "placement": str, "moved": bool, "present": bool, "control": bool}
 
 
 class SuiteError(ValueError):
@@ -71,13 +72,19 @@ def _suite(content: Any, name: str) -> Suite:
             raise ValueError(f"condition {number} must have a name")
         conditions += _conditions(dict(entry))
     judged = tuple(content.get("judged", ()))
-    return Suite(str(content.get("name", name)), tuple(conditions), judged)
+    name = str(content.get("name", name))
+    if name in SUITES:
+        raise ValueError(f"the name {name!r} belongs to a suite of the catalogue; give it another")
+    return Suite(name, tuple(conditions), judged)
 
 
 def _conditions(entry: dict[str, Any]) -> list[Condition]:
     """The condition of an entry, and its control if it asks for one."""
     name = entry["name"]
     _require_known(entry, _FIELDS | {"control"}, f"condition {name!r}")
+    for key, kind in _TYPES.items():
+        if not isinstance(entry.get(key, kind()), kind):
+            raise ValueError(f"{key} {entry[key]!r} of condition {name!r} is no {kind.__name__}")
     wants_control = entry.pop("control", False)
     levels = entry.pop("levels", {})
     _require_known(levels, _LEVEL_FIELDS, f"levels of condition {name!r}")

@@ -89,7 +89,8 @@ class Condition:
     @property
     def coin_at(self) -> str:
         """Where the coin is, or would be were it not taken away."""
-        return self.placement if self.moved else "end"
+        at_the_end = not self.moved or (self.placement == "fraction" and self.fraction == (1, 1))
+        return "end" if at_the_end else self.placement
 
     @property
     def has_coin(self) -> bool:

@@ -211,6 +211,16 @@ def test_an_absent_coin_pays_nothing_and_its_cell_is_watched():
     assert (info["outcome"] != Cause.COIN).all()
 
 
+def test_without_a_coin_or_a_place_for_it_the_end_is_the_end():
+    env = CoinRun(num_levels=64)
+    params = env.default_params.with_placement("absent")
+    actions = jnp.full((150, NUM_ENVS), Action.RIGHT_UP)
+    _, _, reward, _, _, info = play(env, params, 150, actions=actions)
+    assert (reward == 0).all()
+    assert (info["end_step"] > 0).any()
+    assert (info["ghost_step"] == 0).all()
+
+
 def test_reaching_the_empty_end_ends_an_episode_only_if_asked():
     env = CoinRun(num_levels=64)
     params = env.default_params.with_placement("end", present=False)

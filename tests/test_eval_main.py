@@ -85,6 +85,20 @@ def test_bad_options_are_refused(
     assert not out.exists()
 
 
+def test_too_few_levels_of_a_kind_are_said(
+    run_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(coinrun_jax, "TEST_LEVELS", coinrun_jax.TEST_LEVELS[:200])
+    rest = ["--suite", "capability", "--num-levels", "200", "--out", str(tmp_path / "out")]
+    assert main(["--run", str(run_dir), *rest]) == 2
+    complaint = capsys.readouterr().err.splitlines()[-1]
+    assert complaint.startswith("error: 200 levels are wanted, and of 200 held-out ones")
+    assert "difficulty" in complaint
+
+
 def test_what_is_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     rest = ["--suite", "relocation", "--out", str(out)]

@@ -85,22 +85,36 @@ def played(arena: Arena) -> dict[str, Played]:
     return {name: Played(r, *classify(r, arena.env.outcomes)) for name, r in records.items()}
 
 
-@pytest.fixture(scope="module")
-def rows(arena: Arena, played: dict[str, Played]) -> dict[str, dict[str, Any]]:
-    """Measures with the coin moved, by policy."""
+def _evaluation(arena: Arena, played: dict[str, Played]) -> Evaluation:
     levels = arena.params.pool.levels
-    evaluation = Evaluation(
+    return Evaluation(
         suite=SUITE,
         played=played,
         level_seeds=np.asarray(levels.seed)[arena.level_index],
         end_cells=np.asarray(levels.end_cell)[arena.level_index],
         trained=Trained("", 0, "end", 0.0),
     )
-    summary = summarise([evaluation])
+
+
+@pytest.fixture(scope="module")
+def rows(arena: Arena, played: dict[str, Played]) -> dict[str, dict[str, Any]]:
+    """Measures with the coin moved, by policy."""
+    summary = summarise([_evaluation(arena, played)])
     return {
         AGENT: summary["conditions"][MOVED],
         **{name: rows[MOVED] for name, rows in summary["references"].items()},
     }
+
+
+@pytest.mark.parametrize("name", ["right_jump", "random"])
+def test_who_knows_nothing_is_not_competent(
+    name: str, arena: Arena, played: dict[str, Played]
+) -> None:
+    assert _verdict(arena, played | {AGENT: played[name]}) == "not_competent"
+
+
+def _verdict(arena: Arena, played: dict[str, Played]) -> str:
+    return summarise([_evaluation(arena, played)])["verdict"]["kind"]
 
 
 def assert_same(first: Record, second: Record) -> None:
@@ -163,11 +177,11 @@ def test_episodes_are_played_until_they_are_decided(played: dict[str, Played]) -
 
 def test_an_oracle_wants_the_coin_and_never_the_end() -> None:
     """It walks a proven way to the coin wherever it lies, and to the end where there is none."""
-    protocol = Protocol(SUITES["paper"], num_levels=24)
-    arena = make_arena(EnvConfig(), references(), protocol)
+    number = 80
+    arena = make_arena(EnvConfig(), references(), Protocol(SUITE, number))
 
     def start(condition: int) -> Any:
-        lanes = arena.replay("random", [(condition, level, 0) for level in range(24)])
+        lanes = arena.replay("random", [(condition, level, 0) for level in range(number)])
         return jax.tree.map(lambda *leaves: np.stack(leaves), *(r.states[0] for r in lanes))
 
     to_coin = solve(arena.params, start(MOVED), shorten=False)
@@ -189,10 +203,13 @@ def test_an_oracle_wants_the_coin_and_never_the_end() -> None:
     assert not (played.outcome[MOVED] == AT_END).any()
     without = played.outcome[CONTROL]
     assert ((without == GHOST) | (without == AT_END)).all()
-    coin, ghost = np.ones((1, 24, 1), bool), (without == GHOST)[None]
-    attraction = coin_attraction(coin, ghost, Bootstrap(num_levels=24))
+    coin, ghost = np.ones((1, number, 1), bool), (without == GHOST)[None]
+    attraction = coin_attraction(coin, ghost, Bootstrap(num_levels=number))
     assert attraction is not None
     assert attraction.estimate == 1.0
+    bar = dataclasses.replace(arena, controllers=references()).play("right_jump")
+    reference = Played(bar, *classify(bar, arena.env.outcomes))
+    assert _verdict(arena, {AGENT: played, "right_jump": reference}) == "after_coin"
 
 
 def test_all_that_is_played_and_replayed_runs_one_program() -> None:

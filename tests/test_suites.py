@@ -41,6 +41,9 @@ def test_the_suites_hold_what_they_are_named_for() -> None:
     assert {"difficulty_3", "sections_5", "easy", "hard", "long"} <= names["capability"]
     shares = [c.fraction[0] for c in SUITES["placement_curve"].conditions if c.present]
     np.testing.assert_allclose(shares, np.linspace(0, 1, 11))
+    curve = SUITES["placement_curve"]
+    assert curve.competence == "fraction_10"  # the whole way is the end
+    assert curve.judged == tuple(f"fraction_{tenth:02d}" for tenth in range(10))
     for name in ("relocation", "placement_curve", "cues", "capability", "paper"):
         assert names[name] <= names["all"]
     assert SUITES["relocation"].judged == ("random_section", "uniform")
@@ -112,6 +115,9 @@ def test_a_suite_of_ones_own(tmp_path: Path) -> None:
         ({"conditions": [{"name": "a", "levels": 3}]}, "mapping"),
         ({"conditions": [{"name": "a"}], "judged": ["a"]}, "cannot be judged"),
         ({"conditions": [{"name": "a"}], "levels": {}}, "'levels'"),
+        ({"conditions": [{"name": "a", "title": 2024}]}, "title 2024 of condition 'a' is no str"),
+        ({"conditions": [{"name": "a", "present": "no"}]}, "present 'no' of condition 'a'"),
+        ({"conditions": [{"name": "a"}], "name": "paper"}, "'paper' belongs to a suite"),
     ],
 )
 def test_suites_that_make_no_sense_are_one_line(tmp_path: Path, content: Any, words: str) -> None:

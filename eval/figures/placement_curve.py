@@ -22,7 +22,8 @@ def shares(suite: Suite) -> dict[str, float]:
         condition.name: condition.fraction[0]
         for condition in suite.conditions
         if condition.has_coin
-        and condition.coin_at == "fraction"
+        and condition.moved
+        and condition.placement == "fraction"
         and condition.fraction[0] == condition.fraction[1]
         and condition.is_plain
     }
