@@ -63,7 +63,7 @@ def published(evaluation: Evaluation, touches: np.ndarray) -> dict[str, Any]:
     Returns:
       `p_train`, the share of training episodes with the coin moved; `levels`, `kept`; `coin`,
       `end`, `death`, `timeout` where the coin lies at the spot; `ceiling`, how often it is
-      fetched at the end of the same levels, which no rate can be expected to exceed;
+      fetched at the end of the same levels, further away than the spot;
       `coin_left_out`, the coin rate on the levels that were not kept.
       Rates are `{"estimate", "low", "high"}`, or None where no level was kept.
     """

@@ -69,7 +69,8 @@ PAPER = (
     "suite relocation. What differs is how accidents are kept out: here by choosing levels, there "
     "by playing every level again without its coin and subtracting. So these rates hold for the "
     "levels that were kept, and depend on the agent that chose them. The ceiling is how often the "
-    "coin is fetched at the end of the same levels: no rate here can be expected to exceed it."
+    "coin is fetched at the end of the same levels. The end is further away than the spot, so that "
+    "an agent that is after the coin can exceed it."
 )
 
 
