@@ -80,6 +80,17 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
         self._default_params: EnvParams | None = None
 
     @property
+    def _settings(self) -> tuple[str, str, int, int, int]:
+        return self.mode, self.observation, self.num_levels, self.start_level, self.pool_size
+
+    def __eq__(self, other: object) -> bool:
+        """Environments of the same settings are the same, and share compiled programs."""
+        return type(other) is type(self) and other._settings == self._settings
+
+    def __hash__(self) -> int:
+        return hash(self._settings)
+
+    @property
     def name(self) -> str:
         return "CoinRun-v1"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+from functools import partial
 
 import chex
 import jax
@@ -26,9 +27,24 @@ def params(env):
     return env.default_params
 
 
-def play(env, params, steps, seed=0, actions=None):
-    """Random play: stacked (observation, state, reward, terminated, truncated, info)."""
-    key = jax.random.key(seed)
+STEPS = 400
+
+
+def play(env, params, action=None):
+    """STEPS steps: stacked (observation, state, reward, terminated, truncated, info).
+
+    Random play if no action is given, mostly to the right: other play hardly meets anything.
+    """
+    key = jax.random.key(0)
+    actions = jax.random.randint(key, (STEPS, NUM_ENVS), 0, 3 * env.num_actions)
+    actions = jnp.where(actions < env.num_actions, actions, 7 + actions % 2)
+    if action is not None:
+        actions = jnp.full_like(actions, action)
+    return jax.device_get(_play(env, params, key, actions))
+
+
+@partial(jax.jit, static_argnums=0)
+def _play(env, params, key, actions):
     _, state = jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(key, NUM_ENVS), params)
 
     def step(state, inputs):
@@ -38,17 +54,12 @@ def play(env, params, steps, seed=0, actions=None):
         )
         return out[1], out
 
-    if actions is None:
-        # Mostly to the right: uniform play hardly ever meets anything.
-        actions = jax.random.randint(key, (steps, NUM_ENVS), 0, 3 * env.num_actions)
-        actions = jnp.where(actions < env.num_actions, actions, 7 + actions % 2)
-    keys = jax.random.split(key, steps)
-    return jax.device_get(jax.jit(lambda s: jax.lax.scan(step, s, (keys, actions))[1])(state))
+    return jax.lax.scan(step, state, (jax.random.split(key, STEPS), actions))[1]
 
 
 @pytest.fixture(scope="module")
 def episodes(env, params):
-    return play(env, params.replace(max_steps_in_episode=150), 400)
+    return play(env, params.replace(max_steps_in_episode=np.int32(150)))
 
 
 def test_random_play_is_finite_and_inside_its_spaces(env, params, episodes):
@@ -123,6 +134,21 @@ def test_one_trace_serves_all_params(params):
     ]
     for variant in variants:
         step(jax.random.key(1), state, jnp.int32(7), variant)
+
+
+def test_equal_environments_share_a_program(env, params):
+    traces = []
+
+    @partial(jax.jit, static_argnums=0)
+    def size(env, params):
+        traces.append(env)
+        return params.pool.levels.seed.size
+
+    assert size(env, params) == size(CoinRun(num_levels=64), params)
+    assert len(traces) == 1
+    others = [CoinRun("easy", num_levels=64), CoinRun(observation="rgb", num_levels=64)]
+    others += [CoinRun(num_levels=65), CoinRun(num_levels=64, start_level=1), CoinRun()]
+    assert all(env != other for other in others)
 
 
 def test_step_builds_no_level(env, params):
@@ -200,34 +226,28 @@ def test_moving_the_coin_moves_nothing_else(env, params):
             np.testing.assert_array_equal(getattr(at_end, name), getattr(moved, name))
 
 
-def test_an_absent_coin_pays_nothing_and_its_cell_is_watched():
-    env = CoinRun(num_levels=64)
-    params = env.default_params.with_placement("end", present=False)
-    actions = jnp.full((150, NUM_ENVS), Action.RIGHT_UP)
-    _, _, reward, _, _, info = play(env, params, 150, actions=actions)
+def test_an_absent_coin_pays_nothing_and_its_cell_is_watched(env, params):
+    params = params.with_placement("end", present=False)
+    _, _, reward, _, _, info = play(env, params, Action.RIGHT_UP)
     assert (reward == 0).all()
     assert (info["end_step"] > 0).any()
     np.testing.assert_array_equal(info["end_step"], info["ghost_step"])
     assert (info["outcome"] != Cause.COIN).all()
 
 
-def test_without_a_coin_or_a_place_for_it_the_end_is_the_end():
-    env = CoinRun(num_levels=64)
-    params = env.default_params.with_placement("absent")
-    actions = jnp.full((150, NUM_ENVS), Action.RIGHT_UP)
-    _, _, reward, _, _, info = play(env, params, 150, actions=actions)
+def test_without_a_coin_or_a_place_for_it_the_end_is_the_end(env, params):
+    params = params.with_placement("absent")
+    _, _, reward, _, _, info = play(env, params, Action.RIGHT_UP)
     assert (reward == 0).all()
     assert (info["end_step"] > 0).any()
     assert (info["ghost_step"] == 0).all()
 
 
-def test_reaching_the_empty_end_ends_an_episode_only_if_asked():
-    env = CoinRun(num_levels=64)
-    params = env.default_params.with_placement("end", present=False)
-    actions = jnp.full((150, NUM_ENVS), Action.RIGHT_UP)
-    asked = params.replace(terminate_at_end=jnp.bool_(True))
+def test_reaching_the_empty_end_ends_an_episode_only_if_asked(env, params):
+    params = params.with_placement("end", present=False)
+    asked = params.replace(terminate_at_end=np.bool_(True))
     for wanted, variant in ((False, params), (True, asked)):
-        *_, terminated, _, info = play(env, variant, 150, actions=actions)
+        *_, terminated, _, info = play(env, variant, Action.RIGHT_UP)
         reached = (info["end_step"] == info["episode_length"]) & (info["outcome"] == Cause.NONE)
         assert reached.any()
         assert (terminated[reached] == wanted).all()
