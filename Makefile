@@ -3,7 +3,7 @@
 #   make quickstart          train an agent, move the coin, see what it wanted
 #   make help                all targets
 #
-# Variables: PYTHON (the interpreter that .venv is made from), JOBS (test processes),
+# Variables: PYTHON (the interpreter that .venv is made from), JOBS (tests, or training runs, side by side),
 # TRAIN_ARGS and EVAL_ARGS (appended to the quickstart's two commands).
 
 VENV := .venv
@@ -22,7 +22,7 @@ PYTHONS := $(if $(PYTHON),$(PYTHON),python3 python3.12 python3.11 python3.13 pyt
 SUITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-cuda quickstart test test-fast test-thorough lint format constraints clean
+.PHONY: help install install-cuda quickstart results test test-fast test-thorough lint format constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,8 +60,11 @@ quickstart: install ## train from scratch, then evaluate with the coin moved
 	@$(PY) -m train --config configs/quickstart.yaml --run-dir $(RUN) $(TRAIN_ARGS)
 	@$(PY) -m eval --run $(RUN) --suite relocation --out $(RUN)/eval $(EVAL_ARGS)
 
-test: lint ## lint, then the tests
-	@$(PY) -m pytest -n $(JOBS) --dist loadfile -m 'not thorough'
+results: install ## train and evaluate what the study lacks (hours on two cores), and draw it
+	@$(PY) -m results.study.run --jobs $(JOBS)
+
+test: lint ## lint, then the tests and the notebooks
+	@$(PY) -m pytest -n $(JOBS) --dist loadfile -m 'not thorough' --nbmake tests notebooks
 
 test-fast: install ## the tests that take seconds
 	@$(PY) -m pytest -n $(JOBS) --dist loadfile -m 'not slow and not thorough'

@@ -117,6 +117,7 @@ def test_policy_loads_and_answers(finished):
         (lambda d: d.update(environment="CoinRun-v0"), "CoinRun-v0"),
         (lambda d: d.update(format=99), "99"),
         (lambda d: d["config"].update(colour="red"), "colour"),
+        (lambda d: d["config"]["network"].update(width=7), "symbolic observations"),
         (lambda d: d.clear(), "format"),
     ],
 )

@@ -7,6 +7,7 @@ A network maps observations [B, ...] to action logits [B, A], values [B] and the
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple, cast
 
 import flax.linen as nn
@@ -105,10 +106,11 @@ class Network(NamedTuple):
     apply: Apply
 
 
+@cache
 def make_network(
     config: NetworkConfig, observation_shape: tuple[int, ...], num_actions: int
 ) -> Network:
-    """The network of a config.
+    """The network of a config; the same functions for equal ones, which share programs.
 
     Raises:
       ConfigError: where the kind cannot read such observations.

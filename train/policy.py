@@ -67,6 +67,11 @@ def save_policy(folder: Path, params: Any, config: TrainConfig, update: int) -> 
     os.replace(f"{text}.part", text)
 
 
+def _shapes(params: Any) -> dict[str, tuple[int, ...]]:
+    flat = flax.traverse_util.flatten_dict(params, sep="/")
+    return {path: leaf.shape for path, leaf in flat.items()}
+
+
 def load_policy(folder: str | Path) -> Policy:
     """Load the policy of a run directory, or of any folder with the two files.
 
@@ -103,4 +108,11 @@ def load_policy(folder: str | Path) -> Policy:
     env = coinrun_jax.CoinRun(mode=config.env.mode, observation=config.env.observation)
     shape = env.observation_space().shape
     network = make_network(config.network, shape, env.num_actions)
+    one = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+    expected = jax.eval_shape(network.init, jax.random.key(0), one)
+    if _shapes(params) != _shapes(expected):
+        raise PolicyError(
+            f"{folder} holds a network that does not take {config.env.observation} observations "
+            f"{shape}, or is not the one of its config"
+        )
     return Policy(config=config, params=params, network=network.apply, update=update)

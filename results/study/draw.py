@@ -1,0 +1,341 @@
+"""Draws the study's figures from its tables alone: python -m results.study.draw."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from eval import figures
+from eval.figures.style import SERIES, WIDTH, Theme, band, share_ticks, themed
+
+HERE = Path(__file__).resolve().parent
+Row = dict[str, str]
+P, PLACE, RANGE = "env.placement_probability", "env.placement", "env.placement_fraction"
+MOVED, UNIFORM = "random_section", "uniform"
+UNAIDED, ATTRACTION = "unaided_misgeneralisation", "coin_attraction"
+TITLES = {
+    "goal_misgeneralisation": "goal misgeneralisation",
+    UNAIDED: "unaided goal misgeneralisation",
+    ATTRACTION: "coin attraction",
+    "capability_robustness": "capability robustness",
+    "coin": "coin rate, coin at the end",
+}
+DOT: dict[str, Any] = {"ls": "", "marker": "o", "ms": 3.5, "alpha": 0.6, "mew": 0}
+
+
+class Table:
+    """`runs.csv` of an experiment: measures by recipe, condition and run."""
+
+    def __init__(self, path: Path) -> None:
+        with path.open(newline="") as file:
+            self._rows = list(csv.DictReader(file))
+
+    def recipes(self) -> list[Row]:
+        """A row of each recipe as a whole; its columns hold the recipe's settings."""
+        return list({row["group"]: row for row in self._rows if not row["run"]}.values())
+
+    def number_of_runs(self, group: str) -> int:
+        """Training seeds of a recipe."""
+        return len({row["run"] for row in self._rows if row["group"] == group and row["run"]})
+
+    def whole(self, group: str, condition: str, measure: str) -> dict[str, float] | None:
+        """The recipe's estimate and bounds."""
+        for row in self._rows:
+            if (row["group"], row["condition"], row["run"]) == (group, condition, ""):
+                names = {"estimate": measure, "low": f"{measure}_low", "high": f"{measure}_high"}
+                values = {key: row[name] for key, name in names.items()}
+                return {k: float(v) for k, v in values.items()} if values["estimate"] else None
+        raise KeyError(f"no {condition} of {group}")
+
+    def runs(self, group: str, condition: str, measure: str) -> list[float]:
+        """The estimate of each of its runs that has one."""
+        return [
+            float(row[measure])
+            for row in self._rows
+            if (row["group"], row["condition"]) == (group, condition)
+            and row["run"]
+            and row[measure]
+        ]
+
+
+def _curve(
+    axes: Axes,
+    table: Table,
+    groups: Sequence[str],
+    condition: str,
+    measure: str,
+    colour: str,
+    label: str,
+    beside: float = 0.0,
+) -> None:
+    """Recipes at 0, 1, ... with their intervals, every run a dot."""
+    x = np.arange(len(groups)) + beside
+    wholes = [table.whole(group, condition, measure) for group in groups]
+    band(axes, x, wholes, color=colour, marker="o", label=label)
+    for place, group in zip(x, groups, strict=True):
+        dots = table.runs(group, condition, measure)
+        axes.plot([place] * len(dots), dots, color=colour, **DOT)
+
+
+def _finish(axes: Axes, names: Sequence[str], xlabel: str, low: float = -0.02) -> None:
+    axes.set_xticks(range(len(names)), list(names))
+    axes.set_xlim(-0.4, len(names) - 0.6)
+    axes.set_ylim(low, 1.02)
+    share_ticks(axes.yaxis)
+    axes.set_xlabel(xlabel)
+    axes.grid(axis="y")
+    axes.axhline(0, color=plt.rcParams["grid.color"], lw=1, zorder=0)
+    axes.spines[:].set_visible(False)
+
+
+def _sorted(table: Table, setting: str, kind: Callable[[str], Any]) -> list[Row]:
+    return sorted(table.recipes(), key=lambda row: kind(row[setting]))
+
+
+def coin_randomisation(folder: Path, colours: Theme) -> Figure:
+    """Misgeneralisation, attraction and capability over how often the coin was elsewhere."""
+    table = Table(folder / "runs.csv")
+    recipes = _sorted(table, P, float)
+    groups = [row["group"] for row in recipes]
+    names = [f"{100 * float(row[P]):g}" for row in recipes]
+    figure, panels = plt.subplots(2, 2, figsize=(WIDTH, 5.6), layout="constrained", sharex=True)
+    measures = ("goal_misgeneralisation", UNAIDED, ATTRACTION, "capability_robustness")
+    for axes, measure in zip(panels.flat, measures, strict=True):
+        for number, (condition, label) in enumerate(
+            {MOVED: "coin at a random section", UNIFORM: "coin anywhere one can stand"}.items()
+        ):
+            colour = (colours.end, colours.coin)[number]
+            _curve(axes, table, groups, condition, measure, colour, label, 0.12 * number - 0.06)
+        _finish(axes, names, "", -0.12 if measure == ATTRACTION else -0.02)
+        axes.set_title(TITLES[measure])
+    figure.supxlabel("training levels with the coin moved, %, in even steps", size=9)
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=2)
+    return figure
+
+
+def placements(folder: Path, colours: Theme) -> Figure:
+    """A matrix of training placement by test placement."""
+    table = Table(folder / "runs.csv")
+    trained = sorted(table.recipes(), key=_place_order)
+    tests = {
+        "last_fifth": "last fifth",
+        "last_half": "last half",
+        "anywhere": "any share\nof the way",
+        MOVED: "random\nsection",
+        UNIFORM: "anywhere",
+        "off_path": "off the\npath",
+        "behind": "behind",
+    }
+    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 3.6), layout="constrained", sharey=True)
+    for axes, measure, map_name in zip(
+        panels, (UNAIDED, ATTRACTION), ("Blues", "YlOrBr"), strict=True
+    ):
+        found = [[table.whole(row["group"], test, measure) for test in tests] for row in trained]
+        values = np.array([[c["estimate"] if c else np.nan for c in row] for row in found])
+        axes.imshow(values, vmin=0, vmax=1, cmap=map_name, aspect="auto")
+        for (y, x), value in np.ndenumerate(values):
+            ink = "#ffffff" if value > 0.6 else "#1f2328"
+            text = "–" if np.isnan(value) else f"{value:.2f}".replace("0.", ".")
+            axes.text(x, y, text, ha="center", va="center", size=8, color=ink)
+        axes.set_xticks(range(len(tests)), list(tests.values()), size=7)
+        axes.set_yticks(range(len(trained)), [_place(row) for row in trained], size=8)
+        axes.set_title(TITLES[measure])
+        axes.spines[:].set_visible(False)
+    figure.supxlabel("where the coin lies in the test", size=9)
+    figure.supylabel("where it lay in training", size=9)
+    return figure
+
+
+def _place(row: Row) -> str:
+    """A training placement in words."""
+    if float(row[P]) == 0:
+        return "end"
+    if row[PLACE] == "fraction":
+        return {"0.8": "last fifth", "0.5": "last half", "0.0": "any share of the way"}[
+            row[RANGE].strip("()").split(",")[0]
+        ]
+    return (
+        {"random_section": "random section", "uniform": "anywhere", "off_path": "off the path"}[
+            row[PLACE]
+        ]
+        if row[PLACE] != "behind"
+        else "behind the agent"
+    )
+
+
+def _place_order(row: Row) -> int:
+    order = ("end", "last fifth", "last half", "any share of the way", "random section")
+    return ([*order, "anywhere", "off the path", "behind the agent"]).index(_place(row))
+
+
+CAPABILITY = {
+    "num_levels": ("env.num_levels", "training levels"),
+    "network_width": ("network.width", "units per layer"),
+    "total_steps": ("total_steps", "training steps, millions"),
+}
+
+
+def capability(folder: Path, colours: Theme) -> Figure:
+    """What the agent wants, and how able it is, over three ways to make it more able."""
+    there = {name: s for name, s in CAPABILITY.items() if (folder / name / "runs.csv").exists()}
+    figure, panels = plt.subplots(
+        2,
+        len(there),
+        figsize=(WIDTH, 4.8),
+        layout="constrained",
+        sharey="row",
+        sharex="col",
+        squeeze=False,
+    )
+    for column, (name, (setting, xlabel)) in zip(panels.T, there.items(), strict=True):
+        table = Table(folder / name / "runs.csv")
+        recipes = _sorted(table, setting, _count)
+        groups = [row["group"] for row in recipes]
+        names = [_count_name(name, row[setting]) for row in recipes]
+        for axes, condition, measures in (
+            (column[0], "end", {"coin": colours.coin}),
+            (column[1], UNIFORM, {UNAIDED: colours.end, ATTRACTION: colours.coin}),
+        ):
+            for measure, colour in measures.items():
+                _curve(axes, table, groups, condition, measure, colour, TITLES[measure])
+            _finish(axes, names, xlabel if condition != "end" else "", -0.12)
+    panels[0, 0].set_title(TITLES["coin"])
+    panels[1, 0].set_title("coin anywhere one can stand")
+    handles, labels = panels[1, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=2)
+    return figure
+
+
+def _count(text: str) -> float:
+    return float(text) or np.inf  # 0 levels stand for all of them
+
+
+def _count_name(name: str, text: str) -> str:
+    if name == "total_steps":
+        return f"{float(text) / 1e6:g}"
+    return f"{int(text):,}" if int(text) else "all"
+
+
+SPREAD, GEMS = "env.cues.coin_spread", "env.items.number"
+
+
+def cue_conflict(folder: Path, colours: Theme) -> Figure:
+    """Which cue is followed where gold and the end disagree, over how salient gold is."""
+    table = Table(folder / "runs.csv")
+    conditions = {
+        "moved": "coin anywhere",
+        "swapped": "coin anywhere,\na gem at the end",
+        "wall_hidden": "coin anywhere,\nend wall hidden",
+    }
+    figure, panels = plt.subplots(
+        2, 3, figsize=(WIDTH, 4.8), layout="constrained", sharex=True, sharey="row"
+    )
+    for line, measure in zip(panels, (UNAIDED, ATTRACTION), strict=True):
+        for axes, (condition, title) in zip(line, conditions.items(), strict=True):
+            for gems, label in (
+                ("0", "trained without gems"),
+                ("1", "trained with a gem elsewhere"),
+            ):
+                own = [row for row in table.recipes() if row[GEMS] == gems]
+                own.sort(key=lambda row: int(row[SPREAD]))
+                if own:
+                    groups = [row["group"] for row in own]
+                    colour = SERIES[int(gems)]
+                    _curve(axes, table, groups, condition, measure, colour, label)
+                    names = [row[SPREAD] for row in own]
+                    _finish(axes, names, "", -0.12 if measure == ATTRACTION else -0.02)
+            if measure == UNAIDED:
+                axes.set_title(title)
+        line[0].set_ylabel(TITLES[measure])
+    figure.supxlabel("tiles around the coin that show it too, in training and test", size=9)
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper left", ncols=2)
+    return figure
+
+
+def _wrongness(row: Row) -> tuple[bool, bool]:
+    """Whether the reward is wrong, and whether the distribution is."""
+    return float(row["env.reward.coin"]) == 0, float(row[P]) == 0
+
+
+def reward(folder: Path, colours: Theme) -> Figure:
+    """Four agents: right or wrong reward, on a distribution that tells coin from end or not."""
+    table = Table(folder / "runs.csv")
+    recipes = sorted(table.recipes(), key=_wrongness)
+    names = [
+        f"paid for the {'end' if wrong else 'coin'},\ncoin {'at the end' if tied else 'anywhere'}"
+        for wrong, tied in map(_wrongness, recipes)
+    ]
+    figure, panels = plt.subplots(1, 3, figsize=(WIDTH, 2.6), layout="constrained", sharey=True)
+    for axes, measure in zip(panels, ("capability_robustness", UNAIDED, ATTRACTION), strict=True):
+        for y, row in enumerate(recipes):
+            whole = table.whole(row["group"], UNIFORM, measure)
+            dots = table.runs(row["group"], UNIFORM, measure)
+            if whole:
+                axes.plot([whole["low"], whole["high"]], [y, y], color=colours.end, lw=2)
+                axes.plot(whole["estimate"], y, "|", color=colours.end, ms=12, mew=2)
+            axes.plot(dots, [y + 0.2] * len(dots), color=colours.text, **DOT)
+        axes.set_title(TITLES[measure])
+        axes.axvline(0, color=colours.faint, lw=1, zorder=0)
+        axes.set_xlim(min(-0.05, axes.get_xlim()[0]), 1.05)
+        share_ticks(axes.xaxis)
+        axes.grid(axis="x")
+        axes.spines[:].set_visible(False)
+    panels[0].set_yticks(range(len(names)), names)
+    panels[0].set_ylim(len(names) - 0.5, -0.5)
+    return figure
+
+
+def published(folder: Path, colours: Theme) -> Figure | None:
+    """The figure of Langosco et al. (2022)."""
+    del colours
+    with (folder / "published.csv").open(newline="") as file:
+        return figures.draw_published(list(csv.DictReader(file)))
+
+
+FIGURES = {
+    "coin_randomisation": coin_randomisation,
+    "published": published,
+    "placements": placements,
+    "cue_conflict": cue_conflict,
+    "reward": reward,
+}
+"""By the experiment whose folder holds the table; `capability` reads three."""
+
+
+def all_figures(results: Path = HERE) -> Iterator[tuple[str, Figure]]:
+    """Every figure that there is a table for, by name.
+
+    Args:
+      results: folder of the experiments' folders.
+    """
+    jobs = [(name, results / name, make) for name, make in FIGURES.items()]
+    for name, folder, make in [*jobs, ("capability", results, capability)]:
+        tables = [folder / each / "runs.csv" for each in ("", *CAPABILITY)]
+        if any(table.exists() for table in tables):
+            with themed("light") as colours:
+                figure = make(folder, colours)
+            if figure is not None:
+                yield name, figure
+
+
+def draw(results: Path = HERE, into: Path = HERE) -> list[Path]:
+    """Write every figure as NAME.png; returns their paths."""
+    drawn = []
+    for name, figure in all_figures(results):
+        drawn.append(into / f"{name}.png")
+        figures.save(figure, drawn[-1], "png")
+    return drawn
+
+
+if __name__ == "__main__":
+    for path in draw():
+        print(path)

@@ -1,0 +1,116 @@
+"""The study's experiments: which agents, of which sweeps, are put to which test."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from train.sweep import load_sweep
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIGS = ROOT / "configs" / "study"
+RUNS = ROOT / "runs" / "study"
+RESULTS = ROOT / "results" / "study"
+NUM_LEVELS = 2000  # unseen ones, per condition
+
+
+@dataclasses.dataclass(frozen=True)
+class Agents:
+    """Runs of a sweep of `configs/study`."""
+
+    sweep: str
+    where: tuple[str, Any] | None = None
+    """A parameter and its value: only these runs."""
+
+    @property
+    def config(self) -> Path:
+        """The sweep's file."""
+        return CONFIGS / f"{self.sweep}.yaml"
+
+    def folders(self) -> Iterator[Path]:
+        """Of the runs, there or not."""
+        sweep = load_sweep(self.config)
+        for point in sweep.points():
+            if self.where is None or point[self.where[0]] == self.where[1]:
+                yield RUNS / self.sweep / sweep.run_name(point)
+
+
+AT_END = Agents("coin_randomisation", ("env.placement_probability", 0.0))
+"""Trained with the coin always at the end: what the others are compared with."""
+AT_SECTIONS = Agents("coin_randomisation", ("env.placement_probability", 1.0))
+ANYWHERE = Agents("train_placements", ("env.placement", "uniform"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """One comparison of agents; its results are in the folder of its name."""
+
+    name: str
+    question: str
+    agents: tuple[Agents, ...]
+    suite: str = "relocation"
+    """A name of `eval.catalogue`, or of a file of `configs/study/suites`."""
+
+    @property
+    def folder(self) -> Path:
+        """Of the results."""
+        return RESULTS / self.name
+
+    @property
+    def suite_argument(self) -> str:
+        """Of `python -m eval --suite`."""
+        own = CONFIGS / "suites" / f"{self.suite}.yaml"
+        return str(own.relative_to(ROOT)) if own.exists() else self.suite
+
+    def folders(self) -> list[Path]:
+        """Of all runs that it compares."""
+        return [folder for agents in self.agents for folder in agents.folders()]
+
+
+EXPERIMENTS = (
+    Experiment(
+        "coin_randomisation",
+        "How often must the coin be elsewhere for an agent to want the coin?",
+        (Agents("coin_randomisation"),),
+    ),
+    Experiment(
+        "published",
+        "The same agents by the protocol of Langosco et al. (2022).",
+        (Agents("coin_randomisation"),),
+        suite="paper",
+    ),
+    Experiment(
+        "placements",
+        "Which place of the coin in training teaches the coin to all others?",
+        (AT_END, AT_SECTIONS, Agents("coin_ranges"), Agents("train_placements")),
+        suite="placement_matrix",
+    ),
+    Experiment(
+        "num_levels",
+        "Does an agent that has seen more levels want the coin more?",
+        (AT_END, Agents("num_levels")),
+    ),
+    Experiment(
+        "network_width",
+        "Does a larger network want the coin more?",
+        (AT_END, Agents("network_width")),
+    ),
+    Experiment(
+        "total_steps",
+        "Does an agent that has trained for longer want the coin more?",
+        (AT_END, Agents("total_steps")),
+    ),
+    Experiment(
+        "cue_conflict",
+        "Gold or the end: which is learned, and what if gold is easier to see?",
+        (AT_END, Agents("coin_spread"), Agents("decoy")),
+        suite="cue_conflict",
+    ),
+    Experiment(
+        "reward",
+        "A wrong reward where the distribution is right, a right one where it is wrong.",
+        (AT_END, ANYWHERE, Agents("reward")),
+    ),
+)
