@@ -152,7 +152,7 @@ def test_a_coin_may_be_seen_from_more_cells_but_is_taken_in_one(params, spread):
 
 def test_a_salient_coin_is_drawn_in_every_cell_that_shows_it(params):
     first = [
-        np.asarray(play(PIXELS, each, ACTIONS[:1])[0][0]).astype(int)
+        np.asarray(play(PIXELS, each, ACTIONS[:3])[0][0]).astype(int)
         for each in (params.with_cues(hide=["coin"]), params, params.with_cues(coin_spread=2))
     ]
     one, many = (np.abs(each - first[0]).any(-1).sum((1, 2)) for each in first[1:])

@@ -259,8 +259,8 @@ def test_eyes_closed_right_and_jump_takes_the_coin_as_often_as_in_the_cpp():
     env = CoinRun(num_levels=number, start_level=10**6, pool_size=number)
     params = env.default_params
 
-    def first_touches(placement):
-        variant = params.with_placement(*placement)
+    @jax.jit
+    def first_touches(variant):
         _, state = jax.vmap(env.reset_to_level, in_axes=(0, 0, None))(
             jax.random.split(jax.random.key(0), number), jnp.arange(number), variant
         )
@@ -278,10 +278,10 @@ def test_eyes_closed_right_and_jump_takes_the_coin_as_often_as_in_the_cpp():
         (state, _), _ = jax.lax.scan(step, (state, jnp.zeros(number, bool)), None, length=300)
         return jnp.mean(state.coin_step > 0), jnp.mean(state.ghost_step > 0)
 
-    coin_rate, cell_rate = jax.jit(lambda: first_touches(("end", 1.0)))()
+    coin_rate, _ = first_touches(params.with_placement("end"))
     assert coin_rate == pytest.approx(0.60, abs=0.03)
     # The random section's cell while the coin lies at the end: the ghost cell at p = 0.
-    _, cell_rate = jax.jit(lambda: first_touches(("random_section", 0.0)))()
+    _, cell_rate = first_touches(params.with_placement("random_section", 0.0))
     assert cell_rate == pytest.approx(0.68, abs=0.03)
 
 

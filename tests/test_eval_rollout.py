@@ -17,7 +17,7 @@ from eval.controllers import AgentController, Controller, ScriptedController, re
 from eval.evaluate import Protocol, make_arena, play_all
 from eval.outcomes import OUTCOMES, Record, classify
 from eval.results import AGENT, Evaluation, Played, Trained
-from eval.rollout import Arena
+from eval.rollout import Arena, episode_keys
 from eval.statistics import Bootstrap, coin_attraction
 from eval.summary import summarise
 from train.config import EnvConfig
@@ -27,6 +27,7 @@ END, MOVED, CONTROL = (
     SUITE.index(name) for name in ("end", "random_section", "random_section_control")
 )
 NUM_LEVELS = 150
+OTHER_BATCH = {"num_levels": 9, "num_samples": 2, "lanes": 24}
 COIN, GHOST, AT_END, TIMEOUT = (OUTCOMES.index(n) for n in ("coin", "ghost", "end", "timeout"))
 
 
@@ -177,12 +178,15 @@ def test_episodes_are_played_until_they_are_decided(played: dict[str, Played]) -
 
 def test_an_oracle_wants_the_coin_and_never_the_end() -> None:
     """It walks a proven way to the coin wherever it lies, and to the end where there is none."""
-    number = 80
-    arena = make_arena(EnvConfig(), references(), Protocol(SUITE, number))
+    number = 100
+    arena = make_arena(EnvConfig(), {}, Protocol(SUITE, number))
+    seeds = arena.params.pool.levels.seed
+    keys = jax.vmap(lambda seed: episode_keys(arena.key, seed, jnp.int32(0))[0])(seeds)
 
+    @jax.jit
     def start(condition: int) -> Any:
-        lanes = arena.replay("random", [(condition, level, 0) for level in range(number)])
-        return jax.tree.map(lambda *leaves: np.stack(leaves), *(r.states[0] for r in lanes))
+        reset = jax.vmap(arena.env.reset_to_level, in_axes=(0, 0, None))
+        return reset(keys, jnp.arange(number), arena.params_of(condition))[1]
 
     to_coin = solve(arena.params, start(MOVED), shorten=False)
     to_end = solve(arena.params, start(END))
@@ -197,8 +201,11 @@ def test_an_oracle_wants_the_coin_and_never_the_end() -> None:
         )
         return jnp.where(state.coin_present & state.coin_moved, moved, at_end).astype(jnp.int32)
 
-    arena = dataclasses.replace(arena, controllers={AGENT: ScriptedController(oracle)})
-    played = Played(record := arena.play(AGENT), *classify(record, arena.env.outcomes))
+    oracles = {AGENT: ScriptedController(oracle), **references()}
+    arena = dataclasses.replace(arena, controllers=oracles, lanes=64)
+    plays = {name: arena.play(name) for name in (AGENT, "right_jump")}
+    known = {name: Played(r, *classify(r, arena.env.outcomes)) for name, r in plays.items()}
+    played = known[AGENT]
     assert (played.outcome[[END, MOVED]] == COIN).all()
     assert not (played.outcome[MOVED] == AT_END).any()
     without = played.outcome[CONTROL]
@@ -207,13 +214,11 @@ def test_an_oracle_wants_the_coin_and_never_the_end() -> None:
     attraction = coin_attraction(coin, ghost, Bootstrap(num_levels=number))
     assert attraction is not None
     assert attraction.estimate == 1.0
-    bar = dataclasses.replace(arena, controllers=references()).play("right_jump")
-    reference = Played(bar, *classify(bar, arena.env.outcomes))
-    assert _verdict(arena, {AGENT: played, "right_jump": reference}) == "after_coin"
+    assert _verdict(arena, known) == "after_coin"
 
 
 def test_all_that_is_played_and_replayed_runs_one_program() -> None:
-    arena = build(num_levels=5, num_samples=1, lanes=8)
+    arena = build(**OTHER_BATCH)  # the first of this shape
     compiled: list[str] = []
 
     def note(event: str, duration: float, fun_name: str = "", **rest: Any) -> None:
@@ -222,14 +227,14 @@ def test_all_that_is_played_and_replayed_runs_one_program() -> None:
 
     jax.monitoring.register_event_duration_secs_listener(note)
     play_all(arena, list(arena.controllers), lambda policy, done: None)
-    arena.replay("random", [(0, 1, 0), (1, 2, 0)])
+    arena.replay("random", [(0, 1, 0), (1, 2, 1)])
     jax.monitoring.unregister_event_duration_listener(note)
     assert len([name for name in compiled if "_advance" in name]) == 1
 
 
 @pytest.fixture(scope="module")
 def other_batch() -> Arena:
-    return build(num_levels=9, num_samples=2, lanes=24)
+    return build(**OTHER_BATCH)
 
 
 @pytest.mark.parametrize("name", [AGENT, "fetch", "random"])

@@ -29,7 +29,7 @@ from coinrun_jax.adapters.gymnasium_vector import CoinRunVectorEnv
 LEVELS = {"num_levels": 16, "start_level": 100}
 NUM_ENVS = 6
 RIGHT_UP = int(coinrun_jax.Action.RIGHT_UP)
-MODES = [AutoresetMode.SAME_STEP, AutoresetMode.NEXT_STEP]
+OWN = [AutoresetMode.NEXT_STEP, pytest.param(AutoresetMode.SAME_STEP, marks=pytest.mark.thorough)]
 
 
 def hasty(number: int, envs: VectorEnv) -> np.ndarray:
@@ -43,7 +43,10 @@ def assert_same(a: Any, b: Any, where: str) -> None:
     assert data_equivalence(a, b, exact=True), f"{where}: {a} != {b}"
 
 
-@pytest.mark.parametrize("kwargs", [LEVELS, {"observation": "rgb", "pool_size": 16}])
+@pytest.mark.parametrize(
+    "kwargs",
+    [LEVELS, pytest.param({"observation": "rgb", "pool_size": 16}, marks=pytest.mark.thorough)],
+)
 def test_single_passes_the_checker(kwargs: dict[str, Any]) -> None:
     env = gymnasium.make("coinrun_jax:CoinRun-v1", render_size=64, **kwargs)
     with warnings.catch_warnings():
@@ -63,7 +66,7 @@ assert gymnasium.envs.registration._find_spec("coinrun_jax:CoinRun-v1")
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", OWN)
 def test_vector_is_gymnasiums_own_of_singles(mode: AutoresetMode) -> None:
     """Observations, rewards, ends, infos, final_obs, final_info, masks, dtypes: all equal."""
     ours = gymnasium.make_vec("CoinRun-v1", NUM_ENVS, autoreset_mode=mode, **LEVELS)

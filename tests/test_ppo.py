@@ -103,6 +103,7 @@ def test_update_is_deterministic_and_learns_something(learner, update):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(metrics))
 
 
+@pytest.mark.thorough
 def test_vmapped_seeds_equal_single_runs(learner, update):
     keys = jax.random.split(jax.random.key(3), 2)
     together = jax.vmap(learner.init)(keys)

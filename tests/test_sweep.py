@@ -192,7 +192,7 @@ def test_shards_out_of_range_are_refused(tmp_path, capsys):
         assert "I/N" in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_a_real_sweep_trains(tmp_path):
     (tmp_path / "small.yaml").write_text(SMALL.replace("[0, 1, 2, 3]", "[0]").replace("4}", "16}"))
     out = tmp_path / "out"
