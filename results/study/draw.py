@@ -321,10 +321,10 @@ def all_figures(results: Path = HERE) -> Iterator[tuple[str, Figure]]:
     for name, folder, make in [*jobs, ("capability", results, capability)]:
         tables = [folder / each / "runs.csv" for each in ("", *CAPABILITY)]
         if any(table.exists() for table in tables):
-            with themed("light") as colours:
+            with themed("light") as colours:  # until it is drawn: ticks are made only then
                 figure = make(folder, colours)
-            if figure is not None:
-                yield name, figure
+                if figure is not None:
+                    yield name, figure
 
 
 def draw(results: Path = HERE, into: Path = HERE) -> list[Path]:
