@@ -105,7 +105,8 @@ def coin_randomisation(folder: Path, colours: Theme) -> Figure:
     recipes = _sorted(table, P, float)
     groups = [row["group"] for row in recipes]
     names = [f"{100 * float(row[P]):g}" for row in recipes]
-    figure, panels = plt.subplots(2, 2, figsize=(WIDTH, 5.6), layout="constrained", sharex=True)
+    figure, panels = plt.subplots(2, 2, figsize=(WIDTH, 5.6), sharex=True)
+    figure.set_layout_engine("constrained", w_pad=0.1)  # tick labels would touch the edge
     measures = ("goal_misgeneralisation", UNAIDED, ATTRACTION, "capability_robustness")
     for axes, measure in zip(panels.flat, measures, strict=True):
         for number, (condition, label) in enumerate(
