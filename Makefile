@@ -3,8 +3,8 @@
 #   make quickstart          train an agent, move the coin, see what it wanted
 #   make help                all targets
 #
-# Variables: PYTHON (the interpreter that .venv is made from), JOBS (tests, or training runs, side by side),
-# TRAIN_ARGS and EVAL_ARGS (appended to the quickstart's two commands).
+# Variables: PYTHON (the interpreter that .venv is made from), JOBS (tests, or training runs,
+# side by side), TRAIN_ARGS and EVAL_ARGS (appended to the quickstart's two commands).
 
 VENV := .venv
 PY := $(VENV)/bin/python
