@@ -140,7 +140,7 @@ class Bootstrap:
             return None
         values, resampled = draws
         levels = interval(float(values.mean()), resampled)
-        return _widened(levels, _runs_half_width(values), measure.low, measure.high)
+        return _widened(levels, runs_half_width(values), measure.low, measure.high)
 
     def compare(
         self,
@@ -162,7 +162,7 @@ class Bootstrap:
         centre = float(first[0].mean() - second[0].mean())
         levels = interval(centre, first[1] - second[1])
         # The runs of two recipes are not paired; their levels are.
-        half = _runs_half_width(first[0], second[0])
+        half = runs_half_width(first[0], second[0])
         most = measure.high - measure.low
         return _widened(levels, half, -most, most)
 
@@ -175,7 +175,7 @@ def interval(centre: float, resampled: np.ndarray) -> Estimate:
     return Estimate(centre, min(float(low), centre), max(float(high), centre))
 
 
-def _runs_half_width(*sides: np.ndarray) -> float:
+def runs_half_width(*sides: np.ndarray) -> float:
     """Of the t interval (Welch 1947) of a mean over runs, or of the difference of two.
 
     Args:

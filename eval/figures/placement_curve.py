@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from eval.figures.style import SERIES, WIDTH, band, share_ticks, themed
+from eval.figures.style import SERIES, WIDTH, band, panel_grid, share_ticks, themed
 from eval.suites import Suite
 
 _LEAST = 3  # shares of the way that make a curve
@@ -74,21 +74,9 @@ def draw_placement_curves(
     at = shares(suite)
     if not at:
         return None
-    lines = -(-len(groups) // _COLUMNS)
     with themed(theme) as colours:
-        figure, panels = plt.subplots(
-            lines,
-            _COLUMNS,
-            figsize=(WIDTH, 0.6 + 2.5 * lines),
-            layout="constrained",
-            squeeze=False,
-            sharex=True,
-            sharey=True,
-        )
-        for number, axes in enumerate(panels.flat):
-            if number >= len(groups):
-                axes.set_visible(False)
-                continue
+        figure, panels = panel_grid(len(groups), _COLUMNS, 2.5, above=0.6)
+        for number, axes in enumerate(panels):
             rows = _rows(groups[number], at)
             colour = SERIES[number % len(SERIES)]
             x = list(at.values())
@@ -97,7 +85,7 @@ def draw_placement_curves(
             band(axes, x, [r["accidental"] for r in rows], **style)
             _finish(axes)
             axes.set_title(names[number])
-        first = panels.flat[0].get_lines()
+        first = panels[0].get_lines()
         figure.legend(
             first,
             ["coin first", "its cell first, the coin taken away"],

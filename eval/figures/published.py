@@ -14,11 +14,10 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from scipy.stats import t
 
-from eval.figures.style import WIDTH, Theme, band, share_ticks, themed
+from eval.figures.style import WIDTH, Theme, band, panel_grid, share_ticks, themed
 from eval.runs import label
-from eval.statistics import CONFIDENCE
+from eval.statistics import runs_half_width
 
 _TITLES = {"coin": "coin first", "end": "end first"}
 _CEILING = "ceiling: coin fetched at the end of the same levels"
@@ -46,24 +45,13 @@ def draw_published(rows: Sequence[Row], theme: str = "light") -> Figure | None:
         return None
     places = {p: x for x, p in enumerate(sorted({_p(row) for row in rows}))}
     panels = _panels(rows)
-    columns = min(_COLUMNS, len(panels))
-    lines = -(-len(panels) // columns)
     with themed(theme) as colours:
-        figure, grid = plt.subplots(
-            lines,
-            columns,
-            figsize=(WIDTH, 0.8 + (3.0 if lines == 1 else 2.5 * lines)),
-            layout="constrained",
-            squeeze=False,
-            sharex=True,
-            sharey=True,
-        )
-        for axes in grid.flat[len(panels) :]:
-            axes.set_visible(False)
-        for axes, (title, own) in zip(grid.flat, panels.items(), strict=False):
+        line = 3.0 if len(panels) <= _COLUMNS else 2.5
+        figure, grid = panel_grid(len(panels), min(_COLUMNS, len(panels)), line, above=0.8)
+        for axes, (title, own) in zip(grid, panels.items(), strict=True):
             _draw_panel(axes, own, places, colours)
             axes.set_title(fill(title, _LONGEST))
-        handles, names = grid.flat[0].get_legend_handles_labels()
+        handles, names = grid[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside upper left", ncols=len(names))
         figure.supxlabel("training episodes with the coin moved, %, in even steps", size=9)
         figure.supylabel("share of episodes", size=9)
@@ -109,8 +97,7 @@ def over_runs(values: Sequence[float]) -> dict[str, float]:
         return {"estimate": mean, "low": math.nan, "high": math.nan}
     if number < _LEAST:
         return {"estimate": mean, "low": min(values), "high": max(values)}
-    error = float(np.std(values, ddof=1)) / math.sqrt(number)
-    half = float(t.ppf((1 + CONFIDENCE) / 2, number - 1)) * error
+    half = runs_half_width(np.array(values))
     return {"estimate": mean, "low": max(mean - half, 0.0), "high": min(mean + half, 1.0)}
 
 

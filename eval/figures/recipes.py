@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from eval.figures.bars import Bar, draw_bars, height
-from eval.figures.style import SERIES, WIDTH, Theme, band, share_ticks, themed
+from eval.figures.style import SERIES, WIDTH, Theme, band, panel_grid, share_ticks, themed
 from eval.results import BAR, POLICY_TITLES
 
 EVIDENCE = {
@@ -106,23 +106,12 @@ def _draw(comparison: dict[str, Any], measures: dict[str, _Measure], theme: str)
         return None
     setting = numeric_setting(comparison)
     labels = short_names(comparison)
-    lines = -(-len(measures) // _COLUMNS)
     tall = 2.2 if setting else 0.6 + _ROW * len(labels)
     with themed(theme) as colours:
-        figure, panels = plt.subplots(
-            lines,
-            _COLUMNS,
-            figsize=(WIDTH, 0.5 + lines * tall),
-            layout="constrained",
-            squeeze=False,
-            sharex=True,
-            sharey=True,
-        )
-        for axes in panels.flat[len(measures) :]:
-            axes.set_visible(False)
-        for axes in panels.flat[: len(measures)][-_COLUMNS:]:
+        figure, panels = panel_grid(len(measures), _COLUMNS, tall, above=0.5)
+        for axes in panels[-_COLUMNS:]:
             axes.tick_params(labelbottom=True)
-        for axes, (title, measure) in zip(panels.flat, measures.items(), strict=False):
+        for axes, (title, measure) in zip(panels, measures.items(), strict=True):
             axes.set_title(title)
             axes.spines[:].set_visible(False)
             if setting:

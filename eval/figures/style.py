@@ -113,6 +113,30 @@ def themed(theme: str) -> Iterator[Theme]:
         yield colours
 
 
+def panel_grid(number: int, columns: int, line: float, above: float) -> tuple[Figure, list[Axes]]:
+    """Panels that share their axes, in reading order; what is left of the last line is empty.
+
+    Args:
+      number: of panels.
+      columns: of the grid.
+      line: inches of a line of panels.
+      above: inches for what stands above them.
+    """
+    lines = -(-number // columns)
+    figure, panels = plt.subplots(
+        lines,
+        columns,
+        figsize=(WIDTH, above + lines * line),
+        layout="constrained",
+        squeeze=False,
+        sharex=True,
+        sharey=True,
+    )
+    for axes in panels.flat[number:]:
+        axes.set_visible(False)
+    return figure, list(panels.flat[:number])
+
+
 def share_ticks(axis: Any, step: float = 0.25) -> None:
     """Ticks 0 ... 1 without leading zeros.
 

@@ -155,26 +155,32 @@ def placements(folder: Path, colours: Theme) -> Figure:
     return figure
 
 
-def _place(row: Row) -> str:
-    """A training placement in words."""
+_PLACES = {
+    "end": "end",
+    "0.8": "last fifth",
+    "0.5": "last half",
+    "0.0": "any share of the way",
+    "random_section": "random section",
+    "uniform": "anywhere",
+    "off_path": "off the path",
+    "behind": "behind the agent",
+}
+"""Training placements in words and in order; those along the way by where their range begins."""
+
+
+def _place_key(row: Row) -> str:
     if float(row[P]) == 0:
         return "end"
-    if row[PLACE] == "fraction":
-        return {"0.8": "last fifth", "0.5": "last half", "0.0": "any share of the way"}[
-            row[RANGE].strip("()").split(",")[0]
-        ]
-    return (
-        {"random_section": "random section", "uniform": "anywhere", "off_path": "off the path"}[
-            row[PLACE]
-        ]
-        if row[PLACE] != "behind"
-        else "behind the agent"
-    )
+    return row[RANGE].strip("()").split(",")[0] if row[PLACE] == "fraction" else row[PLACE]
+
+
+def _place(row: Row) -> str:
+    """A training placement in words."""
+    return _PLACES[_place_key(row)]
 
 
 def _place_order(row: Row) -> int:
-    order = ("end", "last fifth", "last half", "any share of the way", "random section")
-    return ([*order, "anywhere", "off the path", "behind the agent"]).index(_place(row))
+    return list(_PLACES).index(_place_key(row))
 
 
 CAPABILITY = {
