@@ -157,6 +157,7 @@ def test_an_evaluation_joins_the_run_it_is_of(tmp_path):
     assert types == {
         "eval/conditions": "table-file",
         "eval/outcomes": "image-file",
+        "eval/curves": "image-file",
         "eval/coin_fetched": "video-file",
         "eval/coin_run_past": "video-file",
     }
