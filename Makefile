@@ -22,7 +22,7 @@ PYTHONS := $(if $(PYTHON),$(PYTHON),python3 python3.12 python3.11 python3.13 pyt
 SUITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-cuda quickstart results test test-fast test-thorough lint format constraints clean
+.PHONY: help install install-cuda quickstart results test test-docs test-fast test-thorough lint format constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,11 +63,14 @@ quickstart: install ## train from scratch, then evaluate with the coin moved
 results: install ## train and evaluate what the study lacks (hours on two cores), and draw it
 	@$(PY) -m results.study.run --jobs $(JOBS)
 
-test: lint ## lint, then the tests and the notebooks
-	@$(PY) -m pytest -n $(JOBS) --dist loadfile -m 'not thorough' --nbmake tests notebooks
+test: lint ## lint, then the tests
+	@$(PY) -m pytest -n $(JOBS) --dist loadfile -m 'not docs and not thorough'
+
+test-docs: install ## every code block of README.md and the notebooks, as a reader runs them
+	@$(PY) -m pytest -n $(JOBS) --dist loadfile --nbmake tests/test_readme.py notebooks
 
 test-fast: install ## the tests that take seconds
-	@$(PY) -m pytest -n $(JOBS) --dist loadfile -m 'not slow and not thorough'
+	@$(PY) -m pytest -n $(JOBS) --dist loadfile -m 'not slow and not docs and not thorough'
 
 test-thorough: install ## what only a new backend or jax can break: compiled against op by op
 	@$(PY) -m pytest -m thorough

@@ -65,6 +65,7 @@ def make_arena(
     """
     suite = protocol.suite
     levels, level_index = choose_levels(suite, env_config.mode, protocol.num_levels)
+    episodes = level_index.size * protocol.num_samples
     return Arena(
         env=coinrun_jax.CoinRun(env_config.mode, env_config.observation),
         params=coinrun_jax.EnvParams.on_levels(levels),
@@ -73,7 +74,7 @@ def make_arena(
         controllers=controllers,
         key=jax.random.key(protocol.seed),
         num_samples=protocol.num_samples,
-        lanes=_LANES.get(jax.default_backend(), _MANY_LANES),
+        lanes=min(_LANES.get(jax.default_backend(), _MANY_LANES), episodes),
         traced=protocol.traced,
     )
 

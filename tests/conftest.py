@@ -1,16 +1,40 @@
-"""Shared by all tests: one compilation cache, so that equal programs compile once."""
+"""Shared by all tests: how programs are compiled, and where they are kept."""
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
 # For this process and for those that tests start; an own folder that `make clean` empties.
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".jax_cache"))
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+# Traces pile up in a process that runs all tests, and to go through them takes seconds.
+gc.set_threshold(100_000, 20, 100)
+
 QUICK_COMPILE = "--xla_backend_optimization_level=0"
 """XLA_FLAGS for commands that compile for long to run for moments: half of the processor time."""
+OPTIMISED = {
+    *("test_backend", "test_generator", "test_physics"),  # the game is exact as it is used
+    *("test_audit", "test_eval_rollout", "test_overlap", "test_ppo", "test_published"),
+    "test_solver",
+}
+"""Files whose programs are compiled as users', because of what they show or as they run long."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _compilation(request: pytest.FixtureRequest) -> None:
+    """Other files compile without optimisation, which takes two thirds of the processor time."""
+    import jax  # reads the environment that is set above
+
+    quick = request.module.__name__.rpartition(".")[2] not in OPTIMISED
+    if jax.config.jax_disable_most_optimizations and not quick:
+        jax.clear_caches()
+    jax.config.update("jax_disable_most_optimizations", quick)

@@ -66,7 +66,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path, caps
     checkpoints = Checkpoints(tmp_path, keep=2)
     assert_holds(checkpoints.restore(state_of(0)), 2)
     complaint = capsys.readouterr().err
-    assert complaint.startswith("warning: checkpoint 3 is damaged")
+    assert complaint.startswith("warning: checkpoint 3 cannot be read")
     assert complaint.count("\n") == 1
     checkpoints.save(3, state_of(3), 3.0)  # written anew when the run comes by again
     assert_holds(checkpoints.restore(state_of(0)), 3)
@@ -81,6 +81,15 @@ def test_only_damaged_checkpoints_are_an_error_and_stay(tmp_path):
     with pytest.raises(CheckpointError, match=r"none of the checkpoints \[1, 2\]"):
         checkpoints.restore(state_of(0))
     assert checkpoints.updates == [1, 2]
+    checkpoints.close()
+
+
+def test_checkpoints_of_another_structure_are_an_error_and_stay(tmp_path):
+    written(tmp_path, [1.0]).close()
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    with pytest.raises(CheckpointError, match=r"\[1\] can be read: .*another version"):
+        checkpoints.restore({**state_of(0), "more": np.zeros(3)})
+    assert checkpoints.updates == [1]
     checkpoints.close()
 
 

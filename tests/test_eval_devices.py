@@ -15,7 +15,7 @@ from eval.catalogue import SUITES
 from eval.controllers import ScriptedController
 from eval.evaluate import Protocol, make_arena
 from eval.rollout import Arena
-from tests.conftest import ROOT
+from tests.conftest import QUICK_COMPILE, ROOT
 from train.config import EnvConfig
 
 DEVICES = 4
@@ -59,7 +59,7 @@ def test_devices_and_lanes_do_not_matter(tmp_path: Path) -> None:
         "import jax, pathlib; from tests.test_eval_devices import DEVICES, play; "
         f"assert jax.device_count() == DEVICES; play(5, pathlib.Path({str(there)!r}))"
     )
-    flags = f"--xla_force_host_platform_device_count={DEVICES}"
+    flags = f"{QUICK_COMPILE} --xla_force_host_platform_device_count={DEVICES}"
     subprocess.run(
         [sys.executable, "-c", command],
         cwd=ROOT,

@@ -181,7 +181,7 @@ def test_a_run_is_evaluated(
 def test_runs_are_compared(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     arguments = ["--compare", str(runs), "--suite", "paper", "--out", str(out)]
-    assert main([*arguments, "--num-levels", "12"]) == 0
+    assert main([*arguments, "--num-levels", "12", "--action-mode", "both"]) == 0
     assert "placement probability 0.5" in capsys.readouterr().out
     with (out / RUNS).open() as file:
         rows = list(csv.DictReader(file))

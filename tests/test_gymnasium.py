@@ -118,9 +118,8 @@ def test_vector_is_the_jax_environment() -> None:
     env = envs._env
     keys = jax.vmap(jax.random.key)(jnp.arange(5, 5 + NUM_ENVS, dtype=jnp.uint32))
     number = jnp.zeros(NUM_ENVS, jnp.uint32)
-    observation, state = jax.vmap(env.reset_env, in_axes=(0, None))(
-        jax.vmap(jax.random.fold_in)(keys, number), params
-    )
+    reset = jax.jit(jax.vmap(env.reset_env, in_axes=(0, None)))
+    observation, state = reset(jax.vmap(jax.random.fold_in)(keys, number), params)
     step = jax.jit(jax.vmap(env.step, in_axes=(0, 0, 0, None)))
     # `CoinRun.reset_env` and `CoinRun.step` draw the next episode with the same key.
     given, infos = envs.reset(seed=5)

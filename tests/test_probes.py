@@ -15,7 +15,7 @@ from coinrun_jax import Action, CoinRun
 from coinrun_jax.observations.symbolic import PLANES, VIEW, split
 from eval.catalogue import SUITES
 from eval.evaluate import Protocol
-from eval.probes import probe
+from eval.probes import intervals, probe
 from eval.probes.intervals import LEAST_LEVELS, Clusters
 from eval.probes.linear import Samples, ridge, score
 from eval.probes.reading import untrained
@@ -123,9 +123,9 @@ def test_in_a_mirror_left_is_right() -> None:
     assert forks["shift"]["estimate"] == 0
 
 
-@pytest.mark.slow
-def test_of_too_few_levels_nothing_is_said() -> None:
-    found = probe(policy(sees_coin=False), Protocol(SUITES["relocation"], num_levels=2))
+def test_of_too_few_levels_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intervals, "LEAST_LEVELS", PROTOCOL.num_levels + 1)
+    found = probe(policy(sees_coin=False), PROTOCOL)
     assert found["value_gap"] is None
     assert found["value_by_position"]["coin_seen"] == [None] * 10
     assert found["forks"]["shift"] is None

@@ -43,7 +43,7 @@ SHRINK_TRAIN = (
     "--total-steps 2048 --ppo.num-envs 16 --ppo.num-steps 32 --ppo.num-minibatches 2 "
     "--ppo.num-epochs 1 --env.pool-size 16"
 )
-SHRINK_EVAL = "--num-levels 8"
+SHRINK_EVAL = "--num-levels 4"
 SHRINK = {
     "make quickstart": f'TRAIN_ARGS="{SHRINK_TRAIN}" EVAL_ARGS="{SHRINK_EVAL}"',
     "python -m train --resume": "",  # the run's own config, already small
@@ -193,7 +193,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-@pytest.mark.slow
+@pytest.mark.docs
 def test_every_block_runs(checkout: Path, subtests: pytest.Subtests) -> None:
     blocks = read_blocks(README.read_text())
     assert any(block.language == "python" and not block.parse_only for block in blocks)

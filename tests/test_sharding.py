@@ -1,6 +1,6 @@
 """The same learning on one device, on several, and on several processes.
 
-COINRUN_DEVICES and COINRUN_PROCESSES set how many; the defaults keep `make test` short.
+COINRUN_DEVICES (in all) and COINRUN_PROCESSES set how many; the defaults keep `make test` short.
 """
 
 from __future__ import annotations
@@ -22,46 +22,26 @@ PROCESSES = int(os.environ.get("COINRUN_PROCESSES", "2"))
 LOSSES = ("policy_loss", "value_loss", "entropy", "kl", "explained_variance", "grad_norm")
 
 
-def forced(devices: int) -> dict[str, str]:
-    return {"XLA_FLAGS": f"{QUICK_COMPILE} --xla_force_host_platform_device_count={devices}"}
-
-
-def assert_same_learning(folder, single):
-    rows, expected = read_metrics(folder), read_metrics(single)
-    assert len(rows) == len(expected)
-    for a, b in zip(rows, expected, strict=True):
-        assert a["episodes"] == b["episodes"]
-        for name in LOSSES:
-            assert float(a[name]) == pytest.approx(float(b[name]), abs=1e-5, rel=1e-4), name
-    assert_same_policy(folder, single, atol=1e-5)
-
-
-@pytest.fixture(scope="module")
-def single(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("sharding") / "single"
-    run.start(CONFIG, folder)
-    return folder
-
-
 @pytest.mark.slow
-def test_several_devices_learn_as_one_does(single, tmp_path):
-    folder = tmp_path / "run"
-    output = finish(launch(*arguments("--run-dir", str(folder)), **forced(DEVICES)))
-    assert f"compiling for {DEVICES} x" in output
-    assert_same_learning(folder, single)
-
-
-@pytest.mark.slow
-def test_several_processes_learn_as_one_does(single, tmp_path):
+def test_several_processes_of_several_devices_learn_as_one_device_does(tmp_path):
+    single = tmp_path / "single"
+    run.start(CONFIG, single)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     words = arguments("--run-dir", str(tmp_path / "run"))
     words += ["--coordinator", f"127.0.0.1:{port}", "--num-processes", str(PROCESSES)]
-    processes = [launch(*words, "--process-id", str(i)) for i in range(PROCESSES)]
-    for process in processes:
-        finish(process)
-    assert_same_learning(tmp_path / "run", single)
+    flags = f"{QUICK_COMPILE} --xla_force_host_platform_device_count={DEVICES // PROCESSES}"
+    processes = [launch(*words, "--process-id", str(i), XLA_FLAGS=flags) for i in range(PROCESSES)]
+    outputs = [finish(process) for process in processes]
+    assert f"compiling for {DEVICES} x" in "".join(outputs)
+    rows, expected = read_metrics(tmp_path / "run"), read_metrics(single)
+    assert len(rows) == len(expected)
+    for a, b in zip(rows, expected, strict=True):
+        assert a["episodes"] == b["episodes"]
+        for name in LOSSES:
+            assert float(a[name]) == pytest.approx(float(b[name]), abs=1e-5, rel=1e-4), name
+    assert_same_policy(tmp_path / "run", single, atol=1e-5)
 
 
 def test_the_compiled_update_never_talks_to_the_host():

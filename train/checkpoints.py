@@ -92,16 +92,19 @@ class Checkpoints:
                 state = self._read(update, shapes)
             except Exception as error:  # of many types, by what is broken
                 print(
-                    f"warning: checkpoint {update} is damaged and is passed over "
+                    f"warning: checkpoint {update} cannot be read and is passed over "
                     f"({_first_line(error)})",
                     file=sys.stderr,
                 )
                 continue
-            for damaged in (other for other in found if other > update):
-                self._manager.delete(damaged)
+            for newer in (other for other in found if other > update):
+                self._manager.delete(newer)
             return update, state
         if found:
-            raise CheckpointError(f"none of the checkpoints {found} can be read")
+            raise CheckpointError(
+                f"none of the checkpoints {found} can be read: damaged, or of another version "
+                "of the code (run.json names the commit)"
+            )
         return None
 
     def _read(self, update: int, shapes: Any) -> Any:
