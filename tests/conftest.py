@@ -35,6 +35,6 @@ def _compilation(request: pytest.FixtureRequest) -> None:
     import jax  # reads the environment that is set above
 
     quick = request.module.__name__.rpartition(".")[2] not in OPTIMISED
-    if jax.config.jax_disable_most_optimizations and not quick:
-        jax.clear_caches()
+    if jax.config.read("jax_disable_most_optimizations") and not quick:
+        jax.clear_caches()  # programs are kept by what they compute, not by how
     jax.config.update("jax_disable_most_optimizations", quick)
