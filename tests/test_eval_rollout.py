@@ -189,7 +189,7 @@ def test_an_oracle_wants_the_coin_and_never_the_end() -> None:
         return reset(keys, jnp.arange(number), arena.params_of(condition))[1]
 
     to_coin = solve(arena.params, start(MOVED), shorten=False)
-    to_end = solve(arena.params, start(END))
+    to_end = solve(arena.params, start(END), shorten=False)
     assert to_coin.solved.all()
     assert to_end.solved.all()
     tables = [jnp.asarray(proofs.actions) for proofs in (to_end, to_coin)]

@@ -111,6 +111,7 @@ def test_reset_of_some_is_gymnasiums_own() -> None:
     assert_same(infos, expected_infos, "infos of a masked reset")
 
 
+@pytest.mark.thorough
 def test_vector_is_the_jax_environment() -> None:
     """The same keys: what `CoinRun.step` gives, final observations too."""
     envs = CoinRunVectorEnv(NUM_ENVS, placement="random_section", **LEVELS)

@@ -73,8 +73,8 @@ def test_impala_needs_pixels():
         make_network(NetworkConfig("impala"), (1188,), 15)
 
 
-@pytest.mark.slow
-def test_paper_rgb_runs_small_and_keeps_bytes_of_pixels():
+@pytest.fixture(scope="module")
+def small_paper_rgb():
     config = load_config(CONFIGS / "paper_rgb.yaml")
     config = dataclasses.replace(
         config,
@@ -85,11 +85,20 @@ def test_paper_rgb_runs_small_and_keeps_bytes_of_pixels():
         ),
     )
     learner = make_learner(config)
-    state = jax.jit(learner.init)(jax.random.key(0))
+    state = jax.eval_shape(learner.init, jax.random.key(0))
+    return learner, state, jax.jit(learner.update).lower(state)
+
+
+def test_paper_rgb_keeps_bytes_of_pixels(small_paper_rgb):
+    _, state, lowered = small_paper_rgb
     assert state.observation.dtype == jnp.uint8
-    lowered = jax.jit(learner.update).lower(state)
     # The rollout's buffer [T, N, 64, 64, 3] exists as bytes and not as floats.
     assert "tensor<4x4x64x64x3xui8>" in lowered.as_text()
     assert "tensor<4x4x64x64x3xf32>" not in lowered.as_text()
-    state, metrics = lowered.compile()(state)
+
+
+@pytest.mark.thorough
+def test_paper_rgb_runs_small(small_paper_rgb):
+    learner, _, lowered = small_paper_rgb
+    _, metrics = lowered.compile()(jax.jit(learner.init)(jax.random.key(0)))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(metrics))
