@@ -15,7 +15,7 @@ from eval.repeat import Place, replay
 from eval.results import AGENT, Evaluation
 from eval.rollout import Arena
 
-SIZES = (320, 256, 192)  # pixels; drawn at the first, shown at the first that fits into MAX_BYTES
+SIZES = (320, 256, 192)  # pixels, the first that fits into MAX_BYTES
 MAX_BYTES = 1_500_000
 MAX_FRAMES = 120
 FRAME_MS, LAST_FRAME_MS = 80, 1500
@@ -80,9 +80,8 @@ def render_gif(states: list[Any], draw: Callable[[Any, int], np.ndarray]) -> byt
     """
     stride = max(2, -(-len(states) // MAX_FRAMES))
     shown = [*states[:-1:stride], states[-1]]
-    frames = [Image.fromarray(np.asarray(draw(state, SIZES[0]))) for state in shown]
     for size in SIZES:
-        data = _encode([np.asarray(frame.resize((size, size))) for frame in frames])
+        data = _encode([np.asarray(draw(state, size)) for state in shown])
         if len(data) <= MAX_BYTES:
             break
     return data
