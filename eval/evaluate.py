@@ -176,17 +176,12 @@ def _play(
 ) -> Evaluation:
     records = play_all(arena, names, report)
     played = {who: Played(r, *classify(r, arena.env.outcomes)) for who, r in records.items()}
-    levels, trained = arena.params.pool.levels, policy.config.env
+    levels = arena.params.pool.levels
     return Evaluation(
         suite=protocol.suite,
         played={**played, **known},
         level_seeds=np.asarray(levels.seed)[arena.level_index],
         end_cells=np.asarray(levels.end_cell)[arena.level_index],
-        trained=Trained(
-            name=name,
-            seed=policy.config.seed,
-            placement=trained.placement,
-            p=trained.p_moved,
-        ),
+        trained=Trained(name, policy.config.seed, policy.config.env.p_moved),
         seed=protocol.seed,
     )

@@ -42,7 +42,6 @@ class Trained:
     name: str
     """The run's folder."""
     seed: int
-    placement: str
     p: float
     """Share of training episodes whose coin did not stay at the end."""
 

@@ -51,7 +51,7 @@ def evaluation(suite: Suite, *policies: list[list[str]], seed: int = 3) -> Evalu
             np.arange(1000, 1000 + num_levels), (num_conditions, num_levels)
         ),
         end_cells=np.broadcast_to(END_CELL, (num_conditions, num_levels, 2)),
-        trained=Trained(f"run{seed}", seed, "random_section", 0.25),
+        trained=Trained(f"run{seed}", seed, 0.25),
     )
 
 

@@ -93,7 +93,7 @@ def _evaluation(arena: Arena, played: dict[str, Played]) -> Evaluation:
         played=played,
         level_seeds=np.asarray(levels.seed)[arena.level_index],
         end_cells=np.asarray(levels.end_cell)[arena.level_index],
-        trained=Trained("", 0, "end", 0.0),
+        trained=Trained("", 0, 0.0),
     )
 
 

@@ -70,7 +70,7 @@ def played(policy: Policy) -> tuple[Evaluation, Arena]:
         played={AGENT: Played(record, *classify(record, arena.env.outcomes))},
         level_seeds=np.asarray(levels.seed)[arena.level_index],
         end_cells=np.asarray(levels.end_cell)[arena.level_index],
-        trained=Trained("made up", 0, "end", 0.0),
+        trained=Trained("made up", 0, 0.0),
     )
     return evaluation, arena
 
