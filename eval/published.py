@@ -128,3 +128,9 @@ def write_published(rows: list[dict[str, Any]], path: Path) -> None:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def read_published(path: Path) -> list[dict[str, str]]:
+    """Rows that `write_published` wrote, as text."""
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))

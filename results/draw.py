@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import sys
 from pathlib import Path
@@ -14,13 +13,13 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # folders of the checkout
 
 from eval import figures
+from eval.published import read_published
 from train import curves
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     if (folder / "published.csv").exists():
-        with (folder / "published.csv").open(newline="") as file:
-            published = figures.draw_published(list(csv.DictReader(file)))
+        published = figures.draw_published(read_published(folder / "published.csv"))
         if published:
             figures.save(published, folder / "published.png", "png")
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from eval.published import (
     RUNS,
     published,
     published_rows,
+    read_published,
     spot_touches,
     write_published,
 )
@@ -107,8 +107,7 @@ def test_the_figure_is_drawn_from_the_file_alone(tmp_path: Path) -> None:
     recipes = [{"env.placement_probability": p} for p in shares]
     rows = published_rows(comparison(recipes, seeds=3))
     write_published(rows, tmp_path / "published.csv")
-    with (tmp_path / "published.csv").open(newline="") as file:
-        read = list(csv.DictReader(file))
+    read = read_published(tmp_path / "published.csv")
     assert [float(row["p_train"]) for row in read] == [p for p in shares for _ in range(3)]
     for theme in THEMES:
         figure = draw_published(read, theme)

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from eval import figures
 from eval.figures.style import SERIES, WIDTH, Theme, band, share_ticks, themed
+from eval.published import read_published
 
 HERE = Path(__file__).resolve().parent
 Row = dict[str, str]
@@ -304,8 +305,7 @@ def reward(folder: Path, colours: Theme) -> Figure:
 def published(folder: Path, colours: Theme) -> Figure | None:
     """The figure of Langosco et al. (2022)."""
     del colours
-    with (folder / "published.csv").open(newline="") as file:
-        return figures.draw_published(list(csv.DictReader(file)))
+    return figures.draw_published(read_published(folder / "published.csv"))
 
 
 FIGURES = {
