@@ -24,7 +24,7 @@ from tests.runs import (
 )
 
 KILLS = int(os.environ.get("COINRUN_KILLS", "1"))
-UPDATES = 12 * KILLS
+UPDATES = 8 * KILLS
 
 
 def is_writing_a_checkpoint(folder: Path) -> bool:
