@@ -128,11 +128,11 @@ def placements(folder: Path, colours: Theme) -> Figure:
     table = Table(folder / "runs.csv")
     trained = sorted(table.recipes(), key=_place_order)
     tests = {
-        "last_fifth": "last fifth",
-        "last_half": "last half",
-        "anywhere": "any share\nof the way",
+        "last_fifth": "last\nfifth",
+        "last_half": "last\nhalf",
+        "anywhere": "any\nshare",
         MOVED: "random\nsection",
-        UNIFORM: "anywhere",
+        UNIFORM: "any\ncell",
         "off_path": "off the\npath",
         "behind": "behind",
     }
@@ -145,7 +145,7 @@ def placements(folder: Path, colours: Theme) -> Figure:
         axes.imshow(values, vmin=0, vmax=1, cmap=map_name, aspect="auto")
         for (y, x), value in np.ndenumerate(values):
             ink = "#ffffff" if value > 0.6 else "#1f2328"
-            text = "–" if np.isnan(value) else f"{value:.2f}".replace("0.", ".")
+            text = "–" if np.isnan(value) else f"{round(value, 2) + 0.0:.2f}".replace("0.", ".")
             axes.text(x, y, text, ha="center", va="center", size=8, color=ink)
         axes.set_xticks(range(len(tests)), list(tests.values()), size=7)
         axes.set_yticks(range(len(trained)), [_place(row) for row in trained], size=8)
@@ -162,7 +162,7 @@ _PLACES = {
     "0.5": "last half",
     "0.0": "any share of the way",
     "random_section": "random section",
-    "uniform": "anywhere",
+    "uniform": "any cell",
     "off_path": "off the path",
     "behind": "behind the agent",
 }
