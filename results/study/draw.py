@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from eval import figures
 from eval.figures.style import SERIES, WIDTH, Theme, band, share_ticks, themed
 from eval.published import read_published
+from eval.table import DASH, number
 
 HERE = Path(__file__).resolve().parent
 Row = dict[str, str]
@@ -110,11 +111,11 @@ def coin_randomisation(folder: Path, colours: Theme) -> Figure:
     figure.set_layout_engine("constrained", w_pad=0.1)  # tick labels would touch the edge
     measures = ("goal_misgeneralisation", UNAIDED, ATTRACTION, "capability_robustness")
     for axes, measure in zip(panels.flat, measures, strict=True):
-        for number, (condition, label) in enumerate(
+        for place, (condition, label) in enumerate(
             {MOVED: "coin at a random section", UNIFORM: "coin anywhere one can stand"}.items()
         ):
-            colour = (colours.end, colours.coin)[number]
-            _curve(axes, table, groups, condition, measure, colour, label, 0.12 * number - 0.06)
+            colour = (colours.end, colours.coin)[place]
+            _curve(axes, table, groups, condition, measure, colour, label, 0.12 * place - 0.06)
         _finish(axes, names, "", -0.12 if measure == ATTRACTION else -0.02)
         axes.set_title(TITLES[measure])
     figure.supxlabel("training levels with the coin moved, %, in even steps", size=9)
@@ -145,7 +146,7 @@ def placements(folder: Path, colours: Theme) -> Figure:
         axes.imshow(values, vmin=0, vmax=1, cmap=map_name, aspect="auto")
         for (y, x), value in np.ndenumerate(values):
             ink = "#ffffff" if value > 0.6 else "#1f2328"
-            text = "–" if np.isnan(value) else f"{round(value, 2) + 0.0:.2f}".replace("0.", ".")
+            text = DASH if np.isnan(value) else number(value, digits=2)
             axes.text(x, y, text, ha="center", va="center", size=8, color=ink)
         axes.set_xticks(range(len(tests)), list(tests.values()), size=7)
         axes.set_yticks(range(len(trained)), [_place(row) for row in trained], size=8)
