@@ -22,7 +22,7 @@ PYTHONS := $(if $(PYTHON),$(PYTHON),python3 python3.12 python3.11 python3.13 pyt
 SUITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-cuda quickstart results test test-docs test-fast test-thorough lint format constraints clean
+.PHONY: help install install-cuda quickstart results gpu test test-docs test-fast test-thorough lint format constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ quickstart: install ## train from scratch, then evaluate with the coin moved
 
 results: install ## train and evaluate what the study lacks (hours on two cores), and draw it
 	@$(PY) -m results.study.run --jobs $(JOBS)
+
+gpu: install-cuda ## measure what only a GPU can show (results/gpu; its curves take hours)
+	@$(PY) -m results.gpu.run
 
 test: lint ## lint, then the tests
 	@$(PY) -m pytest -n $(JOBS) --dist loadfile -m 'not docs and not thorough'

@@ -120,6 +120,23 @@ def is_procgen(cues: Cues) -> jax.Array:
     return ~jnp.stack([jnp.asarray(each, bool) for each in shown]).any()
 
 
+def shows_coin(ahead: jax.Array, above: jax.Array, is_free: jax.Array, cues: Cues) -> jax.Array:
+    """Cells that look like the coin, where there is one.
+
+    Args:
+      ahead: int32, columns from the coin to each cell.
+      above: int32, rows, alike.
+      is_free: bool, whether nothing stands still there.
+      cues: of this episode.
+
+    Returns:
+      bool, of the shape of the three together.
+    """
+    off = jnp.maximum(jnp.abs(ahead), jnp.abs(above))
+    shown = (off == 0) | ((off <= jnp.asarray(cues.coin_spread)) & is_free)
+    return shown & ~jnp.asarray(cues.hide_coin)
+
+
 def draw_themes(
     uniform: jax.Array, coin_cell: jax.Array, index: jax.Array, pool: LevelPool, cues: Cues
 ) -> jax.Array:

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from coinrun_jax.cues import END_WALLS, NO_ITEMS, Cues, is_procgen, make_cues
+from coinrun_jax.cues import END_WALLS, NO_ITEMS, Cues, is_procgen, make_cues, shows_coin
 from coinrun_jax.physics import (
     JUMP_SPEED,
     REACH_X,
@@ -110,10 +110,9 @@ def _planes_and_scalars(
         x, y = cell - jnp.stack([left, low])
         return is_there & (cells[:, None] == x) & (cells == y)
 
-    ahead, above = (jnp.abs(cells - each) for each in state.coin_cell - jnp.stack([left, low]))
-    off = jnp.maximum(ahead[:, None], above)
-    coin = (off == 0) | ((off <= jnp.asarray(cues.coin_spread)) & (tiles == Tile.EMPTY))
-    coin &= state.coin_present & ~jnp.asarray(cues.hide_coin)
+    x, y = state.coin_cell - jnp.stack([left, low])
+    coin = shows_coin(cells[:, None] - x, cells - y, tiles == Tile.EMPTY, cues)
+    coin &= state.coin_present
     items = jnp.zeros((VIEW, VIEW), bool)
     if item_look is not NO_ITEMS:
         due = state.item_due <= state.time

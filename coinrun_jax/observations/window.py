@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from coinrun_jax.cues import MAX_SPREAD, Cues
+from coinrun_jax.cues import MAX_SPREAD, Cues, shows_coin
 from coinrun_jax.observations import atlas as art
 from coinrun_jax.observations.camera import TILES, Camera, choose
 from coinrun_jax.observations.look import Look
@@ -77,9 +77,9 @@ def tile_codes(window: Window, tile_column: jax.Array) -> jax.Array:
     tiles = jnp.where((column > window.end) & (cues.end_wall > 0), wall, tiles)
     for x, y in window.items:
         tiles = jnp.where((column == x) & (row == y), ITEM_TILE, tiles)
-    off = jnp.maximum(jnp.abs(column - window.coin[0]), jnp.abs(row - window.coin[1]))
-    is_coin = (off == 0) | ((off <= cues.coin_spread) & (tiles == Tile.EMPTY))
-    tiles = jnp.where(is_coin & ~cues.hide_coin, COIN_TILE, tiles)
+    x, y = window.coin
+    is_coin = shows_coin(column - x, row - y, tiles == Tile.EMPTY, cues)
+    tiles = jnp.where(is_coin, COIN_TILE, tiles)
     return _spread(tiles.astype(jnp.uint8), tile_column)
 
 

@@ -1,0 +1,127 @@
+"""Measures what only an accelerator can show: python -m results.gpu.run [--list] [STEP ...].
+
+Each step is commands of the project, in the order of what rests on what. Tables are written
+beside this file, runs to runs/gpu, where a sweep that was stopped goes on. A step ends with
+the first of its commands that fails; the next one begins all the same.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE, RUNS = "results/gpu", "runs/gpu"
+SYMBOLIC, PIXELS = "configs/paper_symbolic.yaml", "configs/paper_rgb.yaml"
+NUM_ENVS = [str(2**k) for k in range(8, 17)]
+Command = list[str]
+
+
+def _benchmark(config: str) -> Command:
+    """Where an update's time goes, by batch and precision."""
+    sizes, precisions = ["256", "1024", "4096"], ["float32", "bfloat16"]
+    words = ["train.benchmark", "breakdown", "--config", config, "--csv", f"{HERE}/breakdown.csv"]
+    return [*words, "--num-envs", *sizes, "--precision", *precisions]
+
+
+def _sweep(name: str, into: str, *settings: str) -> Command:
+    return ["train.sweep", f"configs/sweeps/{name}.yaml", "--out", f"{RUNS}/{into}", *settings]
+
+
+def _compare(runs: str, suite: str, *words: str) -> Command:
+    out = f"{RUNS}/{runs}_{suite}"
+    return ["eval", "--compare", f"{RUNS}/{runs}", "--suite", suite, "--out", out, *words]
+
+
+def _curve(name: str, *settings: str) -> list[Command]:
+    """Agents over how often training moved the coin, and both tests of them."""
+    first = f"{RUNS}/{name}/placement_probability-0.0/seed_0"
+    return [
+        _sweep("coin_randomisation_seeds", name, *settings),
+        _compare(name, "relocation", "--num-levels", "2000"),
+        _compare(name, "paper", "--num-levels", "2000", "--reference", first),
+    ]
+
+
+STEPS: dict[str, tuple[str, list[Command]]] = {
+    "exact": (
+        "is it the C++ game here too, and compiled what it is op by op?",
+        [
+            ["pytest", "-q", "-m", "thorough"],
+            ["pytest", "-q", "tests/test_generator.py", "tests/test_physics.py"],
+            ["coinrun_jax.parity", "tests/data/traj_hard.npz"],
+            ["coinrun_jax.parity", "tests/data/traj_easy.npz"],
+            ["coinrun_jax.parity", "tests/data/levels.npz"],
+        ],
+    ),
+    "environment": (
+        "how many steps a second, and where does it saturate?",
+        [
+            [
+                *("coinrun_jax.benchmark", "--observation", "symbolic", "rgb"),
+                *("--num-envs", *NUM_ENVS, "--csv", f"{HERE}/environment.csv"),
+            ]
+        ],
+    ),
+    "learner": (
+        "how fast is training, in which batch and precision, and what is it spent on?",
+        [
+            _benchmark(PIXELS),
+            _benchmark(SYMBOLIC),
+            [
+                *("train.benchmark", "seeds", "--config", SYMBOLIC),
+                *("--num-seeds", "8", "--csv", f"{HERE}/seeds.csv"),
+            ],
+        ],
+    ),
+    "observation": (
+        "what do agents on pixels and on symbols learn with the coin at the end?",
+        [_sweep("observation", "observation"), _compare("observation", "relocation")],
+    ),
+    "symbolic_curve": (
+        "how often must the coin be elsewhere, for agents on symbols?",
+        _curve("symbolic_curve"),
+    ),
+    "pixel_curve": ("and for agents on pixels?", _curve("pixel_curve", "--config", PIXELS)),
+}
+"""By name: what is asked, and the commands, as `python -m` takes them."""
+
+
+def run(name: str, call: Callable[[Command], int]) -> bool:
+    """Run a step; False if one of its commands failed."""
+    for command in STEPS[name][1]:
+        print("$ python -m", *command, flush=True)
+        if call(command):
+            return False
+    return True
+
+
+def main() -> int:
+    """Entry point; 1 if a step failed."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("names", nargs="*", metavar="STEP", help=f"of {', '.join(STEPS)}")
+    parser.add_argument("--list", action="store_true", help="say what there is, and stop")
+    known = parser.parse_args()
+    if unknown := set(known.names) - set(STEPS):
+        parser.error(f"{', '.join(sorted(unknown))} is not one of {', '.join(STEPS)}")
+    chosen = known.names or list(STEPS)
+    if known.list:
+        for name in chosen:
+            asks, commands = STEPS[name]
+            print(f"{name}: {asks}", *(f"    python -m {' '.join(c)}" for c in commands), sep="\n")
+        return 0
+
+    def call(command: Command) -> int:
+        return subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False).returncode
+
+    failed = [name for name in chosen if not run(name, call)]
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
