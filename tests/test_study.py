@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from eval.suite_files import find_suite
-from results.study import run
+from results.study import provenance, run
 from results.study.draw import Table, all_figures, draw
-from results.study.experiments import EXPERIMENTS, RESULTS, Experiment
+from results.study.experiments import AT_END, AT_SECTIONS, EXPERIMENTS, RESULTS, Experiment
 from train.sweep import load_sweep
 
 NAMES = [each.name for each in EXPERIMENTS]
@@ -54,6 +54,18 @@ def test_tables_are_of_the_experiments_own_agents(experiment: Experiment) -> Non
     with (experiment.folder / "runs.csv").open(newline="") as file:
         conditions = {row["condition"] for row in csv.DictReader(file)}
     assert conditions == {c.name for c in find_suite(experiment.suite_argument).conditions}
+
+
+def test_every_agent_has_a_commit_and_shipped_ones_are_the_studys() -> None:
+    with (RESULTS / provenance.AGENTS).open(newline="") as file:
+        agents = {row["run"]: row for row in csv.DictReader(file)}
+    known = set().union(*map(run.evaluated, EVALUATED))
+    assert known == set(agents)
+    assert not [row for row in agents.values() if "dirty" in row["commits"] or not row["commits"]]
+    at_end, at_sections = (next(each.folders()) for each in (AT_END, AT_SECTIONS))
+    for folder, shipped in ((at_end, "p0"), (at_sections, "p100")):
+        own = provenance.policy_hash(RESULTS.parent / "policies" / shipped)
+        assert agents[run.named([folder])[0]]["policy"] == own
 
 
 def test_tables_give_the_figures(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -137,14 +138,15 @@ def panel_grid(number: int, columns: int, line: float, above: float) -> tuple[Fi
     return figure, list(panels.flat[:number])
 
 
-def share_ticks(axis: Any, step: float = 0.25) -> None:
-    """Ticks 0 ... 1 without leading zeros.
+def share_ticks(axis: Any, step: float = 0.25, low: float = 0.0) -> None:
+    """Ticks up to 1 without leading zeros.
 
     Args:
       axis: an axis of matplotlib's.
+      low: none is below it; measures such as coin attraction can be negative.
     """
-    ticks = [i * step for i in range(round(1 / step) + 1)]
-    axis.set_ticks(ticks, [f"{tick:g}".replace("0.", ".") for tick in ticks])
+    ticks = [i * step for i in range(math.ceil(low / step), round(1 / step) + 1)]
+    axis.set_ticks(ticks, [f"{t:g}".replace("0.", ".").replace("-", "−") for t in ticks])
 
 
 def band(axes: Axes, x: Any, measures: list[dict[str, float] | None], **style: Any) -> None:

@@ -210,7 +210,7 @@ def capability(folder: Path, colours: Theme) -> Figure:
         groups = [row["group"] for row in recipes]
         names = [_count_name(name, row[setting]) for row in recipes]
         for axes, condition, measures in (
-            (column[0], "end", {"coin": colours.coin}),
+            (column[0], "end", {"coin": colours.text}),
             (column[1], UNIFORM, {UNAIDED: colours.end, ATTRACTION: colours.coin}),
         ):
             for measure, colour in measures.items():
@@ -247,23 +247,21 @@ def cue_conflict(folder: Path, colours: Theme) -> Figure:
     figure, panels = plt.subplots(
         2, 3, figsize=(WIDTH, 4.8), layout="constrained", sharex=True, sharey="row"
     )
+    recipes = _sorted(table, SPREAD, int)
+    spreads = list(dict.fromkeys(row[SPREAD] for row in recipes))
+    kinds = {"0": "trained without gems", "1": "trained with a gem elsewhere"}
     for line, measure in zip(panels, (UNAIDED, ATTRACTION), strict=True):
-        for axes, (condition, title) in zip(line, conditions.items(), strict=True):
-            for gems, label in (
-                ("0", "trained without gems"),
-                ("1", "trained with a gem elsewhere"),
-            ):
-                own = [row for row in table.recipes() if row[GEMS] == gems]
-                own.sort(key=lambda row: int(row[SPREAD]))
-                if own:
-                    groups = [row["group"] for row in own]
-                    colour = SERIES[int(gems)]
-                    _curve(axes, table, groups, condition, measure, colour, label)
-                    names = [row[SPREAD] for row in own]
-                    _finish(axes, names, "", -0.12 if measure == ATTRACTION else -0.02)
-            if measure == UNAIDED:
-                axes.set_title(title)
+        for axes, condition in zip(line, conditions, strict=True):
+            for gems, label in kinds.items():
+                groups = [row["group"] for row in recipes if row[GEMS] == gems]
+                colour, beside = SERIES[int(gems)], 0.12 * int(gems) - 0.06
+                _curve(axes, table, groups, condition, measure, colour, label, beside)
+        low = min(0, *(axes.dataLim.y0 for axes in line)) - 0.02
+        for axes in line:
+            _finish(axes, spreads, "", low)
         line[0].set_ylabel(TITLES[measure])
+    for axes, title in zip(panels[0], conditions.values(), strict=True):
+        axes.set_title(title)
     figure.supxlabel("tiles around the coin that show it too, in training and test", size=9)
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=2)
@@ -283,7 +281,8 @@ def reward(folder: Path, colours: Theme) -> Figure:
         f"paid for the {'end' if wrong else 'coin'},\ncoin {'at the end' if tied else 'anywhere'}"
         for wrong, tied in map(_wrongness, recipes)
     ]
-    figure, panels = plt.subplots(1, 3, figsize=(WIDTH, 2.6), layout="constrained", sharey=True)
+    figure, panels = plt.subplots(1, 3, figsize=(WIDTH, 2.8), sharey=True, width_ratios=(3, 3, 5))
+    figure.set_layout_engine("constrained", wspace=0.08)
     for axes, measure in zip(panels, ("capability_robustness", UNAIDED, ATTRACTION), strict=True):
         for y, row in enumerate(recipes):
             whole = table.whole(row["group"], UNIFORM, measure)
@@ -292,10 +291,11 @@ def reward(folder: Path, colours: Theme) -> Figure:
                 axes.plot([whole["low"], whole["high"]], [y, y], color=colours.end, lw=2)
                 axes.plot(whole["estimate"], y, "|", color=colours.end, ms=12, mew=2)
             axes.plot(dots, [y + 0.2] * len(dots), color=colours.text, **DOT)
-        axes.set_title(TITLES[measure])
-        axes.axvline(0, color=colours.faint, lw=1, zorder=0)
-        axes.set_xlim(min(-0.05, axes.get_xlim()[0]), 1.05)
-        share_ticks(axes.xaxis)
+        axes.set_title(TITLES[measure].replace(" goal ", " goal\n"))
+        axes.axvline(0, color=colours.faint, lw=2, zorder=0)
+        low = min(0, axes.dataLim.x0)
+        axes.set_xlim(low - 0.05, 1.05)
+        share_ticks(axes.xaxis, 0.5, low)
         axes.grid(axis="x")
         axes.spines[:].set_visible(False)
     panels[0].set_yticks(range(len(names)), names)

@@ -16,6 +16,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from results.study import provenance
 from results.study.draw import draw
 from results.study.experiments import AT_END, EXPERIMENTS, NUM_LEVELS, ROOT, RUNS, Experiment
 from train.sweep import is_done
@@ -87,6 +88,7 @@ def evaluate(experiment: Experiment) -> None:
     for name in KEPT:
         if (out / name).exists():
             shutil.copy(out / name, experiment.folder / name)
+    provenance.record(zip(folders, trained(experiment), strict=True))
 
 
 def main() -> int:
