@@ -86,10 +86,16 @@ def _curve(
         axes.plot([place] * len(dots), dots, color=colour, **DOT)
 
 
-def _finish(axes: Axes, names: Sequence[str], xlabel: str, low: float = -0.02) -> None:
+def _share_limits(line: Sequence[Axes]) -> None:
+    """From 0, or from what is below it in any of the panels, to 1."""
+    low = min(0, *(axes.dataLim.y0 for axes in line))
+    for axes in line:
+        axes.set_ylim(low - 0.02, 1.02)
+
+
+def _finish(axes: Axes, names: Sequence[str], xlabel: str) -> None:
     axes.set_xticks(range(len(names)), list(names))
     axes.set_xlim(-0.4, len(names) - 0.6)
-    axes.set_ylim(low, 1.02)
     share_ticks(axes.yaxis)
     axes.set_xlabel(xlabel)
     axes.grid(axis="y")
@@ -116,7 +122,8 @@ def coin_randomisation(folder: Path, colours: Theme) -> Figure:
         ):
             colour = (colours.end, colours.coin)[place]
             _curve(axes, table, groups, condition, measure, colour, label, 0.12 * place - 0.06)
-        _finish(axes, names, "", -0.12 if measure == ATTRACTION else -0.02)
+        _finish(axes, names, "")
+        _share_limits([axes])
         axes.set_title(TITLES[measure])
     figure.supxlabel("training levels with the coin moved, %, in even steps", size=9)
     handles, labels = panels[0, 0].get_legend_handles_labels()
@@ -215,7 +222,9 @@ def capability(folder: Path, colours: Theme) -> Figure:
         ):
             for measure, colour in measures.items():
                 _curve(axes, table, groups, condition, measure, colour, TITLES[measure])
-            _finish(axes, names, xlabel if condition != "end" else "", -0.12)
+            _finish(axes, names, xlabel if condition != "end" else "")
+    for line in panels:
+        _share_limits(line)
     panels[0, 0].set_title(TITLES["coin"])
     panels[1, 0].set_title("coin anywhere one can stand")
     handles, labels = panels[1, 0].get_legend_handles_labels()
@@ -256,9 +265,8 @@ def cue_conflict(folder: Path, colours: Theme) -> Figure:
                 groups = [row["group"] for row in recipes if row[GEMS] == gems]
                 colour, beside = SERIES[int(gems)], 0.12 * int(gems) - 0.06
                 _curve(axes, table, groups, condition, measure, colour, label, beside)
-        low = min(0, *(axes.dataLim.y0 for axes in line)) - 0.02
-        for axes in line:
-            _finish(axes, spreads, "", low)
+            _finish(axes, spreads, "")
+        _share_limits(line)
         line[0].set_ylabel(TITLES[measure])
     for axes, title in zip(panels[0], conditions.values(), strict=True):
         axes.set_title(title)
