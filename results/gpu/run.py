@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -90,11 +89,11 @@ STEPS: dict[str, tuple[str, list[Command]]] = {
 """By name: what is asked, and the commands, as `python -m` takes them."""
 
 
-def run(name: str, call: Callable[[Command], int]) -> bool:
+def run(name: str) -> bool:
     """Run a step; False if one of its commands failed."""
     for command in STEPS[name][1]:
         print("$ python -m", *command, flush=True)
-        if call(command):
+        if subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False).returncode:
             return False
     return True
 
@@ -114,10 +113,7 @@ def main() -> int:
             print(f"{name}: {asks}", *(f"    python -m {' '.join(c)}" for c in commands), sep="\n")
         return 0
 
-    def call(command: Command) -> int:
-        return subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False).returncode
-
-    failed = [name for name in chosen if not run(name, call)]
+    failed = [name for name in chosen if not run(name)]
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
