@@ -97,14 +97,14 @@ def draw_items(
     def draw(number: jax.Array, uniforms: jax.Array) -> tuple[jax.Array, jax.Array]:
         cell = draw_cell(uniforms, index, pool, items.placement, start)[0]
         there = (number < items.number) & ~(coin.present & jnp.all(cell == coin.coin_cell))
-        return cell, jnp.where(there, 0, NEVER)
+        return cell, jnp.where(there, jnp.int32(0), NEVER)
 
     def some() -> tuple[jax.Array, jax.Array]:
         uniforms = jax.random.uniform(jax.random.fold_in(key, 1), (NUM_ITEMS, NUM_UNIFORMS - 1))
         return jax.vmap(draw)(jnp.arange(NUM_ITEMS), uniforms)
 
     def none() -> tuple[jax.Array, jax.Array]:
-        return jnp.tile(start, (NUM_ITEMS, 1)), jnp.full(NUM_ITEMS, NEVER)
+        return jnp.tile(start, (NUM_ITEMS, 1)), jnp.full(NUM_ITEMS, NEVER, jnp.int32)
 
     # A branch that most training runs never take, and that every step would pay for.
     return jax.lax.cond(jnp.asarray(items.number) > 0, some, none)

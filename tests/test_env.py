@@ -136,6 +136,18 @@ def test_one_trace_serves_all_params(params):
         step(jax.random.key(1), state, jnp.int32(7), variant)
 
 
+def test_a_reset_state_is_to_jax_what_a_stepped_one_is(env, params):
+    """Else whatever is compiled for the one is compiled again for the other."""
+
+    def types(state):
+        return jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype, leaf.weak_type), state)
+
+    key = jax.random.key(0)
+    _, reset = jax.eval_shape(env.reset, key, params)
+    _, stepped, *_ = jax.eval_shape(env.step, key, reset, jnp.int32(0), params)
+    assert types(reset) == types(stepped)
+
+
 def test_equal_environments_share_a_program(env, params):
     traces = []
 

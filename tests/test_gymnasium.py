@@ -257,7 +257,7 @@ def test_impossible_calls() -> None:
 def test_example_collects_with_time_outs_bootstrapped() -> None:
     """The loop of the PyTorch example, with a policy that needs no PyTorch."""
     envs = CoinRunVectorEnv(NUM_ENVS, **LEVELS)
-    envs._params = envs._params.replace(max_steps_in_episode=40)
+    envs._params = envs._params.replace(max_steps_in_episode=np.int32(40))
     observation, _ = envs.reset(seed=0)
     number = 0
 
