@@ -46,7 +46,8 @@ def make_items(
     Args:
       number: pieces.
       placement, probability, fraction, cell: as in `make_placement`; below its probability a
-        piece lies at the end. A piece that would lie in the coin's cell is left out.
+        piece lies at the end. A piece that would lie in the coin's cell is left out, be the
+        coin there or taken away.
       look: of LOOKS.
       worth: reward of taking a piece.
       respawn: steps after which a taken piece is back; None for never.
@@ -96,7 +97,8 @@ def draw_items(
 
     def draw(number: jax.Array, uniforms: jax.Array) -> tuple[jax.Array, jax.Array]:
         cell = draw_cell(uniforms, index, pool, items.placement, start)[0]
-        there = (number < items.number) & ~(coin.present & jnp.all(cell == coin.coin_cell))
+        # Nor where a coin was taken away: what is compared with it must not have an item there.
+        there = (number < items.number) & ~jnp.all(cell == coin.coin_cell)
         return cell, jnp.where(there, jnp.int32(0), NEVER)
 
     def some() -> tuple[jax.Array, jax.Array]:

@@ -14,6 +14,7 @@ from eval.controllers import ACTION_MODES
 from eval.evaluate import Protocol
 from eval.runs import Run, find_runs
 from eval.suite_files import find_suite
+from eval.suites import Suite
 from train.policy import Policy, load_policy
 
 MOST_SAMPLES = 1000
@@ -98,6 +99,9 @@ def parse(arguments: list[str] | None, description: str, writes: tuple[str, ...]
             f"--run {known.run} holds {len(runs)} policies; give one of them, or --compare it"
         )
     _require_alike(runs)
+    _require_settings(suite, runs)
+    if known.reference and suite.name != PUBLISHED:
+        raise UsageError(f"--reference is for the suite {PUBLISHED}")
     if len(runs) > 1 and (known.probes or known.trajectories or known.features):
         raise UsageError("--probes, --trajectories and --features are for a single --run")
     protocol = Protocol(
@@ -148,10 +152,19 @@ def _require_free(out: Path, writes: tuple[str, ...]) -> None:
 def _require_alike(runs: list[Run]) -> None:
     modes = {run.policy.env_config.mode: run.name for run in runs}
     if len(modes) > 1:
-        raise UsageError(
-            f"runs of different modes cannot be compared: {', '.join(sorted(modes.values()))} "
-            f"were trained on {', '.join(sorted(modes))} levels"
-        )
+        trained = ", ".join(f"{name} on {mode} levels" for mode, name in modes.items())
+        raise UsageError(f"runs of different modes cannot be compared: {trained}")
+
+
+def _require_settings(suite: Suite, runs: list[Run]) -> None:
+    """Whether every condition makes sense with what every agent was trained with."""
+    for run in runs:
+        env = run.policy.env_config
+        for condition in suite.conditions:
+            try:
+                condition.settings(env.cues.arguments(), env.items.arguments())
+            except ValueError as error:
+                raise UsageError(f"{run.name}: {error}") from error
 
 
 def _reference(known: argparse.Namespace, runs: list[Run]) -> Policy:

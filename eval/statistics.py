@@ -36,6 +36,9 @@ RESAMPLES = 2000
 # One made-up level of each kind joins the observed ones in every resample, as (first, second)
 # indicator: without them an interval shrinks to a point where a kind was never seen.
 _PSEUDO_LEVELS = np.array([[0, 0, 1, 1], [0, 1, 0, 1]], float)
+# In another order for the other side of a comparison, where alike ones would cancel: no
+# indicator, and no difference of the two, goes with that of the first side.
+_OTHER_PSEUDO_LEVELS = _PSEUDO_LEVELS[:, [1, 3, 0, 2]]
 
 
 @dataclass(frozen=True)
@@ -119,7 +122,11 @@ class Bootstrap:
         return weights
 
     def _draws(
-        self, measure: Measure, first: np.ndarray, second: np.ndarray
+        self,
+        measure: Measure,
+        first: np.ndarray,
+        second: np.ndarray,
+        pseudo: np.ndarray = _PSEUDO_LEVELS,
     ) -> tuple[np.ndarray, np.ndarray] | None:
         """Values [R] of the runs that have one, and resamples [B] of their mean; None for none."""
         values = measure.of_runs(first, second)
@@ -127,8 +134,8 @@ class Bootstrap:
         if not known.any():
             return None
         levels = np.stack([first[known].mean(-1), second[known].mean(-1)])  # [2, R, N]
-        pseudo = np.broadcast_to(_PSEUDO_LEVELS[:, None], (*levels.shape[:2], 4))
-        population = np.concatenate([levels, pseudo], -1).astype(np.float32)
+        made_up = np.broadcast_to(pseudo[:, None], (*levels.shape[:2], pseudo.shape[1]))
+        population = np.concatenate([levels, made_up], -1).astype(np.float32)
         rates = np.einsum("krn,bn->kbr", population, self._level_weights, optimize=True)
         resampled = measure.of(*(rates / self.num_levels).astype(float))  # [B, R]
         return values[known], _mean_of_known(resampled)
@@ -156,7 +163,8 @@ class Bootstrap:
         Args:
           one, other: what `estimate` takes; the numbers of runs may differ.
         """
-        first, second = self._draws(measure, *one), self._draws(measure, *other)
+        first = self._draws(measure, *one)
+        second = self._draws(measure, *other, _OTHER_PSEUDO_LEVELS)
         if first is None or second is None:
             return None
         centre = float(first[0].mean() - second[0].mean())

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from train.checkpoints import CheckpointError, Checkpoints
-from train.loggers import CsvLogger, read_rows
+from train.loggers import CsvLogger, MetricsError, read_rows
 
 # orbax's own threads complain of the loop that they were to report to, whenever they end.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -138,6 +138,16 @@ def test_rows_missing_before_the_checkpoint_are_an_error(tmp_path):
         log.log(row(update))
     log.close()
     text = path.read_text()
-    with pytest.raises(ValueError, match=r"rows 1 ... 3"):
+    with pytest.raises(MetricsError, match=r"rows 1 ... 3"):
         CsvLogger(path, done_updates=3)
+    assert path.read_text() == text
+
+
+def test_rows_with_other_columns_are_an_error(tmp_path):
+    path = tmp_path / "metrics.csv"
+    CsvLogger(path).log(row(1))
+    text = path.read_text()
+    log = CsvLogger(path, done_updates=1)
+    with pytest.raises(MetricsError, match="entropy"):
+        log.log({**row(2), "entropy": 1.0})
     assert path.read_text() == text

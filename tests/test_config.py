@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from train.__main__ import main
-from train.config import ConfigError, PPOConfig, TrainConfig, load_config, save_config
+from train.config import ConfigError, EnvConfig, PPOConfig, TrainConfig, load_config, save_config
 from train.overrides import override
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
@@ -63,6 +63,8 @@ def test_unusable_settings_are_named(tmp_path, text, named):
         (["--env.placement-probability", "2", "--run-dir", "new"], "placement_probability"),
         (["--env.num-levels", "-1", "--run-dir", "new"], "num_levels"),
         (["--env.start-level", "2147483647", "--env.num-levels", "1", "--run-dir", "new"], "held"),
+        (["--env.start-level", "2146483648", "--run-dir", "new"], "held"),
+        (["--num-processes", "two", "--run-dir", "new"], "two"),
         (["--network.kind", "impala", "--run-dir", "new"], "impala"),
         (["--ppo.nonsense", "3", "--run-dir", "new"], "--ppo.nonsense"),
         (["--env.mode", "medium", "--run-dir", "new"], "medium"),
@@ -84,6 +86,26 @@ def test_bad_input_is_one_line_and_exit_2_and_leaves_nothing(
     assert complaint.count("\n") == 1
     assert named in complaint
     assert [path.name for path in tmp_path.rglob("*")] == ["full", "thesis.txt"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"placement": "end"}, 0.0),
+        ({"placement": "uniform", "placement_probability": 0.03}, 0.03),
+        ({"placement": "end:3,uniform:1", "placement_probability": 0.5}, 0.125),
+        ({"placement": "fixed"}, 1.0),
+    ],
+)
+def test_how_often_the_coin_is_moved(settings, expected):
+    assert EnvConfig(**settings).p_moved == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"seed: 2026-13-45"])
+def test_what_is_no_text_is_no_yaml(tmp_path, content):
+    (tmp_path / "c.yaml").write_bytes(content)
+    with pytest.raises(ConfigError, match="not YAML"):
+        load_config(tmp_path / "c.yaml")
 
 
 def test_every_setting_has_a_default():

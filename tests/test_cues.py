@@ -237,10 +237,10 @@ def test_items_pay_come_back_and_never_lie_on_the_coin():
     assert (steps[stays] == taken[taken[:, 1] == 0][0, 0] + 1).all()
     np.testing.assert_allclose(np.asarray(info["episode_return"])[-1], paid.sum(0), rtol=1e-5)
 
-    both = ENV.default_params.with_placement("fixed", cell=(3, 1)).with_items(
-        1, placement="fixed", cell=(3, 1)
-    )
-    assert (play(ENV, both, actions)[0][1].item_due > 1000).all()
+    for present in (True, False):  # a control has no item where the coin would be, either
+        both = ENV.default_params.with_placement("fixed", cell=(3, 1), present=present)
+        both = both.with_items(1, placement="fixed", cell=(3, 1))
+        assert (play(ENV, both, actions)[0][1].item_due > 1000).all()
 
 
 def test_rewards_are_what_they_say_and_events_do_not_change(params):

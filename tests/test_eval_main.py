@@ -20,6 +20,7 @@ from eval.summary import MEASURES
 from train.config import EnvConfig, NetworkConfig, TrainConfig
 from train.networks import make_network
 from train.policy import save_policy
+from train.variants import ItemsConfig
 
 
 def save_untrained(folder: Path, **env: Any) -> Path:
@@ -132,9 +133,13 @@ def test_runs_that_do_not_fit_are_refused(
     assert_refused(capsys, ["--run", moved, *rest], "--reference DIR")
     assert_refused(capsys, ["--run", moved, "--reference", moved, *rest], "p = 0.5", "p = 0")
     easy = save_untrained(tmp_path / "easy", mode="easy")
-    assert_refused(capsys, ["--compare", str(runs), str(easy), *rest], "easy", "hard")
+    assert_refused(capsys, ["--compare", str(runs), str(easy), *rest], "easy on easy levels")
     assert_refused(capsys, ["--compare", str(runs), "--probes", *rest], "--probes")
     assert_refused(capsys, ["--run", moved, "--compare", moved, *rest], "not allowed with")
+    gems = str(save_untrained(tmp_path / "gems", items=ItemsConfig(number=1)))
+    cues = ["--suite", "cues", "--out", str(out)]
+    assert_refused(capsys, ["--run", gems, *cues], "gems", "condition 'gem'", "look like the coin")
+    assert_refused(capsys, ["--run", moved, "--reference", moved, *cues], "--reference", "paper")
     assert not out.exists()
 
 

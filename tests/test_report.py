@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -25,6 +26,7 @@ from eval.outcomes import OUTCOMES
 from eval.repeat import Place, replay, thoughts_of
 from eval.report.choice import choose_episodes, choose_maps
 from eval.results import AGENT, Evaluation
+from eval.rollout import Replay
 from eval.runs import Run
 from eval.suites import Condition, Suite, with_control
 from eval.summary import MEASURES, summarise
@@ -365,8 +367,6 @@ def test_gifs_are_small_and_move() -> None:
 
 @pytest.mark.slow
 def test_episodes_on_the_page_are_the_recorded_ones() -> None:
-    import jax
-
     config = TrainConfig(network=NetworkConfig(kind="mlp", width=16), seed=5)
     network = make_network(config.network, (1357,), 15)
     params = network.init(jax.random.key(0), np.zeros((1, 1357), np.float32))
@@ -399,6 +399,26 @@ def test_episodes_on_the_page_are_the_recorded_ones() -> None:
     other = dataclasses.replace(case.played[AGENT], record=changed)
     with pytest.raises(RuntimeError, match="did not repeat itself"):
         replay(arena, dataclasses.replace(case, played={AGENT: other}), [place])
+
+
+def test_more_episodes_than_lanes_are_played_again_in_turn() -> None:
+    case = CASES["competent"]
+    record = case.played[AGENT].record
+    calls = []
+
+    class Few:
+        lanes = 2
+
+        def replay(self, policy: str, episodes: list[Place]) -> list[Replay]:
+            calls.append(len(episodes))
+            return [
+                Replay([place], jax.tree.map(lambda leaf, at=place: leaf[at], record))
+                for place in episodes
+            ]
+
+    places = [Place(0, level) for level in (1, 2, 1, 3)]
+    assert [again.states for again in replay(Few(), case, places)] == [[each] for each in places]
+    assert calls == [2, 1]
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,8 @@ def test_policy_loads_and_answers(finished):
         (lambda d: d.update(format=99), "99"),
         (lambda d: d["config"].update(colour="red"), "colour"),
         (lambda d: d["config"]["network"].update(width=7), "symbolic observations"),
+        (lambda d: d["config"]["network"].update(kind="impala"), "impala"),
+        (lambda d: d.update(update="many"), "many"),
         (lambda d: d.clear(), "format"),
     ],
 )
@@ -128,6 +130,14 @@ def test_foreign_policies_are_refused(finished, tmp_path, change, named):
     change(description)
     (tmp_path / "policy.json").write_text(json.dumps(description))
     with pytest.raises(PolicyError, match=named):
+        load_policy(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04 and no more"])
+def test_broken_arrays_are_refused(finished, tmp_path, content):
+    (tmp_path / "policy.json").write_bytes((finished / "policy.json").read_bytes())
+    (tmp_path / "policy.npz").write_bytes(content)
+    with pytest.raises(PolicyError, match="no readable policy"):
         load_policy(tmp_path)
 
 

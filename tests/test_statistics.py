@@ -253,6 +253,15 @@ def test_agents_are_compared_level_by_level() -> None:
     assert same.low <= same.estimate == 0 <= same.high
 
 
+def test_a_difference_that_was_never_seen_is_not_ruled_out() -> None:
+    """As an interval of one rate does not shrink to a point, so does that of two."""
+    always = np.ones((1, 200, 1), bool)
+    found = Bootstrap(num_levels=200).compare(SHARE, (always, ~always), (always, ~always))
+    assert found is not None
+    assert found.low < -0.005
+    assert found.high > 0.005
+
+
 def test_recipes_differ_by_as_much_as_their_runs_let_one_say() -> None:
     rng = np.random.default_rng(6)
     rates = np.array([0.2, 0.8, 0.5])[:, None, None]

@@ -15,9 +15,9 @@ from wandb.sdk.launch.sweeps.utils import (
 )
 
 from tests.conftest import ROOT
-from tests.runs import CONFIG, arguments
+from tests.runs import arguments
 from train import sweep
-from train.config import ConfigError, save_config
+from train.config import ConfigError, NetworkConfig, TrainConfig, save_config
 
 SWEEPS = sorted((ROOT / "configs").glob("s*/*.yaml"))
 
@@ -84,20 +84,23 @@ command: ["${env}", python, -m, train, "${args}"]
 
 def fake_train(folder: Path) -> Path:
     """A program in place of `python`, that trains at once and notes its arguments."""
-    save_config(CONFIG, folder / "config.yaml")
+    config = TrainConfig(network=NetworkConfig(width=4))
+    save_config(config, folder / "config.yaml")
     script = folder / "fake.py"
     script.write_text(
         f"""#!{sys.executable}
-import json, pathlib, shutil, sys
+import json, pathlib, sys
 words = sys.argv[3:]
 run_dir = pathlib.Path(words[-1])
 run_dir.mkdir(exist_ok=True)
 with open(run_dir / "starts", "a") as file:
     file.write(words[0] + "\\n")
-shutil.copy({str(folder / "config.yaml")!r}, run_dir)
+config = pathlib.Path({str(folder / "config.yaml")!r}).read_text()
+seed = run_dir.name.removeprefix("seed-")
+(run_dir / "config.yaml").write_text(config.replace("\\nseed: 0", "\\nseed: " + seed))
 if run_dir.name == "seed-2" and words[0] != "--resume":
     sys.exit("out of luck")
-(run_dir / "policy.json").write_text(json.dumps({{"update": {CONFIG.num_updates}}}))
+(run_dir / "policy.json").write_text(json.dumps({{"update": {config.num_updates}}}))
 """
     )
     script.chmod(0o755)
@@ -120,6 +123,28 @@ def test_a_sweep_skips_what_is_done_and_goes_on_with_the_rest(tmp_path, monkeypa
         "seed-2": ["--seed=2", "--resume"],
         "seed-3": ["--seed=3"],
     }
+
+
+def test_runs_of_other_settings_are_not_taken_for_these(tmp_path, monkeypatch, capsys):
+    (tmp_path / "small.yaml").write_text(SMALL)
+    monkeypatch.setattr(sys, "executable", str(fake_train(tmp_path)))
+    words = [str(tmp_path / "small.yaml"), "--out", str(tmp_path / "out")]
+    sweep.main(words)
+    capsys.readouterr()
+    assert sweep.main([*words, "--ppo.gamma", "0.9"]) == 2
+    assert "ppo.gamma 0.999, not 0.9" in capsys.readouterr().err
+    assert sweep.main([*words, "--wandb.mode", "offline"]) == 0
+
+
+def test_two_runs_of_one_name_are_refused(tmp_path, capsys):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        save_config(TrainConfig(), tmp_path / folder / "q.yaml")
+    files = f"[{tmp_path}/a/q.yaml, {tmp_path}/b/q.yaml]"
+    text = SMALL.replace("network.width: {value: 4}", f"config: {{values: {files}}}")
+    (tmp_path / "small.yaml").write_text(text)
+    assert sweep.main([str(tmp_path / "small.yaml"), "--out", str(tmp_path / "out")]) == 2
+    assert "seed-0_config-q" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="processes cannot be bound here")

@@ -9,7 +9,6 @@ Over several hosts, the same command on each, with --coordinator HOST:PORT --num
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import os
 import sys
@@ -17,7 +16,7 @@ from pathlib import Path
 
 from train import distributed
 from train.config import ConfigError, TrainConfig, TrainError, load_config
-from train.overrides import override
+from train.overrides import Parser, override
 
 
 def _default_run_dir() -> Path:
@@ -34,7 +33,7 @@ def _default_run_dir() -> Path:
 
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; 2 for unusable input and 1 for a run that had to stop, each in one line."""
-    parser = argparse.ArgumentParser(prog="python -m train", add_help=False, allow_abbrev=False)
+    parser = Parser(prog="python -m train", add_help=False, allow_abbrev=False)
     parser.add_argument("--config", type=Path)
     parser.add_argument("--run-dir", type=Path)
     parser.add_argument("--resume", type=Path)
@@ -42,8 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--coordinator")
     parser.add_argument("--num-processes", type=int)
     parser.add_argument("--process-id", type=int)
-    known, settings = parser.parse_known_args(arguments)
     try:
+        known, settings = parser.parse_known_args(arguments)
         if known.resume is not None:
             if known.config or known.run_dir or settings:
                 raise ConfigError("--resume takes no other settings: a run keeps its own config")

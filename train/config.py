@@ -14,6 +14,9 @@ import yaml
 
 from train.variants import CuesConfig, ItemsConfig, RewardConfig
 
+CONFIG = "config.yaml"
+"""Of a run's directory: every setting, resolved."""
+
 
 class ConfigError(ValueError):
     """A setting that cannot be used: says which, and what is allowed."""
@@ -65,8 +68,15 @@ class EnvConfig:
 
     @property
     def p_moved(self) -> float:
-        """Share of training episodes whose coin does not stay at the end."""
-        return 0.0 if self.placement == "end" else self.placement_probability
+        """Share of training episodes whose coin does not stay at the end.
+
+        Raises:
+          ValueError: for a placement that does not exist.
+        """
+        from coinrun_jax.placement import CATALOGUE, make_placement  # not before hosts have met
+
+        weights = make_placement(self.placement, cell=self.placement_cell).weights
+        return self.placement_probability * (1.0 - float(weights[list(CATALOGUE).index("end")]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -252,7 +262,7 @@ def load_config(path: Path) -> TrainConfig:
         values = yaml.safe_load(path.read_text())
     except OSError as error:
         raise ConfigError(f"cannot read config {path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # not UTF-8, or no date that there is
         raise ConfigError(f"config {path} is not YAML: {' '.join(str(error).split())}") from error
     return config_from_dict({} if values is None else values)
 

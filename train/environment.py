@@ -19,6 +19,10 @@ def make_environment(
       ConfigError: for settings that the environment refuses.
     """
     held_out = coinrun_jax.TEST_LEVELS.start
+    if config.start_level >= held_out:
+        raise ConfigError(
+            f"env.start_level {config.start_level} is a held-out level; they begin at {held_out}"
+        )
     num_levels = config.num_levels or held_out - config.start_level
     if config.start_level + num_levels > held_out:
         raise ConfigError(

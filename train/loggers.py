@@ -25,19 +25,23 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     return [row for row in reader if None not in row and None not in row.values()]
 
 
+class MetricsError(ValueError):
+    """A metrics file that cannot be gone on with: says why."""
+
+
 class CsvLogger:
     """One row per update. After a resume the rows past the checkpoint are dropped first.
 
     Raises:
       OSError: if the file cannot be written.
-      ValueError: if rows of updates already done are missing from it.
+      MetricsError: if rows of updates already done are missing from it, or have other columns.
     """
 
     def __init__(self, path: Path, done_updates: int = 0) -> None:
         rows = read_rows(path) if path.exists() else []
         kept = [row for row in rows if int(row["update"]) <= done_updates]
         if [int(row["update"]) for row in kept] != list(range(1, done_updates + 1)):
-            raise ValueError(
+            raise MetricsError(
                 f"{path} has {len(kept)} of the rows 1 ... {done_updates} that came before the "
                 "checkpoint; restore the file, or move it and the checkpoints away"
             )
@@ -58,6 +62,9 @@ class CsvLogger:
         if self._fields is None:
             self._fields = list(row)
             csv.DictWriter(self._file, self._fields).writeheader()
+        if set(row) != set(self._fields):
+            odd = ", ".join(sorted(set(row) ^ set(self._fields)))
+            raise MetricsError(f"{self._file.name} was begun by another version: without {odd}")
         csv.DictWriter(self._file, self._fields).writerow(row)
         self._file.flush()
 

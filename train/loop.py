@@ -15,7 +15,7 @@ from tqdm import tqdm
 from train import curves, distributed, metrics
 from train.checkpoints import CheckpointError, Checkpoints
 from train.config import TrainError
-from train.loggers import CsvLogger
+from train.loggers import CsvLogger, MetricsError
 from train.policy import save_policy
 from train.ppo import Metrics, TrainState
 from train.program import Program
@@ -58,7 +58,7 @@ def train(
         finally:
             loop.close()
             wandb.close()
-    except (OSError, CheckpointError) as error:
+    except (OSError, CheckpointError, MetricsError) as error:
         raise TrainError(
             f"{error}; once that is mended, go on with: python -m train --resume {run_dir}"
         ) from error

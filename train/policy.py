@@ -11,6 +11,7 @@ import json
 import os
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import flax.traverse_util
 import jax
@@ -102,12 +103,17 @@ def load_policy(folder: str | Path) -> Policy:
             ) from error
         name = Path(error.filename).name
         raise PolicyError(f"{folder} holds no trained policy: {name} is missing") from error
-    except (OSError, KeyError, TypeError, ConfigError, json.JSONDecodeError) as error:
+    except PolicyError:
+        raise
+    except (OSError, KeyError, TypeError, ValueError, EOFError, BadZipFile) as error:
         raise PolicyError(f"{folder} holds no readable policy: {error}") from error
     params = flax.traverse_util.unflatten_dict(flat, sep="/")
     env = coinrun_jax.CoinRun(mode=config.env.mode, observation=config.env.observation)
     shape = env.observation_space().shape
-    network = make_network(config.network, shape, env.num_actions)
+    try:
+        network = make_network(config.network, shape, env.num_actions)
+    except ConfigError as error:
+        raise PolicyError(f"{folder} holds no policy that can be: {error}") from error
     one = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
     expected = jax.eval_shape(network.init, jax.random.key(0), one)
     if _shapes(params) != _shapes(expected):

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any, Literal
 
-from train.config import ConfigError, load_config
+from train.config import CONFIG, ConfigError, load_config
 from train.overrides import Parser
 
 SUMMARY, REPORT = "summary.json", "report.html"
@@ -39,10 +39,10 @@ def run_id_of(run_dir: Path) -> str:
     """
     try:
         description = json.loads((run_dir / "run.json").read_text())
-        config = load_config(run_dir / "config.yaml")
+        config = load_config(run_dir / CONFIG)
         if "one_of" in description:
             whole = run_dir.parent
-            seeds = load_config(whole / "config.yaml").seeds
+            seeds = load_config(whole / CONFIG).seeds
             ids = json.loads((whole / "run.json").read_text())["wandb_ids"]
             return ids[config.seed - seeds.start]
         if config.num_seeds > 1:
@@ -58,7 +58,7 @@ def publish(run_dir: Path, results: Path, mode: Literal["online", "offline"]) ->
     Raises:
       ConfigError: if either directory is not what it should be.
     """
-    run_id, config = run_id_of(run_dir), load_config(run_dir / "config.yaml")
+    run_id, config = run_id_of(run_dir), load_config(run_dir / CONFIG)
     try:
         names, rows = columns_and_rows(json.loads((results / SUMMARY).read_text()))
     except (OSError, json.JSONDecodeError, KeyError, IndexError) as error:

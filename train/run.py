@@ -24,13 +24,13 @@ import jax
 
 import coinrun_jax
 from train import distributed
-from train.config import ConfigError, TrainConfig, load_config, save_config
+from train.config import CONFIG, ConfigError, TrainConfig, load_config, save_config
 from train.loop import train
 from train.program import Program
 from train.provenance import source_commit
 from train.wandb_logger import new_run_ids
 
-CONFIG, DESCRIPTION = "config.yaml", "run.json"
+DESCRIPTION = "run.json"
 
 
 def seed_folders(run_dir: Path, config: TrainConfig) -> list[Path]:

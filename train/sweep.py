@@ -30,7 +30,7 @@ from typing import Any
 
 import yaml
 
-from train.config import ConfigError, TrainConfig, load_config
+from train.config import CONFIG, ConfigError, TrainConfig, load_config
 from train.overrides import Parser, override
 
 ARGS, ENV = "${args}", "${env}"
@@ -74,7 +74,7 @@ def load_sweep(path: Path) -> Sweep:
         values = yaml.safe_load(path.read_text())
     except OSError as error:
         raise ConfigError(f"cannot read sweep {path}: {error.strerror}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # not UTF-8, or no date that there is
         raise ConfigError(f"sweep {path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict) or not isinstance(values.get("parameters"), dict):
         raise ConfigError(f"sweep {path} has no parameters")
@@ -104,13 +104,47 @@ def config_of(arguments: list[str]) -> TrainConfig:
 def is_done(run_dir: Path) -> bool:
     """Whether every policy of a run has had all its updates."""
     try:
-        config = load_config(run_dir / "config.yaml")
+        config = load_config(run_dir / CONFIG)
         several = config.num_seeds > 1
         folders = [run_dir / f"seed_{seed}" for seed in config.seeds] if several else [run_dir]
         updates = [json.loads((f / "policy.json").read_text())["update"] for f in folders]
     except (OSError, ConfigError, json.JSONDecodeError, KeyError):
         return False
     return min(updates) >= config.num_updates
+
+
+def _require_usable(runs: list[tuple[str, list[str]]], out: Path) -> None:
+    """Before any is run: each has settings that it can have, and a folder that is its own.
+
+    Raises:
+      ConfigError: for the first that cannot be run.
+    """
+    names = set()
+    for name, words in runs:
+        if name in names:
+            raise ConfigError(f"two of the runs would be called {name}")
+        names.add(name)
+        config = config_of(words)
+        if (out / name / CONFIG).exists():
+            _require_same(config, load_config(out / name / CONFIG), out / name)
+
+
+def _require_same(asked: TrainConfig, there: TrainConfig, run_dir: Path) -> None:
+    """Where a run is logged may change, what it is may not."""
+    settings = [_flat(dataclasses.asdict(config)) for config in (there, asked)]
+    for name, value in settings[0].items():
+        if value != settings[1][name] and not name.startswith("wandb."):
+            raise ConfigError(
+                f"{run_dir} was begun with {name} {value}, not {settings[1][name]}; "
+                "give another --out"
+            )
+
+
+def _flat(settings: dict[str, Any], path: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        flat |= _flat(value, f"{path}{name}.") if isinstance(value, dict) else {path + name: value}
+    return flat
 
 
 def _in_a_name(value: Any, is_path: bool) -> str:
@@ -165,7 +199,7 @@ class _Runner:
         if is_done(run_dir):
             print(f"{name}: done before", flush=True)
             return True
-        goes_on = (run_dir / "config.yaml").exists()
+        goes_on = (run_dir / CONFIG).exists()
         words = ["--resume", str(run_dir)] if goes_on else [*arguments, "--run-dir", str(run_dir)]
         with self._own_cores() as cores, open(self._out / f"{name}.log", "ab") as log:
             with self._lock:
@@ -212,9 +246,8 @@ def main(arguments: list[str] | None = None) -> int:
             (sweep.run_name(point), [*sweep.arguments(point), *settings])
             for point in sweep.points()
         ]
-        for _, words in runs:
-            config_of(words)  # all of them can be used, before any is run
         out = known.out or Path("runs") / sweep.name
+        _require_usable(runs, out)
         out.mkdir(parents=True, exist_ok=True)
     except (ConfigError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from train.config import TrainConfig
+from train.config import CONFIG, TrainConfig
 
 PATIENCE = 120.0
 """Seconds that one call may take before the service counts as hanging."""
@@ -80,7 +80,7 @@ class WandbLogger:
 
             for run, folder in zip(runs, self._folders, strict=True):
                 artifact = wandb.Artifact(f"policy-{run.id}", type="policy")
-                for name in ("policy.npz", "policy.json", "config.yaml"):
+                for name in ("policy.npz", "policy.json", CONFIG):
                     artifact.add_file(str(folder / name))
                 run.log_artifact(artifact)
 

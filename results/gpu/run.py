@@ -1,13 +1,15 @@
 """Measures what only an accelerator can show: python -m results.gpu.run [--list] [STEP ...].
 
 Each step is commands of the project, in the order of what rests on what. Tables are written
-beside this file, runs to runs/gpu, where a sweep that was stopped goes on. A step ends with
-the first of its commands that fails; the next one begins all the same.
+beside this file, runs to runs/gpu, where a sweep that was stopped goes on and an evaluation
+that is whole is kept. A step ends with the first of its commands that fails; the next one
+begins all the same.
 """
 
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -89,10 +91,21 @@ STEPS: dict[str, tuple[str, list[Command]]] = {
 """By name: what is asked, and the commands, as `python -m` takes them."""
 
 
+def _is_evaluated(out: Path) -> bool:
+    """Whether an evaluation is whole, its page being written last; else what there is goes."""
+    if (out / "report.html").exists():
+        return True
+    shutil.rmtree(out, ignore_errors=True)
+    return False
+
+
 def run(name: str) -> bool:
     """Run a step; False if one of its commands failed."""
     for command in STEPS[name][1]:
         print("$ python -m", *command, flush=True)
+        if command[0] == "eval" and _is_evaluated(ROOT / command[command.index("--out") + 1]):
+            print("done before", flush=True)
+            continue
         if subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False).returncode:
             return False
     return True

@@ -17,7 +17,6 @@ import sys
 from pathlib import Path
 
 from results.study import provenance
-from results.study.draw import draw
 from results.study.experiments import AT_END, EXPERIMENTS, NUM_LEVELS, ROOT, RUNS, Experiment
 from train.sweep import is_done
 
@@ -75,7 +74,8 @@ def train(experiments: list[Experiment], jobs: int) -> None:
 
 def evaluate(experiment: Experiment) -> None:
     """Play the suite, and keep its tables; nothing if no agent is new."""
-    folders = named(trained(experiment))
+    runs = trained(experiment)
+    folders = named(runs)
     if not folders or set(folders) <= evaluated(experiment):
         return
     out = RUNS / "eval" / experiment.name
@@ -88,7 +88,7 @@ def evaluate(experiment: Experiment) -> None:
     for name in KEPT:
         if (out / name).exists():
             shutil.copy(out / name, experiment.folder / name)
-    provenance.record(zip(folders, trained(experiment), strict=True))
+    provenance.record(zip(folders, runs, strict=True))
 
 
 def main() -> int:
@@ -110,6 +110,8 @@ def main() -> int:
         train(chosen, known.jobs)
     for each in chosen:
         evaluate(each)
+    from results.study.draw import draw  # touches devices, as it is imported
+
     draw()
     report(chosen)
     return 0
