@@ -40,8 +40,8 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
     Args:
       mode: "hard" or "easy".
       observation: "symbolic" (float32 [1357]) or "rgb" (uint8 [64, 64, 3]).
-      num_levels: size of the set of levels, 0 for all. As in Procgen, level seeds are
-        start_level ... start_level + num_levels - 1.
+      num_levels: size of the set of levels, 0 for all from start_level on. As in Procgen,
+        level seeds are start_level ... start_level + num_levels - 1.
       start_level: first level seed.
       pool_size: most levels held ready at a time. A larger set takes turns in the pool:
         call `refresh` between updates.
@@ -51,7 +51,8 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
     """
 
     outcomes = tuple(cause.name.lower() for cause in Cause)
-    """Names of `info["outcome"]`; the first one means that the episode goes on."""
+    """Names of `info["outcome"]`; the first one means that nothing has ended the episode but, with
+    `terminate_at_end`, the end."""
 
     def __init__(
         self,
@@ -70,6 +71,8 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
             raise ValueError(
                 f"levels {start_level} ... {start_level} + {num_levels} are not within 0 ... 2^31"
             )
+        if start_level == NUM_SEEDS:
+            raise ValueError(f"start_level {start_level} is not below 2^31")
         if pool_size < 1:
             raise ValueError(f"pool_size {pool_size} is not at least 1")
         self.mode = mode
@@ -121,9 +124,8 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
         return EnvParams(pool=self._build_pool(seeds), placement=make_placement("end"))
 
     def _draw_seeds(self, key: jax.Array) -> jax.Array:
-        offset = jax.random.randint(
-            key, (self.pool_size,), 0, jnp.uint32(self.num_levels or NUM_SEEDS), jnp.uint32
-        )
+        size = self.num_levels or NUM_SEEDS - self.start_level
+        offset = jax.random.randint(key, (self.pool_size,), 0, jnp.uint32(size), jnp.uint32)
         return self.start_level + offset
 
     @partial(jax.jit, static_argnames="self")
@@ -135,10 +137,19 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
         """Renew the pool's levels but those that running episodes stand on.
 
         Does nothing where the whole set fits in the pool. Call it between updates, with the
-        states of all environments that use these params (any batch shape).
+        states of all environments that use these params (any batch shape). The new levels are
+        of the environment's own set: not for params with levels that were given.
+
+        Raises:
+          ValueError: if the pool is not of the environment's size.
         """
         if not self.takes_turns:
             return params
+        if (size := params.pool.drawable.size) != self.pool_size:
+            raise ValueError(
+                f"a pool of {size} levels is not the environment's own, of {self.pool_size}: "
+                "levels that were given are not renewed"
+            )
         fresh = self._build_pool(self._draw_seeds(key))
         return params.replace(pool=refresh_pool(params.pool, fresh, state.level_index))
 
@@ -201,6 +212,7 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
         self, state: EnvState, action: jax.Array, params: EnvParams
     ) -> tuple[EnvState, jax.Array, jax.Array, dict[str, Any]]:
         before = state
+        action = jnp.asarray(action, jnp.int32)  # unsigned ones would wrap around
         state = physics.advance(state, pressed(action, params.cues), params.pool)
         state = _record_events(state, params)
         terminated = self.is_terminated(state, params)

@@ -16,7 +16,14 @@ import numpy as np
 from flax import struct
 
 from coinrun_jax.cues import LOOKS
-from coinrun_jax.placement import NUM_UNIFORMS, CoinDraw, CoinPlacement, draw_cell, make_placement
+from coinrun_jax.placement import (
+    NUM_UNIFORMS,
+    CoinDraw,
+    CoinPlacement,
+    draw_cell,
+    make_placement,
+    weight_of,
+)
 from coinrun_jax.types import NEVER, NUM_ITEMS, LevelPool
 
 
@@ -65,11 +72,14 @@ def make_items(
         raise ValueError(f"items must not look like the coin, {look!r}")
     if not np.isfinite(worth):
         raise ValueError(f"item worth {worth} is not finite")
-    if respawn is not None and respawn < 1:
-        raise ValueError(f"item respawn {respawn} is not at least 1 step")
+    if respawn is not None and not 1 <= respawn <= NEVER:
+        raise ValueError(f"item respawn {respawn} is not within 1 ... {NEVER} steps")
+    where = make_placement(placement, probability, fraction=fraction, cell=cell)
+    if weight_of(where, "absent") > 0:
+        raise ValueError("items cannot be absent; no items are number 0")
     numbers: dict[str, Any] = {
         "number": np.int32(number),
-        "placement": make_placement(placement, probability, fraction=fraction, cell=cell),
+        "placement": where,
         "look": np.int32(LOOKS.index(look)),
         "worth": np.float32(worth),
         "respawn": np.int32(NEVER if respawn is None else respawn),

@@ -12,7 +12,7 @@ from coinrun_jax.cues import LOOKS, Cues, make_cues
 from coinrun_jax.items import Items, make_items
 from coinrun_jax.observations.lanes import layers_needed
 from coinrun_jax.observations.look import Look
-from coinrun_jax.placement import CoinPlacement, levels_without, make_placement
+from coinrun_jax.placement import CoinPlacement, levels_without, make_placement, weight_of
 from coinrun_jax.pool import build_pool
 from coinrun_jax.reward import RewardSpec, make_reward
 from coinrun_jax.types import TIME_LIMIT, Level, LevelPool
@@ -40,32 +40,34 @@ class EnvParams(struct.PyTreeNode):
         return cls(pool=_pool_of(levels), placement=make_placement("end"))
 
     def with_levels(self, levels: Level) -> EnvParams:
-        """Put given levels into the pool: one `Level`, or a batch with a leading axis."""
-        return self.replace(pool=_pool_of(levels))
+        """Put given levels into the pool: one `Level`, or a batch with a leading axis.
+
+        Not under jit: how many enemies can meet in a row decides about a size.
+
+        Raises:
+          ValueError: where one of them has no such place as the coin or items are to lie in.
+        """
+        return self.replace(pool=_pool_of(levels))._checked()
 
     def with_placement(self, *args: Any, **kwargs: Any) -> EnvParams:
         """Place the coin otherwise; arguments of `placement.make_placement`.
 
         Raises:
-          ValueError: as there, and where a level of the pool has no such place.
+          ValueError: as there; where a level of the pool has no such place; and where items
+            that are there already could not be.
         """
-        placement = make_placement(*args, **kwargs)
-        self._require_cells(placement, "placement")
-        return self.replace(placement=placement)
+        return self.replace(placement=make_placement(*args, **kwargs))._checked()
 
     def with_items(self, number: int = 1, **kwargs: Any) -> EnvParams:
         """Put decoys or pickups into the level; arguments of `items.make_items`.
 
         Raises:
-          ValueError: as there; where a level of the pool has no such place; and where all
-            pieces would lie where every coin lies.
+          ValueError: as there; where a level of the pool has no such place; where all pieces
+            would lie where every coin lies; and for pieces behind an agent that never starts
+            further on, as it does where the coin is behind it.
         """
         coin_look = LOOKS[int(self.cues.coin_look)]
-        items = make_items(number, coin_look=coin_look, **kwargs)
-        self._require_cells(items.placement, "item placement")
-        if number and _always_end(items.placement) and _always_end(self.placement):
-            raise ValueError("items and the coin would both lie at the end of every level")
-        return self.replace(items=items)
+        return self.replace(items=make_items(number, coin_look=coin_look, **kwargs))._checked()
 
     def with_cues(self, **kwargs: Any) -> EnvParams:
         """Show things otherwise; arguments of `cues.make_cues`.
@@ -73,14 +75,36 @@ class EnvParams(struct.PyTreeNode):
         Raises:
           ValueError: as there, and if the coin would look like the items that there are.
         """
-        cues = make_cues(**kwargs)
-        if self.items.number and self.items.look == cues.coin_look:
-            raise ValueError(f"the coin must not look like the items, {kwargs['coin_look']!r}")
-        return self.replace(cues=cues)
+        return self.replace(cues=make_cues(**kwargs))._checked()
 
     def with_reward(self, **kwargs: Any) -> EnvParams:
         """Pay for something else; arguments of `reward.make_reward`."""
         return self.replace(reward=make_reward(**kwargs))
+
+    def _checked(self) -> EnvParams:
+        """Itself, if its parts go together; while they are being traced, that is not known.
+
+        Raises:
+          ValueError: if two of them do not.
+        """
+        coin, items, coin_look = self.placement, self.items, self.cues.coin_look
+        if any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves((coin, items, coin_look))):
+            return self
+        there = np.asarray(items.number) > 0  # of a batch of params, for each
+        self._require_cells(coin, "placement")
+        if there.any():
+            self._require_cells(items.placement, "item placement")
+        if np.any(there & (np.asarray(items.look) == coin_look)):
+            look = LOOKS[int(np.max(coin_look))]
+            raise ValueError(f"the coin must not look like the items, {look!r}")
+        if np.any(there & _always_end(items.placement) & _always_end(coin)):
+            raise ValueError("items and the coin would both lie at the end of every level")
+        behind = weight_of(items.placement, "behind") > 0
+        if np.any(there & behind & (weight_of(coin, "behind") == 0)):
+            raise ValueError(
+                "items lie behind the agent only where the coin's placement is 'behind'"
+            )
+        return self
 
     def _require_cells(self, placement: CoinPlacement, what: str) -> None:
         for name, seeds in levels_without(self.pool, placement).items():
@@ -96,5 +120,5 @@ def _pool_of(levels: Level) -> LevelPool:
     return pool if layers == 1 else build_pool(levels, layers)
 
 
-def _always_end(placement: CoinPlacement) -> bool:
-    return bool(placement.probability == 0 or placement.weights[0] == 1)
+def _always_end(placement: CoinPlacement) -> np.ndarray:
+    return np.asarray((placement.probability == 0) | (weight_of(placement, "end") == 1))

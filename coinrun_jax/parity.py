@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import sys
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -101,7 +102,7 @@ def load(path: str | Path) -> dict[str, np.ndarray]:
             arrays = {name: archive[name] for name in archive}
     except FileNotFoundError:
         raise BadFileError(f"{path} does not exist") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         if isinstance(error, BadFileError):
             raise
         raise BadFileError(f"{path} cannot be read as an .npz archive: {error}") from None

@@ -82,7 +82,7 @@ class CoinDraw(struct.PyTreeNode):
     """Cells of one episode."""
 
     coin_cell: jax.Array  # int32 [2], where the coin is, or would be; -1 for "absent"
-    ghost_cell: jax.Array  # int32 [2], where it could have been but is not
+    ghost_cell: jax.Array  # int32 [2], where it could have been but is not; -1 for nowhere
     present: jax.Array  # bool []
     moved: jax.Array  # bool [], not at the end
     start_xy: jax.Array  # float32 [2], centre of the agent
@@ -150,6 +150,11 @@ def _parse_mixture(text: str) -> dict[str, float]:
     return mixture
 
 
+def weight_of(placement: CoinPlacement, name: str) -> jax.Array:
+    """Share that a kind has among candidates; float32 [], or [B] of a batch."""
+    return placement.weights[..., list(CATALOGUE).index(name)]
+
+
 def draw_coin(
     uniforms: jax.Array, index: jax.Array, pool: LevelPool, placement: CoinPlacement
 ) -> CoinDraw:
@@ -168,10 +173,11 @@ def draw_coin(
     absent = kind == _ABSENT
     cell = jnp.where(absent, _NOWHERE, cell)
     present = placement.present & ~absent
+    same = jnp.all(cell == other_cell)
     further_on = jnp.where(kind == _BEHIND, back - start_cell, 0)
     return CoinDraw(
         coin_cell=cell,
-        ghost_cell=jnp.where(present, other_cell, cell),
+        ghost_cell=jnp.where(present, jnp.where(same, _NOWHERE, other_cell), cell),
         present=present,
         moved=~absent & jnp.any(cell != pool.levels.end_cell[index]),
         start_xy=start_xy + further_on.astype(jnp.float32),
@@ -265,9 +271,8 @@ def levels_without(pool: LevelPool, placement: CoinPlacement) -> dict[str, np.nd
         return {}
     length = np.asarray(pool.places.upto)[:, :, -1]
     seeds, missing = np.asarray(pool.levels.seed), {}
-    for weight, (name, candidates) in zip(
-        np.asarray(placement.weights), CATALOGUE.items(), strict=True
-    ):
+    weights = np.asarray(placement.weights).reshape(-1, len(CATALOGUE)).max(0)  # of a batch, any
+    for weight, (name, candidates) in zip(weights, CATALOGUE.items(), strict=True):
         wanted = [candidates, places.starts] if name == "behind" else [candidates]
         empty = (length[:, [_list_of(each) for each in wanted]] == 0).any(1)
         if weight > 0 and empty.any():

@@ -162,7 +162,7 @@ class EnvState(struct.PyTreeNode):
     coin_cell: jax.Array  # int32 [2], (x, y)
     coin_present: jax.Array  # bool []
     coin_moved: jax.Array  # bool [], the placement did not leave the coin at the end
-    ghost_cell: jax.Array  # int32 [2], where the coin could have been but is not
+    ghost_cell: jax.Array  # int32 [2], where the coin could have been but is not, or (-1, -1)
     coin_step: jax.Array  # int32 [], step of the first touch of the coin
     end_step: jax.Array  # int32 [], of the end cell, with or without a coin in it
     ghost_step: jax.Array  # int32 [], of the ghost cell

@@ -87,10 +87,9 @@ def note_action(record: Record, action: jax.Array) -> Record:
 
 def update_record(record: Record, state: Any, reward: jax.Array, info: dict[str, Any]) -> Record:
     """The record after one more step, which led to `state`."""
-    ghost_is_coin = state.coin_present & jnp.all(state.ghost_cell == state.coin_cell)
     return record.replace(
         coin_step=info["coin_step"],
-        ghost_step=jnp.where(ghost_is_coin, 0, info["ghost_step"]),
+        ghost_step=info["ghost_step"],
         end_step=info["end_step"],
         item_step=info["item_step"],
         cause=info["outcome"].astype(jnp.int32),

@@ -15,6 +15,7 @@ and A actions in all (text is Unicode; nothing in the file can carry code):
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, fields
 from pathlib import Path
 from zipfile import BadZipFile
@@ -161,7 +162,15 @@ def load_trajectories(path: str | Path) -> Trajectories:
         raise
     except OSError as error:
         raise TrajectoryError(f"cannot read {path}: {error.strerror or error}") from error
-    except (ValueError, TypeError, KeyError, EOFError, AttributeError, BadZipFile) as error:
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        EOFError,
+        AttributeError,
+        BadZipFile,
+        zlib.error,
+    ) as error:
         raise TrajectoryError(f"{path} holds no trajectories: {error}") from error
     trajectories = Trajectories(**arrays)
     if fault := _fault(trajectories):

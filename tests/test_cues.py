@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from coinrun_jax import CoinRun
+from coinrun_jax.ascii import level_from_ascii
 from coinrun_jax.cues import HIDEABLE, NUM_THEMES, TIED
 from coinrun_jax.observations import symbolic
 from coinrun_jax.observations.look import Look
@@ -23,6 +24,7 @@ MIRRORED_ACTION = np.array([6, 7, 8, 3, 4, 5, 0, 1, 2, *range(9, 15)])
 ENV = CoinRun(num_levels=NUM_ENVS, start_level=4000)
 PIXELS = CoinRun(num_levels=NUM_ENVS, start_level=4000, observation="rgb")
 KEYS = jax.random.split(jax.random.key(0), NUM_ENVS)
+SHORT = level_from_ascii("#.#\n#@$\n###")  # nothing can be behind the agent
 ACTIONS = jnp.minimum(jax.random.randint(jax.random.key(1), (STEPS, NUM_ENVS), 0, 14), 8)
 
 
@@ -183,6 +185,13 @@ def test_the_end_wall_is_hidden_or_of_crates(params):
     frames = [look(PIXELS, p) for p in (plain, hidden, crates)]
     assert (frames[0] != frames[1]).any((1, 2, 3)).all()
     assert (frames[0] != frames[2]).any((1, 2, 3)).all()
+    spread, unseen = (
+        look(PIXELS, near_end.with_cues(end_wall="hidden", coin_spread=1, hide=hide))
+        for hide in ((), ("coin",))
+    )
+    differs = (spread != unseen).any((0, 1, 3))  # by column; what is hidden is no free cell
+    assert differs[:39].any()
+    assert not differs[41:].any()
 
 
 def test_greyscale_has_no_colour_and_keeps_the_brightness(params):
@@ -274,7 +283,13 @@ def test_rewards_are_what_they_say_and_events_do_not_change(params):
         (lambda p: p.with_items(1, look="gold"), "gold"),
         (lambda p: p.with_items(1, worth=float("nan")), "nan"),
         (lambda p: p.with_items(1, respawn=0), "respawn 0"),
+        (lambda p: p.with_items(1, respawn=2**31 - 1), "respawn 2147483647"),
         (lambda p: p.with_items(1, placement="moon"), "moon"),
+        (lambda p: p.with_items(1, placement="absent"), "absent"),
+        (lambda p: p.with_items(1, placement="behind"), "behind"),
+        (lambda p: p.with_items(1, placement="end").with_placement("end"), "end of every level"),
+        (lambda p: p.with_cues(coin_look="red").with_items(1, look="gold").with_cues(), "gold"),
+        (lambda p: p.with_placement("behind").with_levels(SHORT), "no cell in 1"),
         (lambda p: p.with_placement("end").with_items(1, placement="end"), "end of every level"),
         (lambda p: p.with_items(1, look="red").with_cues(coin_look="red"), "red"),
         (lambda p: p.with_reward(progress=float("inf")), "progress inf"),

@@ -199,6 +199,26 @@ def test_a_larger_set_takes_turns_within_its_range():
     assert set(np.asarray(drawable).tolist()) == set(range(16)) - set(in_use.tolist())
 
 
+def test_all_levels_from_one_on_are_procgens():
+    seeds = CoinRun(num_levels=0, start_level=2**30, pool_size=64)._draw_seeds(jax.random.key(0))
+    assert np.logical_and(np.asarray(seeds) >= 2**30, np.asarray(seeds) < 2**31).all()
+
+
+def test_levels_that_were_given_are_not_renewed(params):
+    env = CoinRun(pool_size=16)
+    _, state = env.reset(jax.random.key(0), params)
+    with pytest.raises(ValueError, match="64 levels is not the environment's own, of 16"):
+        env.refresh(jax.random.key(1), state, params)
+
+
+@pytest.mark.parametrize("action", [Action.LEFT, np.uint8(1), jnp.uint32(1)])
+def test_actions_are_integers_of_any_kind(env, params, action):
+    _, state = env.reset_to_level(jax.random.key(0), 0, params)
+    state = state.replace(x=jnp.float32(3.0))
+    after = env.step_env(jax.random.key(0), state, action, params)[1]
+    assert 2.5 < after.x < 3
+
+
 def test_whole_sets_are_never_renewed(env, params):
     _, state = env.reset(jax.random.key(0), params)
     renewed = env.refresh(jax.random.key(1), state, params)
@@ -218,6 +238,7 @@ def test_held_out_levels_are_a_million_and_the_last():
         {"num_levels": -1},
         {"start_level": -1},
         {"start_level": 2**31, "num_levels": 1},
+        {"start_level": 2**31},
         {"pool_size": 0},
     ],
 )

@@ -174,6 +174,23 @@ def test_seeds_of_unlimited_levels() -> None:
     assert not set(play(envs, 2)[0]) & set(first[0])
 
 
+def test_levels_are_renewed_after_as_many_episodes_as_there_are() -> None:
+    envs = CoinRunVectorEnv(NUM_ENVS, pool_size=16, autoreset_mode=AutoresetMode.DISABLED)
+    envs.reset(seed=0)
+
+    def held() -> list[int]:
+        return envs._params.pool.levels.seed.tolist()
+
+    first, episodes, number = held(), 0, 0
+    while held() == first:
+        *_, terminated, truncated, _ = envs.step(hasty(number, envs))
+        assert (held() == first) == (episodes < 16), f"{episodes} episodes have ended"
+        if (done := terminated | truncated).any():
+            envs.reset(options={"reset_mask": done})
+            episodes += done.sum()
+        number += 1
+
+
 def test_levels_and_placement_are_those_asked_for() -> None:
     envs = CoinRunVectorEnv(NUM_ENVS, placement="random_section", **LEVELS)
     infos = [envs.reset(seed=None if number else 0)[1] for number in range(20)]

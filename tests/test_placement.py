@@ -184,6 +184,7 @@ def test_ghost_cell_is_where_the_coin_could_have_been_but_is_not():
     end = np.asarray(pool_of("hard").levels.end_cell)
     np.testing.assert_array_equal(sometimes.ghost_cell[moved], end[moved])
     np.testing.assert_array_equal(sometimes.ghost_cell[~moved], always.coin_cell[~moved])
+    assert (draw("end").ghost_cell == -1).all()  # nowhere else than where it is
     absent = draw("random_section", present=False)
     np.testing.assert_array_equal(absent.ghost_cell, absent.coin_cell)
 

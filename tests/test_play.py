@@ -117,6 +117,7 @@ def test_recordings_round_trip(tmp_path: Path) -> None:
     episodes = [
         Episode(SETUP, tuple(range(15)), "coin", (3, 4)),
         Episode(Setup("easy", 2**31 - 1, "end", 0), (7,) * 1000, "timeout", (60, 1)),
+        Episode(Setup("hard", 3, "absent", 0), (7,), "none", (-1, -1)),
     ]
     path = tmp_path / "play.json"
     save(path, episodes[:1])
@@ -150,6 +151,8 @@ def row(**changes: object) -> dict[str, object]:
                 row(level_seed="1"),
                 row(placement="moon"),
                 row(placement=["end"]),
+                row(placement="fixed"),
+                row(coin_cell=[-1, -1]),
                 row(coin_cell=[1]),
                 row(coin_cell=[1, 99]),
                 row(outcome="won"),

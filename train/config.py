@@ -73,10 +73,10 @@ class EnvConfig:
         Raises:
           ValueError: for a placement that does not exist.
         """
-        from coinrun_jax.placement import CATALOGUE, make_placement  # not before hosts have met
+        from coinrun_jax.placement import make_placement, weight_of  # not before hosts have met
 
-        weights = make_placement(self.placement, cell=self.placement_cell).weights
-        return self.placement_probability * (1.0 - float(weights[list(CATALOGUE).index("end")]))
+        at_end = float(weight_of(make_placement(self.placement, cell=self.placement_cell), "end"))
+        return self.placement_probability * (1.0 - at_end)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import zlib
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -105,7 +106,7 @@ def load_policy(folder: str | Path) -> Policy:
         raise PolicyError(f"{folder} holds no trained policy: {name} is missing") from error
     except PolicyError:
         raise
-    except (OSError, KeyError, TypeError, ValueError, EOFError, BadZipFile) as error:
+    except (OSError, KeyError, TypeError, ValueError, EOFError, BadZipFile, zlib.error) as error:
         raise PolicyError(f"{folder} holds no readable policy: {error}") from error
     params = flax.traverse_util.unflatten_dict(flat, sep="/")
     env = coinrun_jax.CoinRun(mode=config.env.mode, observation=config.env.observation)

@@ -27,7 +27,7 @@ class CoinRunEnv(gymnasium.Env[np.ndarray, np.int64]):
       observation: "symbolic" or "rgb".
       num_levels: size of the set of levels, 0 for all.
       start_level: first level seed of the set.
-      placement: a name of `placement.CATALOGUE`, or relative weights by name.
+      placement: a name of `placement.CATALOGUE` but "fixed", or relative weights by name.
       placement_probability: chance that an episode's coin follows it; else it is at the end.
       coin_present: False takes the coin away.
       pool_size: most levels held at a time.

@@ -44,7 +44,7 @@ class CoinRunVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
       observation: "symbolic" or "rgb".
       num_levels: size of the set of levels, 0 for all.
       start_level: first level seed of the set.
-      placement: a name of `placement.CATALOGUE`, or relative weights by name.
+      placement: a name of `placement.CATALOGUE` but "fixed", or relative weights by name.
       placement_probability: chance that an episode's coin follows it; else it is at the end.
       coin_present: False takes the coin away.
       pool_size: most levels held at a time; 1024, or 2 * num_envs if that is more.
@@ -185,7 +185,8 @@ class CoinRunVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         observation = np.array(result.observation)
         host = jax.device_get(result.replace(observation=None, final_state=None))
         self._ended = host.terminated | host.truncated
-        self._episodes_begun += int(self._ended.sum())
+        if self._autoreset != AutoresetMode.DISABLED:
+            self._episodes_begun += int(self._ended.sum())
         infos = _infos(host.info, np.ones(self.num_envs, bool))
         if same_step and self._ended.any():
             infos["final_obs"] = self._final_observations(final_state)

@@ -75,7 +75,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--size", type=integer_from(13), default=64, help="pixels of a frame")
     parser.add_argument("--scale", type=integer_from(1), default=4, help="pixels of a pixel")
     args = parser.parse_args(argv)
-    env = CoinRun(args.mode, num_levels=args.count, start_level=args.seed, pool_size=args.count)
+    try:
+        env = CoinRun(args.mode, num_levels=args.count, start_level=args.seed, pool_size=args.count)
+    except ValueError as error:
+        parser.error(str(error))
     states = played_states(env, args.count, args.seed)
     draw = partial(rgb.observe, pool=env.default_params.pool, look=Look(), size=args.size)
     frames = np.asarray(jax.jit(jax.vmap(draw))(states))

@@ -68,6 +68,7 @@ def tile_codes(window: Window, tile_column: jax.Array) -> jax.Array:
     camera = window.camera
     corner = (window.level_index, camera.row + MARGIN, camera.column + MARGIN)
     tiles = lax.dynamic_slice(window.tiles, corner, (1, TILES, TILES))[0]
+    is_free = tiles == Tile.EMPTY
     theme = jnp.where(window.restrict_themes, 0, tiles % NUM_CRATE_THEMES)
     tiles = jnp.where(tiles >= Tile.CRATE, Tile.CRATE + theme, tiles)
     cues, column, row = window.cues, np.arange(TILES), np.arange(TILES)[:, None]
@@ -75,11 +76,11 @@ def tile_codes(window: Window, tile_column: jax.Array) -> jax.Array:
     tiles = jnp.where(hidden | (cues.hide_crate & (tiles >= Tile.CRATE)), Tile.EMPTY, tiles)
     wall = jnp.array([0, Tile.EMPTY, Tile.CRATE])[cues.end_wall]
     tiles = jnp.where((column > window.end) & (cues.end_wall > 0), wall, tiles)
-    for x, y in window.items:
-        tiles = jnp.where((column == x) & (row == y), ITEM_TILE, tiles)
     x, y = window.coin
-    is_coin = shows_coin(column - x, row - y, tiles == Tile.EMPTY, cues)
+    is_coin = shows_coin(column - x, row - y, is_free, cues)
     tiles = jnp.where(is_coin, COIN_TILE, tiles)
+    for x, y in window.items:  # never in the coin's cell
+        tiles = jnp.where((column == x) & (row == y), ITEM_TILE, tiles)
     return _spread(tiles.astype(jnp.uint8), tile_column)
 
 

@@ -15,11 +15,10 @@ from pathlib import Path
 from coinrun_jax.commands import Parser, integer_from, output_path
 from coinrun_jax.compilation import enable_compilation_cache
 from coinrun_jax.env import NUM_SEEDS, TEST_LEVELS
-from coinrun_jax.placement import CATALOGUE
 from coinrun_jax.play.game import Game, Scene
 from coinrun_jax.play.gif import write_gif
 from coinrun_jax.play.quiet import quiet_libraries
-from coinrun_jax.play.recording import Episode, RecordingError, Setup, load, save
+from coinrun_jax.play.recording import PLACEMENTS, Episode, RecordingError, Setup, load, save
 from coinrun_jax.play.screen import Screen, ScreenError
 from coinrun_jax.play.session import play, show
 
@@ -43,7 +42,7 @@ def _parser() -> Parser:
     parser = Parser(prog="python -m coinrun_jax.play", description=__doc__)
     add = parser.add_argument
     add("--level", type=_level, metavar="SEED", help="first level; by default a held-out one")
-    add("--placement", choices=tuple(CATALOGUE), default="end", help="where the coin is")
+    add("--placement", choices=PLACEMENTS, default="end", help="where the coin is")
     add("--coin-seed", type=_level, default=0, metavar="SEED", help="of the coin's place")
     add("--easy", action="store_true", help="easy levels instead of hard ones")
     add("--size", type=integer_from(SMALLEST_SIZE), help=f"pixels; {DEFAULT_SIZE} in a window")

@@ -11,12 +11,14 @@ from typing import Any
 from coinrun_jax.env import NUM_SEEDS
 from coinrun_jax.generator import MODES
 from coinrun_jax.placement import CATALOGUE
-from coinrun_jax.types import NUM_ACTIONS, TIME_LIMIT, Cause
+from coinrun_jax.types import NUM_ACTIONS, TIME_LIMIT, WORLD_SIZE, Cause
 
 FORMAT = "coinrun_jax play 1"
 OUTCOMES = tuple(cause.name.lower() for cause in Cause)
 _DIGITS = "0123456789abcde"  # one for each action
 assert len(_DIGITS) == NUM_ACTIONS
+PLACEMENTS = tuple(name for name in CATALOGUE if name != "fixed")
+"""Those that a name is enough for."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Setup:
 
     mode: str
     level_seed: int
-    placement: str  # a name of `CATALOGUE`
+    placement: str  # of `PLACEMENTS`
     coin_seed: int  # of the key that draws the coin's cell
 
 
@@ -36,7 +38,7 @@ class Episode:
     setup: Setup
     actions: tuple[int, ...]  # codes 0 ... 14, one a step
     outcome: str  # of `OUTCOMES`; "none" where the player broke off
-    coin_cell: tuple[int, int]  # (x, y)
+    coin_cell: tuple[int, int]  # (x, y); (-1, -1) for none
 
 
 class RecordingError(ValueError):
@@ -94,9 +96,13 @@ def _from_json(row: dict[str, Any]) -> Episode:
         for name, value, right in [
             ("mode", setup.mode, setup.mode in MODES),
             ("level_seed", setup.level_seed, _is_integer(setup.level_seed, NUM_SEEDS)),
-            ("placement", setup.placement, setup.placement in CATALOGUE),
+            ("placement", setup.placement, setup.placement in PLACEMENTS),
             ("coin_seed", setup.coin_seed, _is_integer(setup.coin_seed, NUM_SEEDS)),
-            ("coin_cell", [x, y], _is_integer(x, 64) and _is_integer(y, 64)),
+            (
+                "coin_cell",
+                [x, y],
+                (x, y) == (-1, -1) if setup.placement == "absent" else _is_cell(x, y),
+            ),
             ("outcome", row["outcome"], row["outcome"] in OUTCOMES),
             ("number of actions", len(actions), 1 <= len(actions) <= TIME_LIMIT),
         ]
@@ -105,6 +111,10 @@ def _from_json(row: dict[str, Any]) -> Episode:
     if wrong:
         raise ValueError(", ".join(wrong))
     return Episode(setup, actions, row["outcome"], (x, y))
+
+
+def _is_cell(x: Any, y: Any) -> bool:
+    return _is_integer(x, WORLD_SIZE) and _is_integer(y, WORLD_SIZE)
 
 
 def _is_integer(value: Any, bound: int) -> bool:
