@@ -288,7 +288,7 @@ def test_reaching_the_empty_end_ends_an_episode_only_if_asked(env, params):
 
 def test_eyes_closed_right_and_jump_takes_the_coin_as_often_as_in_the_cpp():
     """REFERENCE: .60 of the coins at the end and .68 of the random-section cells."""
-    number = 2000
+    number = 1000
     env = CoinRun(num_levels=number, start_level=10**6, pool_size=number)
     params = env.default_params
 
