@@ -69,11 +69,8 @@ def draw_placements(env: CoinRun) -> Figure:
         here = level.replace(start_xy=np.array([state.x[0], state.y[0]]))
         image = level_map(here, state.coin_cell[0], pixels_per_tile=24)
         axis.imshow(image, extent=(0, image.shape[1] / 24, 0, image.shape[0] / 24))
-        cells = np.unique(state.coin_cell, axis=0) + 0.5
-        style = {"color": "none", "edgecolors": "#d81b60", "linewidths": 1.6}
-        axis.scatter(*cells.T, s=70, **style)
-        if not state.coin_present[0]:
-            axis.scatter(*(state.coin_cell[0] + 0.5), marker="x", s=90, color="#d81b60")
+        cells = np.unique(state.coin_cell[state.coin_present], axis=0) + 0.5
+        axis.scatter(*cells.T, s=70, color="none", edgecolors="#d81b60", linewidths=1.6)
         axis.set_title(_TITLES.get(name, name), loc="left", fontsize=11)
         axis.axis("off")
     return figure
