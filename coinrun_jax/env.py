@@ -67,12 +67,11 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
             raise ValueError(f"mode {mode!r} is not one of {', '.join(MODES)}")
         if observation not in OBSERVATIONS:
             raise ValueError(f"observation {observation!r} is not one of {', '.join(OBSERVATIONS)}")
-        if num_levels < 0 or start_level < 0 or start_level + num_levels > NUM_SEEDS:
+        first, stop = start_level, start_level + num_levels
+        if num_levels < 0 or not 0 <= first < NUM_SEEDS or stop > NUM_SEEDS:
             raise ValueError(
                 f"levels {start_level} ... {start_level} + {num_levels} are not within 0 ... 2^31"
             )
-        if start_level == NUM_SEEDS:
-            raise ValueError(f"start_level {start_level} is not below 2^31")
         if pool_size < 1:
             raise ValueError(f"pool_size {pool_size} is not at least 1")
         self.mode = mode

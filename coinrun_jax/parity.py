@@ -14,8 +14,6 @@ from __future__ import annotations
 
 import json
 import sys
-import zipfile
-import zlib
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -25,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from coinrun_jax.archive import DAMAGED
 from coinrun_jax.commands import Parser, output_path
 from coinrun_jax.env import CoinRun
 from coinrun_jax.generator import MODES, generate_level
@@ -102,7 +101,7 @@ def load(path: str | Path) -> dict[str, np.ndarray]:
             arrays = {name: archive[name] for name in archive}
     except FileNotFoundError:
         raise BadFileError(f"{path} does not exist") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, *DAMAGED) as error:
         if isinstance(error, BadFileError):
             raise
         raise BadFileError(f"{path} cannot be read as an .npz archive: {error}") from None

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from train.config import flat_settings
 from train.policy import DESCRIPTION, Policy, load_policy
 
 _NOT_A_RECIPE = ("seed", "num_seeds", "wandb", "checkpoint_every", "keep_checkpoints")
@@ -40,9 +41,17 @@ def find_runs(folders: Sequence[Path]) -> list[Run]:
 
 def recipes(runs: Sequence[Run]) -> list[dict[str, Any]]:
     """For each run the settings, by dotted name, in which the runs' recipes differ."""
-    flat = [_flat(dataclasses.asdict(run.policy.config)) for run in runs]
-    differing = [name for name in flat[0] if len({repr(each[name]) for each in flat}) > 1]
+    flat = [flat_settings(run.policy.config) for run in runs]
+    differing = [
+        name
+        for name in flat[0]
+        if _is_of_the_recipe(name) and len({repr(each[name]) for each in flat}) > 1
+    ]
     return [{name: each[name] for name in differing} for each in flat]
+
+
+def _is_of_the_recipe(setting: str) -> bool:
+    return setting.partition(".")[0] not in _NOT_A_RECIPE and not setting.startswith("eval_")
 
 
 def label(recipe: dict[str, Any]) -> str:
@@ -55,15 +64,3 @@ def label(recipe: dict[str, Any]) -> str:
 
 def _word(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _flat(config: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    settings: dict[str, Any] = {}
-    for name, value in config.items():
-        if not prefix and (name in _NOT_A_RECIPE or name.startswith("eval_")):
-            continue
-        if isinstance(value, dict):
-            settings |= _flat(value, f"{prefix}{name}.")
-        else:
-            settings[prefix + name] = value
-    return settings

@@ -15,14 +15,13 @@ and A actions in all (text is Unicode; nothing in the file can carry code):
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass, fields
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
 import coinrun_jax
+from coinrun_jax.archive import DAMAGED
 from coinrun_jax.generator import MODES
 from coinrun_jax.types import NUM_ACTIONS, TIME_LIMIT, WORLD_SIZE
 from eval.outcomes import OUTCOMES
@@ -162,15 +161,7 @@ def load_trajectories(path: str | Path) -> Trajectories:
         raise
     except OSError as error:
         raise TrajectoryError(f"cannot read {path}: {error.strerror or error}") from error
-    except (
-        ValueError,
-        TypeError,
-        KeyError,
-        EOFError,
-        AttributeError,
-        BadZipFile,
-        zlib.error,
-    ) as error:
+    except (TypeError, KeyError, AttributeError, *DAMAGED) as error:
         raise TrajectoryError(f"{path} holds no trajectories: {error}") from error
     trajectories = Trajectories(**arrays)
     if fault := _fault(trajectories):

@@ -252,18 +252,40 @@ def _checked(value: Any, hint: Any, where: str) -> Any:
     return value
 
 
+def flat_settings(config: TrainConfig) -> dict[str, Any]:
+    """Every setting by its dotted name, such as `ppo.gamma`."""
+
+    def flat(values: dict[str, Any], path: str) -> dict[str, Any]:
+        settings: dict[str, Any] = {}
+        for name, value in values.items():
+            nested = isinstance(value, dict)
+            settings |= flat(value, f"{path}{name}.") if nested else {path + name: value}
+        return settings
+
+    return flat(dataclasses.asdict(config), "")
+
+
+def read_yaml(path: Path, what: str) -> Any:
+    """The content of a YAML file.
+
+    Raises:
+      ConfigError: if it cannot be read; calls it `what`.
+    """
+    try:
+        return yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ConfigError(f"cannot read {what} {path}: {error.strerror}") from error
+    except (yaml.YAMLError, ValueError) as error:  # not UTF-8, or no date that there is
+        raise ConfigError(f"{what} {path} is not YAML: {' '.join(str(error).split())}") from error
+
+
 def load_config(path: Path) -> TrainConfig:
     """Read a YAML file; settings that it leaves out keep their defaults.
 
     Raises:
       ConfigError: where the file, a key or a value cannot be used.
     """
-    try:
-        values = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise ConfigError(f"cannot read config {path}: {error.strerror}") from error
-    except (yaml.YAMLError, ValueError) as error:  # not UTF-8, or no date that there is
-        raise ConfigError(f"config {path} is not YAML: {' '.join(str(error).split())}") from error
+    values = read_yaml(path, "config")
     return config_from_dict({} if values is None else values)
 
 

@@ -9,10 +9,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import zlib
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import flax.traverse_util
 import jax
@@ -20,7 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 import coinrun_jax
-from train.config import ConfigError, EnvConfig, TrainConfig, config_from_dict
+from coinrun_jax.archive import DAMAGED
+from train.config import EnvConfig, TrainConfig, config_from_dict
 from train.networks import Apply, make_network
 
 ARRAYS, DESCRIPTION = "policy.npz", "policy.json"
@@ -96,6 +95,9 @@ def load_policy(folder: str | Path) -> Policy:
             )
         config = config_from_dict(description["config"])
         update = int(description["update"])
+        env = coinrun_jax.CoinRun(mode=config.env.mode, observation=config.env.observation)
+        shape = env.observation_space().shape
+        network = make_network(config.network, shape, env.num_actions)
     except FileNotFoundError as error:
         seeds = sorted(path.parent.name for path in folder.glob(f"seed_*/{DESCRIPTION}"))
         if seeds:
@@ -106,15 +108,9 @@ def load_policy(folder: str | Path) -> Policy:
         raise PolicyError(f"{folder} holds no trained policy: {name} is missing") from error
     except PolicyError:
         raise
-    except (OSError, KeyError, TypeError, ValueError, EOFError, BadZipFile, zlib.error) as error:
+    except (OSError, KeyError, TypeError, *DAMAGED) as error:
         raise PolicyError(f"{folder} holds no readable policy: {error}") from error
     params = flax.traverse_util.unflatten_dict(flat, sep="/")
-    env = coinrun_jax.CoinRun(mode=config.env.mode, observation=config.env.observation)
-    shape = env.observation_space().shape
-    try:
-        network = make_network(config.network, shape, env.num_actions)
-    except ConfigError as error:
-        raise PolicyError(f"{folder} holds no policy that can be: {error}") from error
     one = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
     expected = jax.eval_shape(network.init, jax.random.key(0), one)
     if _shapes(params) != _shapes(expected):

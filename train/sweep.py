@@ -28,9 +28,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from train.config import CONFIG, ConfigError, TrainConfig, load_config
+from train.config import CONFIG, ConfigError, TrainConfig, flat_settings, load_config, read_yaml
 from train.overrides import Parser, override
 
 ARGS, ENV = "${args}", "${env}"
@@ -70,12 +68,7 @@ def load_sweep(path: Path) -> Sweep:
     Raises:
       ConfigError: if it cannot be read, is no grid, or does not run `python -m train`.
     """
-    try:
-        values = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise ConfigError(f"cannot read sweep {path}: {error.strerror}") from error
-    except (yaml.YAMLError, ValueError) as error:  # not UTF-8, or no date that there is
-        raise ConfigError(f"sweep {path} is not YAML: {' '.join(str(error).split())}") from error
+    values = read_yaml(path, "sweep")
     if not isinstance(values, dict) or not isinstance(values.get("parameters"), dict):
         raise ConfigError(f"sweep {path} has no parameters")
     if values.get("method") != "grid":
@@ -131,20 +124,12 @@ def _require_usable(runs: list[tuple[str, list[str]]], out: Path) -> None:
 
 def _require_same(asked: TrainConfig, there: TrainConfig, run_dir: Path) -> None:
     """Where a run is logged may change, what it is may not."""
-    settings = [_flat(dataclasses.asdict(config)) for config in (there, asked)]
-    for name, value in settings[0].items():
-        if value != settings[1][name] and not name.startswith("wandb."):
+    wanted = flat_settings(asked)
+    for name, value in flat_settings(there).items():
+        if value != wanted[name] and not name.startswith("wandb."):
             raise ConfigError(
-                f"{run_dir} was begun with {name} {value}, not {settings[1][name]}; "
-                "give another --out"
+                f"{run_dir} was begun with {name} {value}, not {wanted[name]}; give another --out"
             )
-
-
-def _flat(settings: dict[str, Any], path: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        flat |= _flat(value, f"{path}{name}.") if isinstance(value, dict) else {path + name: value}
-    return flat
 
 
 def _in_a_name(value: Any, is_path: bool) -> str:
