@@ -37,7 +37,7 @@ def compare(runs: Sequence[Run], evaluations: Sequence[Evaluation]) -> dict[str,
       one run only, whose difference says nothing of recipes.
     """
     suite, bootstrap = evaluations[0].suite, bootstrap_of(evaluations)
-    own = recipes(runs)
+    own = recipes([run.policy.config for run in runs])
     labels = [label(recipe) for recipe in own]
     names = list(dict.fromkeys(labels))
     members = [[i for i, each in enumerate(labels) if each == name] for name in names]

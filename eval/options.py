@@ -34,7 +34,6 @@ class Options:
     """What is asked for."""
 
     runs: list[Run]
-    """One, or several to compare."""
     protocol: Protocol
     out: Path
     reference: Policy | None
@@ -43,11 +42,9 @@ class Options:
     trajectories: bool
     features: int
     """Episodes whose observations and features are written."""
-
-    @property
-    def compares(self) -> bool:
-        """Whether there are several runs."""
-        return len(self.runs) > 1
+    compares: bool
+    """Whether runs are compared, if only one with itself: which files are written depends on
+    what was asked, and not on how many runs a folder happens to hold."""
 
 
 def parse(arguments: list[str] | None, description: str, writes: tuple[str, ...]) -> Options:
@@ -102,7 +99,7 @@ def parse(arguments: list[str] | None, description: str, writes: tuple[str, ...]
     _require_settings(suite, runs)
     if known.reference and suite.name != PUBLISHED:
         raise UsageError(f"--reference is for the suite {PUBLISHED}")
-    if len(runs) > 1 and (known.probes or known.trajectories or known.features):
+    if known.compare and (known.probes or known.trajectories or known.features):
         raise UsageError("--probes, --trajectories and --features are for a single --run")
     protocol = Protocol(
         suite,
@@ -121,6 +118,7 @@ def parse(arguments: list[str] | None, description: str, writes: tuple[str, ...]
         probes=known.probes,
         trajectories=known.trajectories,
         features=known.features,
+        compares=known.compare is not None,
     )
 
 

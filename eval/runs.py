@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from train.config import flat_settings
+from train.config import TrainConfig, flat_settings
 from train.policy import DESCRIPTION, Policy, load_policy
 
 _NOT_A_RECIPE = ("seed", "num_seeds", "wandb", "checkpoint_every", "keep_checkpoints")
@@ -39,9 +39,9 @@ def find_runs(folders: Sequence[Path]) -> list[Run]:
     return list(found.values())
 
 
-def recipes(runs: Sequence[Run]) -> list[dict[str, Any]]:
-    """For each run the settings, by dotted name, in which the runs' recipes differ."""
-    flat = [flat_settings(run.policy.config) for run in runs]
+def recipes(configs: Sequence[TrainConfig]) -> list[dict[str, Any]]:
+    """For each run's config the settings, by dotted name, in which the runs' recipes differ."""
+    flat = [flat_settings(config) for config in configs]
     differing = [
         name
         for name in flat[0]

@@ -22,7 +22,7 @@ measure that cannot be said (no competent episode, a = 1, ...) is None, never Na
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -211,6 +211,22 @@ def _widened(levels: Estimate, half: float, lowest: float, highest: float) -> Es
     low = centre - np.hypot(half, centre - levels.low)
     high = centre + np.hypot(half, levels.high - centre)
     return Estimate(centre, max(float(low), lowest), min(float(high), highest))
+
+
+def of_runs(runs: Sequence[Estimate], measure: Measure) -> Estimate | None:
+    """A recipe's estimate from those of its runs, where their episodes are not at hand.
+
+    Over levels, the distances to the bounds are the means of the runs': how far a mean strays
+    is at most the mean of how far its parts do, and all of it where luck with levels is common
+    to the runs. So it is no narrower than what `Bootstrap.estimate` makes of the episodes.
+    """
+    if not runs:
+        return None
+    centre, low, high = (
+        float(np.mean([getattr(run, name) for run in runs])) for name in ("estimate", "low", "high")
+    )
+    half = runs_half_width(np.array([run.estimate for run in runs]))
+    return _widened(Estimate(centre, low, high), half, measure.low, measure.high)
 
 
 def _mean_of_known(values: np.ndarray) -> np.ndarray:

@@ -134,7 +134,7 @@ def test_runs_that_do_not_fit_are_refused(
     assert_refused(capsys, ["--run", moved, "--reference", moved, *rest], "p = 0.5", "p = 0")
     easy = save_untrained(tmp_path / "easy", mode="easy")
     assert_refused(capsys, ["--compare", str(runs), str(easy), *rest], "easy on easy levels")
-    assert_refused(capsys, ["--compare", str(runs), "--probes", *rest], "--probes")
+    assert_refused(capsys, ["--compare", moved, "--probes", *rest], "--probes")
     assert_refused(capsys, ["--run", moved, "--compare", moved, *rest], "not allowed with")
     gems = str(save_untrained(tmp_path / "gems", items=ItemsConfig(number=1)))
     cues = ["--suite", "cues", "--out", str(out)]

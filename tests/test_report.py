@@ -178,6 +178,7 @@ def runs_of(probabilities: list[Any], seeds: int, setting: str) -> list[Run]:
         ([0.0, 0.5], 2, "placement_probability"),
         (["end", "random_section"], 1, "placement"),
         ([0.0], 2, "placement_probability"),
+        ([0.0], 1, "placement_probability"),
     ],
 )
 def test_recipes_are_compared(values: list[Any], seeds: int, setting: str) -> None:

@@ -14,6 +14,7 @@ from eval.statistics import (
     coin_attraction,
     detectable,
     difference,
+    of_runs,
     rate,
     share,
     wilson,
@@ -275,6 +276,39 @@ def test_recipes_differ_by_as_much_as_their_runs_let_one_say() -> None:
     assert several.high - several.low > 2 * (single.high - single.low)
     empty = np.zeros((1, 0, 1), bool)
     assert Bootstrap(num_levels=0).compare(ATTRACTION, (empty, empty), (empty, empty)) is None
+
+
+@pytest.mark.parametrize("alike", [0.0, 1.0])
+def test_recipes_are_known_by_their_runs_alone(alike: float) -> None:
+    """The truth is inside as often as is said, whether or not runs share their luck."""
+    num_runs, num_levels, num_sets = 3, 200, 300
+    rng = np.random.default_rng(8)
+    bootstrap = Bootstrap(num_levels)
+    inside = 0
+    for _ in range(num_sets):
+        rates = 0.5 + 0.03 * rng.standard_normal((num_runs, 1))
+        luck = rng.random((num_runs, num_levels))
+        luck = np.where(rng.random((1, num_levels)) < alike, luck[:1], luck)
+        happened = (luck < rates)[..., None]
+        runs = [rate(happened[[run]], bootstrap) for run in range(num_runs)]
+        found = of_runs([run for run in runs if run], SHARE)
+        assert found is not None
+        assert found.estimate == pytest.approx(happened.mean())
+        inside += found.low <= 0.5 <= found.high
+    assert inside / num_sets >= 0.93
+
+
+def test_runs_alone_have_known_numbers() -> None:
+    single = Estimate(0.3, 0.2, 0.5)
+    assert of_runs([single], SHARE) == single
+    assert of_runs([], SHARE) is None
+    # Half width of t over .2 and .4: 12.706 * .1 = 1.2706, more than there is to a share.
+    assert of_runs([Estimate(0.2, 0.1, 0.3), Estimate(0.4, 0.3, 0.5)], SHARE) == Estimate(
+        pytest.approx(0.3), 0.0, 1.0
+    )
+    wide = of_runs([Estimate(0.2, 0.1, 0.3), Estimate(0.4, 0.3, 0.5)], ATTRACTION)
+    assert wide is not None
+    assert 0.3 - wide.low == pytest.approx(np.hypot(1.2706, 0.1), abs=1e-3)
 
 
 def test_detectable_effects_are_found_four_times_in_five() -> None:

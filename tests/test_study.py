@@ -10,10 +10,12 @@ import pytest
 from PIL import Image
 
 from eval.suite_files import find_suite
-from results.study import provenance, run
-from results.study.draw import Table, all_figures, draw
+from results.study import provenance, run, tables
+from results.study.draw import all_figures, draw
 from results.study.experiments import AT_END, AT_SECTIONS, EXPERIMENTS, RESULTS, Experiment
-from train.sweep import load_sweep
+from results.study.tables import Row, Table
+from train.config import TrainConfig
+from train.sweep import config_of, load_sweep
 
 NAMES = [each.name for each in EXPERIMENTS]
 EVALUATED = [each for each in EXPERIMENTS if (each.folder / "runs.csv").exists()]
@@ -25,10 +27,9 @@ def test_an_experiment_has_agents_and_a_suite(
 ) -> None:
     monkeypatch.chdir(RESULTS.parents[1])
     assert find_suite(experiment.suite_argument).competence
-    folders = experiment.folders()
-    assert len(set(folders)) == len(folders) >= 9
+    assert len(experiment.runs()) >= 9
     for agents in experiment.agents:
-        assert next(agents.folders(), None), agents
+        assert next(agents.runs(), None), agents
         assert len(load_sweep(agents.config).parameters["seed"]) >= 3
 
 
@@ -37,17 +38,33 @@ def test_what_is_missing_is_said(
 ) -> None:
     monkeypatch.setattr("sys.argv", ["run", "--list"])
     monkeypatch.setattr(run, "is_done", lambda folder: "seed-0" in folder.name)
-    monkeypatch.setattr(run, "evaluated", lambda experiment: set())
+    known = {*list(EXPERIMENTS[0].runs())[:2], *list(EXPERIMENTS[0].runs())[-1:]}
+    monkeypatch.setattr(run, "evaluated", lambda experiment: known)
     assert run.main() == 0
     said = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in said] == NAMES
-    assert said[0].endswith("7 of 35 agents trained, 7 to be evaluated")
+    assert said[0].endswith("3 of 35 agents evaluated, 5 more trained")
+
+
+def test_only_what_no_table_has_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not what was measured before, elsewhere perhaps."""
+    asked: list[str] = []
+
+    def train_all(runs: list[tuple[str, list[str]]], out: Path, jobs: int) -> bool:
+        asked.extend(name for name, _ in runs)
+        return True
+
+    first, second = EXPERIMENTS[:2]  # of the same agents
+    gone = list(first.runs())[3:5]
+    monkeypatch.setattr(run, "train_all", train_all)
+    monkeypatch.setattr(run, "evaluated", lambda experiment: set(experiment.runs()) - set(gone))
+    run.train([first, second], jobs=1)
+    assert [f"runs/study/{name}" for name in asked] == gone
 
 
 @pytest.mark.parametrize("experiment", EVALUATED, ids=[each.name for each in EVALUATED])
 def test_tables_are_of_the_experiments_own_agents(experiment: Experiment) -> None:
-    own = set(run.named(experiment.folders()))
-    assert run.evaluated(experiment) <= own
+    assert run.evaluated(experiment) <= set(experiment.runs())
     table = Table(experiment.folder / "runs.csv")
     for recipe in table.recipes():
         assert table.number_of_runs(recipe["group"]) >= 1
@@ -58,14 +75,95 @@ def test_tables_are_of_the_experiments_own_agents(experiment: Experiment) -> Non
 
 def test_every_agent_has_a_commit_and_shipped_ones_are_the_studys() -> None:
     with (RESULTS / provenance.AGENTS).open(newline="") as file:
-        agents = {row["run"]: row for row in csv.DictReader(file)}
-    known = set().union(*map(run.evaluated, EVALUATED))
-    assert known == set(agents)
-    assert not [row for row in agents.values() if "dirty" in row["commits"] or not row["commits"]]
-    at_end, at_sections = (next(each.folders()) for each in (AT_END, AT_SECTIONS))
-    for folder, shipped in ((at_end, "p0"), (at_sections, "p100")):
-        own = provenance.policy_hash(RESULTS.parent / "policies" / shipped)
-        assert agents[run.named([folder])[0]]["policy"] == own
+        agents = list(csv.DictReader(file))
+    entered = [(name, row["run"]) for row in agents for name in row["experiments"].split()]
+    known = [(each.name, name) for each in EVALUATED for name in run.evaluated(each)]
+    assert sorted(entered) == sorted(known)  # each by one agent
+    assert not [row for row in agents if "dirty" in row["commits"] or not row["commits"]]
+    for recipe, shipped in ((AT_END, "p0"), (AT_SECTIONS, "p100")):
+        first, _ = next(recipe.runs())
+        policies = {row["policy"] for row in agents if row["run"] == first}
+        assert policies == {provenance.policy_hash(RESULTS.parent / "policies" / shipped)}
+
+
+def _parts(rows: list[Row], recipe: str, seeds: set[str]) -> tuple[list[Row], list[Row]]:
+    """A table as two evaluations would have given it: some of a recipe's runs came later."""
+    runs = [row for row in rows if row["run"]]
+    late = [row for row in runs if row["group"] == recipe and row["seed"] in seeds]
+    whole = [row for row in rows if not row["run"] and row["group"] != recipe]
+    return [row for row in runs if row not in late] + whole, late
+
+
+def test_a_table_grows_as_agents_come() -> None:
+    experiment = EXPERIMENTS[0]
+    rows = tables.read(experiment.folder / "runs.csv")
+    configs = {name: config_of(words) for name, words in experiment.runs().items()}
+    assert tables.merge([], rows, configs) == tables.merge(rows, [], configs)
+    recipe = rows[0]["group"]
+    merged = tables.merge(*_parts(rows, recipe, {"1", "4"}), configs)
+
+    def key(row: Row) -> tuple[str, str, str]:
+        return row["group"], row["run"], row["condition"]
+
+    known = {key(row): row for row in rows}
+    assert {key(row) for row in merged} == set(known)
+    for row in merged:
+        old = known[key(row)]
+        if row["run"] or row["group"] != recipe:
+            assert row == old
+            continue
+        assert row["episodes"] == old["episodes"]
+        for measure in tables.MEASURES:
+            ours, theirs = tables.estimate(row, measure), tables.estimate(old, measure)
+            assert (ours is None) == (theirs is None)
+            if ours and theirs:  # no narrower, and no wider than if runs were alike on levels
+                assert ours.estimate == pytest.approx(theirs.estimate, abs=2e-6)
+                assert ours.low <= theirs.low + 2e-3
+                assert ours.high >= theirs.high - 2e-3
+                assert ours.high - ours.low <= np.sqrt(5) * (theirs.high - theirs.low) + 2e-3
+
+
+def test_recipes_are_told_apart_anew() -> None:
+    """A first table has no column for a setting that only a later agent changes."""
+    experiment = next(each for each in EXPERIMENTS if each.name == "reward")
+    rows = tables.read(experiment.folder / "runs.csv")
+    configs = {name: config_of(words) for name, words in experiment.runs().items()}
+    of_coin = {name: c for name, c in configs.items() if c.env.reward.coin}
+    first = tables.merge([], [row for row in rows if row["run"] in of_coin], of_coin)
+    assert "env.reward.coin" not in first[0]
+    late = [row for row in rows if row["run"] and row["run"] not in of_coin]
+    both = tables.merge(first, late, configs)
+    assert {row["group"] for row in both} == {row["group"] for row in rows}
+    assert list(both[0]) == list(rows[0])
+
+
+def test_tables_of_different_tests_are_not_merged() -> None:
+    configs = {"a": TrainConfig(seed=0), "b": TrainConfig(seed=1)}
+    one = [{"group": "all runs", "run": "a", "condition": "end", "episodes": "2000"}]
+    other = [{"group": "all runs", "run": "b", "condition": "end", "episodes": "1000"}]
+    with pytest.raises(ValueError, match="2 different"):
+        tables.merge(one, other, configs)
+
+
+def test_each_table_has_an_agent_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "agents.csv"
+
+    def describe(name: str) -> Row:
+        return {"run": name, "policy": policy, "experiments": ""}
+
+    def there() -> set[tuple[str, str]]:
+        return {(row["policy"], row["experiments"]) for row in tables.read(path)}
+
+    monkeypatch.setattr(provenance, "describe", describe)
+    policy = "one"
+    provenance.record("here", ["a"], path)
+    provenance.share({"a"}, "here", "there", path)
+    assert there() == {("one", "here there")}
+    policy = "two"  # trained and measured anew
+    provenance.record("here", ["a"], path)
+    assert there() == {("one", "there"), ("two", "here")}
+    provenance.share({"a"}, "here", "there", path)
+    assert there() == {("two", "here there")}
 
 
 def test_tables_give_the_figures(tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ def is_done(run_dir: Path) -> bool:
     return min(updates) >= config.num_updates
 
 
-def _require_usable(runs: list[tuple[str, list[str]]], out: Path) -> None:
+def require_usable(runs: list[tuple[str, list[str]]], out: Path) -> None:
     """Before any is run: each has settings that it can have, and a folder that is its own.
 
     Raises:
@@ -205,6 +205,20 @@ class _Runner:
         return done
 
 
+def train_all(runs: list[tuple[str, list[str]]], out: Path, jobs: int) -> bool:
+    """Train what is not done yet, `jobs` side by side; False if one of them is not done then.
+
+    Args:
+      runs: names of folders in `out`, and arguments of `python -m train`, which
+        `require_usable` has seen.
+    """
+    for name, _ in runs:
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+    runner = _Runner(out, jobs)
+    with ThreadPoolExecutor(jobs) as executor:
+        return all(list(executor.map(lambda run: runner.run(*run), runs)))
+
+
 def _shard(text: str) -> tuple[int, int]:
     index, _, count = text.partition("/")
     if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
@@ -232,17 +246,14 @@ def main(arguments: list[str] | None = None) -> int:
             for point in sweep.points()
         ]
         out = known.out or Path("runs") / sweep.name
-        _require_usable(runs, out)
+        require_usable(runs, out)
         out.mkdir(parents=True, exist_ok=True)
     except (ConfigError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     own = runs[index::count]
     print(f"{len(own)} of {len(runs)} runs, in {out}", flush=True)
-    runner = _Runner(out, known.jobs)
-    with ThreadPoolExecutor(known.jobs) as executor:
-        done = list(executor.map(lambda run: runner.run(*run), own))
-    return 0 if all(done) else 1
+    return 0 if train_all(own, out, known.jobs) else 1
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,9 @@ from eval import figures
 from eval.figures.style import SERIES, WIDTH, Theme, band, share_ticks, themed
 from eval.published import read_published
 from eval.table import DASH, number
+from results.study.tables import Row, Table
 
 HERE = Path(__file__).resolve().parent
-Row = dict[str, str]
 P, PLACE, RANGE = "env.placement_probability", "env.placement", "env.placement_fraction"
 MOVED, UNIFORM = "random_section", "uniform"
 UNAIDED, ATTRACTION = "unaided_misgeneralisation", "coin_attraction"
@@ -30,41 +29,6 @@ TITLES = {
     "coin": "coin rate, coin at the end",
 }
 DOT: dict[str, Any] = {"ls": "", "marker": "o", "ms": 3.5, "alpha": 0.6, "mew": 0}
-
-
-class Table:
-    """`runs.csv` of an experiment: measures by recipe, condition and run."""
-
-    def __init__(self, path: Path) -> None:
-        with path.open(newline="") as file:
-            self._rows = list(csv.DictReader(file))
-
-    def recipes(self) -> list[Row]:
-        """A row of each recipe as a whole; its columns hold the recipe's settings."""
-        return list({row["group"]: row for row in self._rows if not row["run"]}.values())
-
-    def number_of_runs(self, group: str) -> int:
-        """Training seeds of a recipe."""
-        return len({row["run"] for row in self._rows if row["group"] == group and row["run"]})
-
-    def whole(self, group: str, condition: str, measure: str) -> dict[str, float] | None:
-        """The recipe's estimate and bounds."""
-        for row in self._rows:
-            if (row["group"], row["condition"], row["run"]) == (group, condition, ""):
-                names = {"estimate": measure, "low": f"{measure}_low", "high": f"{measure}_high"}
-                values = {key: row[name] for key, name in names.items()}
-                return {k: float(v) for k, v in values.items()} if values["estimate"] else None
-        raise KeyError(f"no {condition} of {group}")
-
-    def runs(self, group: str, condition: str, measure: str) -> list[float]:
-        """The estimate of each of its runs that has one."""
-        return [
-            float(row[measure])
-            for row in self._rows
-            if (row["group"], row["condition"]) == (group, condition)
-            and row["run"]
-            and row[measure]
-        ]
 
 
 def _curve(

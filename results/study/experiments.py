@@ -11,7 +11,7 @@ from train.sweep import load_sweep
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs" / "study"
-RUNS = ROOT / "runs" / "study"
+RUNS = "runs/study"
 RESULTS = ROOT / "results" / "study"
 NUM_LEVELS = 2000  # unseen ones, per condition
 
@@ -29,12 +29,12 @@ class Agents:
         """The sweep's file."""
         return CONFIGS / f"{self.sweep}.yaml"
 
-    def folders(self) -> Iterator[Path]:
-        """Of the runs, there or not."""
+    def runs(self) -> Iterator[tuple[str, list[str]]]:
+        """Their names, which are folders of the checkout, and arguments of `python -m train`."""
         sweep = load_sweep(self.config)
         for point in sweep.points():
             if self.where is None or point[self.where[0]] == self.where[1]:
-                yield RUNS / self.sweep / sweep.run_name(point)
+                yield f"{RUNS}/{self.sweep}/{sweep.run_name(point)}", sweep.arguments(point)
 
 
 AT_END = Agents("coin_randomisation", ("env.placement_probability", 0.0))
@@ -64,9 +64,9 @@ class Experiment:
         own = CONFIGS / "suites" / f"{self.suite}.yaml"
         return str(own.relative_to(ROOT)) if own.exists() else self.suite
 
-    def folders(self) -> list[Path]:
-        """Of all runs that it compares."""
-        return [folder for agents in self.agents for folder in agents.folders()]
+    def runs(self) -> dict[str, list[str]]:
+        """All that it compares: name -> arguments of `python -m train`."""
+        return {name: words for agents in self.agents for name, words in agents.runs()}
 
 
 EXPERIMENTS = (

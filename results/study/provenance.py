@@ -1,22 +1,23 @@
-"""Where the study's agents come from: `agents.csv`, a row for each one that is done.
+"""Where the study's agents come from: `agents.csv`, a row for each one in its tables.
 
-A run's policy has a hash, so that who trains it anew can tell whether it is the same agent.
+A run's policy has a hash, so that who trains it anew can tell whether it is the same agent. A
+run that was trained on two machines may be two agents; `experiments` says which is in which
+table.
 """
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import numpy as np
 
-from results.study.experiments import RESULTS
+from results.study import tables
+from results.study.experiments import RESULTS, ROOT
 
 AGENTS = "agents.csv"
-COLUMNS = ("run", "commits", "jax", "device", "began", "policy")
 
 
 def policy_hash(run_dir: Path) -> str:
@@ -29,9 +30,9 @@ def policy_hash(run_dir: Path) -> str:
     return digest.hexdigest()[:16]
 
 
-def describe(name: str, run_dir: Path) -> dict[str, str]:
+def describe(name: str) -> tables.Row:
     """A row: the commits are of the run's start, and of each time that it went on."""
-    began = json.loads((run_dir / "run.json").read_text())
+    began = json.loads((ROOT / name / "run.json").read_text())
     commits = [each["commit"] or "unknown" for each in (began, *began.get("resumed", ()))]
     return {
         "run": name,
@@ -39,18 +40,45 @@ def describe(name: str, run_dir: Path) -> dict[str, str]:
         "jax": began["jax"],
         "device": began["device"],
         "began": began["started"],
-        "policy": policy_hash(run_dir),
+        "policy": policy_hash(ROOT / name),
+        "experiments": "",
     }
 
 
-def record(runs: Iterable[tuple[str, Path]], path: Path = RESULTS / AGENTS) -> None:
-    """Enter runs that are done, by name and folder; rows of runs that are elsewhere stay."""
-    rows = {}
-    if path.exists():
-        with path.open(newline="") as file:
-            rows = {row["run"]: row for row in csv.DictReader(file)}
-    rows |= {name: describe(name, run_dir) for name, run_dir in runs}
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows[name] for name in sorted(rows))
+def record(experiment: str, runs: Iterable[str], path: Path = RESULTS / AGENTS) -> None:
+    """Enter runs that an experiment has evaluated."""
+    rows = tables.read(path)
+    for new in map(describe, runs):
+        known = [row for row in rows if _agent(row) == _agent(new)]
+        rows += [] if known else [new]
+        _take(rows, (known or [new])[0], experiment)
+    _write(rows, path)
+
+
+def share(
+    runs: Collection[str], known: str, experiment: str, path: Path = RESULTS / AGENTS
+) -> None:
+    """Enter that an experiment has some runs' rows from the table of another one."""
+    rows = tables.read(path)
+    for row in rows:
+        if row["run"] in runs and known in row["experiments"].split():
+            _take(rows, row, experiment)
+    _write(rows, path)
+
+
+def _agent(row: tables.Row) -> tuple[str, str]:
+    return row["run"], row["policy"]
+
+
+def _take(rows: list[tables.Row], chosen: tables.Row, experiment: str) -> None:
+    """Of the agents of this run, the chosen one is the experiment's."""
+    for row in rows:
+        if row["run"] == chosen["run"]:
+            named = {*row["experiments"].split()} - {experiment}
+            named |= {experiment} if row is chosen else set()
+            row["experiments"] = " ".join(sorted(named))
+
+
+def _write(rows: list[tables.Row], path: Path) -> None:
+    """Agents that are in no table any more are left out."""
+    tables.write(sorted((row for row in rows if row["experiments"]), key=_agent), path)

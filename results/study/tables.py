@@ -1,0 +1,159 @@
+"""The study's tables: read, and grown as agents come, a few here and a few there.
+
+A table has a row for each run (and condition); `runs.csv` has rows of whole recipes as well,
+whose `run` is empty. What has been measured of an agent stays, wherever that was.
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from eval import statistics
+from eval.runs import label, recipes
+from eval.statistics import Estimate, Measure
+from eval.summary import MEASURES
+from train.config import TrainConfig
+
+Row = dict[str, str]
+
+_RANGES = {
+    "coin_attraction": statistics.ATTRACTION,
+    "coin_above_accidental": statistics.DIFFERENCE,
+}
+"""Measures that are no shares."""
+
+
+def read(path: Path) -> list[Row]:
+    """Its rows; none where there is no table."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write(rows: Sequence[Row], path: Path) -> None:
+    """The whole table or, where it fails, what was there before."""
+    part = path.with_name(f".{path.name}.part")
+    with part.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    os.replace(part, path)
+
+
+def estimate(row: Row, measure: str) -> Estimate | None:
+    """A measure of a row, with its interval; None where it cannot be said."""
+    values = [row[f"{measure}{end}"] for end in ("", "_low", "_high")]
+    return Estimate(*map(float, values)) if values[0] else None
+
+
+def merge(old: Sequence[Row], new: Sequence[Row], configs: Mapping[str, TrainConfig]) -> list[Row]:
+    """One table of two.
+
+    Recipes are told apart anew. One whose runs all come from the same table keeps its row as
+    a whole; otherwise that is made of its runs' rows (`eval.statistics.of_runs`).
+
+    Args:
+      old, new: tables of the same suite on the same levels; of a run in both, the new rows.
+      configs: of every run that may be in either, in the order of the rows.
+
+    Raises:
+      ValueError: if the tables are not of the same suite on as many levels.
+    """
+    tables = [table for table in (_by_run(new), _by_run(old)) if table]
+    shapes = {_shape(rows) for table in tables for run, rows in table.items() if run}
+    if len(shapes) > 1:
+        raise ValueError(f"tables of {len(shapes)} different suites, or numbers of levels")
+    own = {run: rows for table in reversed(tables) for run, rows in table.items() if run}
+    names = [run for run in configs if run in own]
+    settings = recipes([configs[run] for run in names])
+    merged: list[Row] = []
+    for group in dict.fromkeys(map(label, settings)):
+        members = [run for run, own_ in zip(names, settings, strict=True) if label(own_) == group]
+        recipe = settings[names.index(members[0])]
+        start = {"group": group, **{name: str(value) for name, value in recipe.items()}}
+        rows = [row for run in members for row in own[run]]
+        if any("" in table for table in tables):
+            rows += _whole(members, own, tables)
+        merged += [start | _without_recipe(row) for row in rows]
+    return merged
+
+
+def _by_run(table: Sequence[Row]) -> dict[str, list[Row]]:
+    found: dict[str, list[Row]] = {}
+    for row in table:
+        found.setdefault(row["run"], []).append(row)
+    return found
+
+
+def _shape(rows: Sequence[Row]) -> tuple[str, ...]:
+    """What rows of two runs must share to be compared."""
+    return tuple(f"{row.get('condition')} {row.get('episodes', row.get('levels'))}" for row in rows)
+
+
+def _without_recipe(row: Row) -> Row:
+    """From `run` on, where the columns are the same in every table."""
+    names = list(row)
+    return {name: row[name] for name in names[names.index("run") :]}
+
+
+def _whole(
+    members: Sequence[str], own: Mapping[str, list[Row]], tables: Sequence[Mapping[str, list[Row]]]
+) -> list[Row]:
+    """Rows of a recipe as a whole."""
+    group = own[members[0]][0]["group"]
+    for table in tables:
+        recipe = {run for run, rows in table.items() if run and rows[0]["group"] == group}
+        if recipe == set(members) and all(own[run] is table[run] for run in members):
+            return [row for row in table[""] if row["group"] == group]
+    return [_together(rows) for rows in zip(*(own[run] for run in members), strict=True)]
+
+
+def _together(rows: Sequence[Row]) -> Row:
+    """One condition's rows of a recipe's runs, as one."""
+    episodes = sum(int(row["episodes"]) for row in rows)
+    whole = rows[0] | {"run": "", "seed": "", "episodes": str(episodes)}
+    for measure in MEASURES:
+        known = [found for row in rows if (found := estimate(row, measure))]
+        found = statistics.of_runs(known, _range(measure))
+        for end, name in {"": "estimate", "_low": "low", "_high": "high"}.items():
+            whole[measure + end] = str(round(getattr(found, name), 6)) if found else ""
+    return whole
+
+
+def _range(measure: str) -> Measure:
+    return _RANGES.get(measure, statistics.SHARE)
+
+
+class Table:
+    """`runs.csv` of an experiment: measures by recipe, condition and run."""
+
+    def __init__(self, path: Path) -> None:
+        self._rows = read(path)
+
+    def recipes(self) -> list[Row]:
+        """A row of each recipe as a whole; its columns hold the recipe's settings."""
+        return list({row["group"]: row for row in self._rows if not row["run"]}.values())
+
+    def number_of_runs(self, group: str) -> int:
+        """Training seeds of a recipe."""
+        return len({row["run"] for row in self._rows if row["group"] == group and row["run"]})
+
+    def whole(self, group: str, condition: str, measure: str) -> dict[str, float] | None:
+        """The recipe's estimate and bounds."""
+        for row in self._rows:
+            if (row["group"], row["condition"], row["run"]) == (group, condition, ""):
+                return statistics.as_dict(estimate(row, measure))
+        raise KeyError(f"no {condition} of {group}")
+
+    def runs(self, group: str, condition: str, measure: str) -> list[float]:
+        """The estimate of each of its runs that has one."""
+        found = [
+            estimate(row, measure)
+            for row in self._rows
+            if (row["group"], row["condition"]) == (group, condition) and row["run"]
+        ]
+        return [each.estimate for each in found if each]
