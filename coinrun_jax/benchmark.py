@@ -18,7 +18,6 @@ import csv
 import json
 import math
 import os
-import platform
 import sys
 import time
 from collections.abc import Callable
@@ -34,6 +33,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from coinrun_jax.commands import Parser, integer_from, output_path
 from coinrun_jax.env import OBSERVATIONS, CoinRun
 from coinrun_jax.generator import MODES
+from coinrun_jax.hardware import device_name, num_cores
 from coinrun_jax.params import EnvParams
 from coinrun_jax.rivals import Rival, RivalError
 from coinrun_jax.types import NUM_ACTIONS, Action
@@ -61,29 +61,6 @@ class Row:
     def play_round(self, seconds: float) -> None:
         """Play for so long and keep the better number."""
         self.steps_per_second = max(self.steps_per_second, self.play(seconds))
-
-
-def device_name() -> str:
-    """Kind and number of the devices; on CPU the processor's name and the cores we may use."""
-    devices = jax.devices()
-    if devices[0].platform == "cpu":
-        return f"{_processor()}, {_cores()} cores, {len(devices)} jax devices"
-    return f"{len(devices)} x {devices[0].device_kind}"
-
-
-def _cores() -> int:
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # only Linux has it
-        return os.cpu_count() or 1
-
-
-def _processor() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 class Program:
@@ -265,7 +242,7 @@ def _parser() -> Parser:
 def _ensure_devices() -> None:
     """Start anew with a CPU device per core if need be: jax has fixed their number on import."""
     if jax.default_backend() == "cpu" and "JAX_NUM_CPU_DEVICES" not in os.environ:
-        os.environ["JAX_NUM_CPU_DEVICES"] = str(_cores())
+        os.environ["JAX_NUM_CPU_DEVICES"] = str(num_cores())
         os.execv(sys.executable, [sys.executable, "-m", "coinrun_jax.benchmark", *sys.argv[1:]])
 
 
@@ -280,7 +257,7 @@ def main(argv: list[str] | None = None) -> int:
     with contextlib.ExitStack() as stack:
         try:
             rivals = [
-                stack.enter_context(Rival(name, python, args.mode, _cores()))
+                stack.enter_context(Rival(name, python, args.mode, num_cores()))
                 for name, python in wanted
             ]
             envs = [CoinRun(mode=args.mode, observation=name) for name in args.observation]

@@ -27,6 +27,7 @@ from coinrun_jax.archive import DAMAGED
 from coinrun_jax.commands import Parser, output_path
 from coinrun_jax.env import CoinRun
 from coinrun_jax.generator import MODES, generate_level
+from coinrun_jax.hardware import device_name
 from coinrun_jax.levels import level_to_arrays
 from coinrun_jax.params import EnvParams
 from coinrun_jax.placement import make_placement
@@ -396,7 +397,7 @@ def _as_json(report: Report, path: str) -> dict[str, Any]:
         "file": path,
         "kind": report.kind,
         "mode": report.mode,
-        "device": jax.devices()[0].device_kind,
+        "device": device_name(),
         "total": report.total,
         "matching": report.matching,
         "by_cause": {

@@ -12,6 +12,7 @@ import jax
 import yaml
 
 import coinrun_jax
+from coinrun_jax.hardware import device_name
 from eval import animations, figures, report, table
 from eval.comparison import compare, write_runs
 from eval.episodes import write_episodes, write_episodes_of_runs
@@ -117,7 +118,9 @@ def write_comparison(
     files = {name: _FILES[name] for name in written}
     page = report.build_several(comparison, options.protocol.suite, provenance, config, files)
     (out / REPORT).write_text(page, encoding="utf-8")
-    print(f"\n{len(options.runs)} runs on {provenance['Levels']}; {provenance['Actions']}.\n")
+    count = len(options.runs)
+    runs = f"{count} run{'s' * (count > 1)}"
+    print(f"\n{runs} on {provenance['Levels']}; actions {provenance['Actions']}.\n")
     print(table.comparison_lines(comparison))
     print(f"\nRuns: {out / RUNS}\nReport: {out / REPORT}")
 
@@ -150,6 +153,6 @@ def _provenance(options: Options, seconds: float) -> dict[str, str]:
         "Seed": str(protocol.seed),
         "Version": f"coinrun_jax {coinrun_jax.__version__}, commit "
         f"{source_commit() or 'unknown'}, jax {jax.__version__}",
-        "Device": jax.devices()[0].device_kind,
+        "Device": device_name(),
         "Time": f"{seconds:.0f} s",
     }

@@ -33,6 +33,7 @@ def fail(*_: Any, **__: Any) -> None:
 def options(out: Path, probabilities: list[float], **more: Any) -> Options:
     runs = runs_of(probabilities, 1, "placement_probability")
     known: dict[str, Any] = {"probes": False, "trajectories": False, "features": 0} | more
+    known["compares"] = len(runs) > 1
     return Options(runs, Protocol(PAPER, num_levels=100), out, reference=None, **known)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import yaml
 
+from coinrun_jax.hardware import device_name
 from coinrun_jax.observations import symbolic
 from tests.runs import CONFIG, assert_same_policy, read_metrics, without_clock
 from train import run
@@ -31,6 +32,7 @@ def test_run_directory_describes_itself(finished):
     assert yaml.safe_load((finished / run.CONFIG).read_text())["env"]["placement"] == "end"
     description = json.loads((finished / run.DESCRIPTION).read_text())
     assert description["environment"] == "CoinRun-v1"
+    assert description["device"] == device_name()
     assert [row["update"] for row in read_metrics(finished)] == ["1", "2", "3", "4"]
     assert (finished / "curves.png").read_bytes().startswith(b"\x89PNG")
     assert sorted(path.name for path in finished.iterdir()) == [

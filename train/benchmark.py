@@ -25,6 +25,7 @@ import jax
 import jax.numpy as jnp
 
 from coinrun_jax.compilation import enable_compilation_cache
+from coinrun_jax.hardware import device_name
 from train.config import ConfigError, TrainConfig, load_config
 from train.overrides import Parser, override
 from train.ppo import Batch, Learner, ppo_loss
@@ -194,7 +195,7 @@ def append(path: Path, rows: list[Row], command: str) -> None:
     """Add rows to a CSV, each with what it was measured with."""
     path.parent.mkdir(parents=True, exist_ok=True)
     about = {
-        "device": jax.devices()[0].device_kind,
+        "device": device_name(),
         "cores": os.cpu_count(),
         "jax": jax.__version__,
         "commit": source_commit() or "unknown",

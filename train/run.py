@@ -23,6 +23,7 @@ from typing import Any
 import jax
 
 import coinrun_jax
+from coinrun_jax.hardware import device_name
 from train import distributed
 from train.config import CONFIG, ConfigError, TrainConfig, load_config, save_config
 from train.loop import train
@@ -136,7 +137,7 @@ def _describe() -> dict[str, Any]:
         "coinrun_jax": coinrun_jax.__version__,
         "commit": source_commit(),
         "jax": jax.__version__,
-        "device": jax.devices()[0].device_kind,
+        "device": device_name(),
         "devices": jax.device_count(),
         "hosts": jax.process_count(),
         "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
