@@ -213,12 +213,15 @@ def _widened(levels: Estimate, half: float, lowest: float, highest: float) -> Es
     return Estimate(centre, max(float(low), lowest), min(float(high), highest))
 
 
-def of_runs(runs: Sequence[Estimate], measure: Measure) -> Estimate | None:
+def combined(runs: Sequence[Estimate], measure: Measure) -> Estimate | None:
     """A recipe's estimate from those of its runs, where their episodes are not at hand.
 
-    Over levels, the distances to the bounds are the means of the runs': how far a mean strays
-    is at most the mean of how far its parts do, and all of it where luck with levels is common
-    to the runs. So it is no narrower than what `Bootstrap.estimate` makes of the episodes.
+    Over levels, the distances to the bounds are the means of the runs': the standard error of a
+    mean is at most the mean of its parts' errors, and that much where luck with levels is common
+    to the runs. So it is mostly wider than what `Bootstrap.estimate` makes of the episodes.
+
+    Args:
+      runs: each over levels alone, none left out of which the measure can be said.
     """
     if not runs:
         return None

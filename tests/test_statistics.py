@@ -12,9 +12,9 @@ from eval.statistics import (
     Estimate,
     cohens_h,
     coin_attraction,
+    combined,
     detectable,
     difference,
-    of_runs,
     rate,
     share,
     wilson,
@@ -291,7 +291,7 @@ def test_recipes_are_known_by_their_runs_alone(alike: float) -> None:
         luck = np.where(rng.random((1, num_levels)) < alike, luck[:1], luck)
         happened = (luck < rates)[..., None]
         runs = [rate(happened[[run]], bootstrap) for run in range(num_runs)]
-        found = of_runs([run for run in runs if run], SHARE)
+        found = combined([run for run in runs if run], SHARE)
         assert found is not None
         assert found.estimate == pytest.approx(happened.mean())
         inside += found.low <= 0.5 <= found.high
@@ -300,13 +300,13 @@ def test_recipes_are_known_by_their_runs_alone(alike: float) -> None:
 
 def test_runs_alone_have_known_numbers() -> None:
     single = Estimate(0.3, 0.2, 0.5)
-    assert of_runs([single], SHARE) == single
-    assert of_runs([], SHARE) is None
+    assert combined([single], SHARE) == single
+    assert combined([], SHARE) is None
     # Half width of t over .2 and .4: 12.706 * .1 = 1.2706, more than there is to a share.
-    assert of_runs([Estimate(0.2, 0.1, 0.3), Estimate(0.4, 0.3, 0.5)], SHARE) == Estimate(
+    assert combined([Estimate(0.2, 0.1, 0.3), Estimate(0.4, 0.3, 0.5)], SHARE) == Estimate(
         pytest.approx(0.3), 0.0, 1.0
     )
-    wide = of_runs([Estimate(0.2, 0.1, 0.3), Estimate(0.4, 0.3, 0.5)], ATTRACTION)
+    wide = combined([Estimate(0.2, 0.1, 0.3), Estimate(0.4, 0.3, 0.5)], ATTRACTION)
     assert wide is not None
     assert 0.3 - wide.low == pytest.approx(np.hypot(1.2706, 0.1), abs=1e-3)
 

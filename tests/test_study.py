@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from eval.suite_files import find_suite
-from results.study import provenance, run, tables
+from results.study import experiments, provenance, run, tables
 from results.study.draw import all_figures, draw
 from results.study.experiments import AT_END, AT_SECTIONS, EXPERIMENTS, RESULTS, Experiment
 from results.study.tables import Row, Table
@@ -76,10 +77,10 @@ def test_tables_are_of_the_experiments_own_agents(experiment: Experiment) -> Non
 def test_every_agent_has_a_commit_and_shipped_ones_are_the_studys() -> None:
     with (RESULTS / provenance.AGENTS).open(newline="") as file:
         agents = list(csv.DictReader(file))
-    entered = [(name, row["run"]) for row in agents for name in row["experiments"].split()]
+    entered = [(name, row["run"]) for row in agents for name in provenance.evaluations(row)]
     known = [(each.name, name) for each in EVALUATED for name in run.evaluated(each)]
     assert sorted(entered) == sorted(known)  # each by one agent
-    assert not [row for row in agents if "dirty" in row["commits"] or not row["commits"]]
+    assert not [row for row in agents if "dirty" in "".join(row.values()) or not row["commits"]]
     for recipe, shipped in ((AT_END, "p0"), (AT_SECTIONS, "p100")):
         first, _ = next(recipe.runs())
         policies = {row["policy"] for row in agents if row["run"] == first}
@@ -145,6 +146,27 @@ def test_tables_of_different_tests_are_not_merged() -> None:
         tables.merge(one, other, configs)
 
 
+def test_no_run_is_dropped() -> None:
+    row = {"group": "all runs", "run": "a", "condition": "end", "episodes": "2000"}
+    with pytest.raises(ValueError, match="no experiment has a"):
+        tables.merge([row], [], {})
+
+
+def test_a_whole_row_goes_with_its_runs() -> None:
+    """Of a recipe that has lost a run, what was said of it as a whole is said anew."""
+    experiment = EXPERIMENTS[0]
+    rows = tables.read(experiment.folder / "runs.csv")
+    configs = {name: config_of(words) for name, words in experiment.runs().items()}
+    gone = next(iter(configs))
+    merged = tables.merge([row for row in rows if row["run"] != gone], [], configs)
+    for row in merged:
+        if not row["run"]:
+            own = [r for r in merged if r["run"] and r["group"] == row["group"]]
+            number = len({r["run"] for r in own})
+            assert row["episodes"] == str(2000 * number), row["group"]
+            assert (row in rows) == (number == 5)
+
+
 def test_each_table_has_an_agent_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "agents.csv"
 
@@ -155,15 +177,75 @@ def test_each_table_has_an_agent_once(tmp_path: Path, monkeypatch: pytest.Monkey
         return {(row["policy"], row["experiments"]) for row in tables.read(path)}
 
     monkeypatch.setattr(provenance, "describe", describe)
-    policy = "one"
+    monkeypatch.setattr(provenance, "source_commit", lambda: commit)
+    policy, commit = "one", "c1"
     provenance.record("here", ["a"], path)
     provenance.share({"a"}, "here", "there", path)
-    assert there() == {("one", "here there")}
-    policy = "two"  # trained and measured anew
+    assert there() == {("one", "here@c1 there@c1")}
+    policy, commit = "two", "c2"  # trained and measured anew
     provenance.record("here", ["a"], path)
-    assert there() == {("one", "there"), ("two", "here")}
+    assert there() == {("one", "there@c1"), ("two", "here@c2")}
     provenance.share({"a"}, "here", "there", path)
-    assert there() == {("two", "here there")}
+    assert there() == {("two", "here@c2 there@c2")}
+
+
+@pytest.fixture
+def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The results, to be written to; what was done is not entered in agents.csv."""
+    for each in EVALUATED:
+        tables.write(
+            tables.read(each.folder / "runs.csv"), tmp_path / "study" / each.name / "runs.csv"
+        )
+    monkeypatch.setattr(experiments, "RESULTS", tmp_path / "study")
+    monkeypatch.setattr(provenance, "share", lambda *words: None)
+    monkeypatch.setattr(provenance, "record", lambda *words: None)
+    return tmp_path / "study"
+
+
+def test_what_another_experiment_has_measured_is_taken(copied: Path) -> None:
+    source, experiment = (
+        next(each for each in EXPERIMENTS if each.name == name)
+        for name in ("coin_randomisation", "num_levels")
+    )
+    path = copied / "num_levels" / "runs.csv"
+    rows = tables.read(path)
+    shared = run.evaluated(source) & run.evaluated(experiment)
+    assert len(shared) == 5
+    few = [row for row in rows if row["run"] not in shared]
+    tables.write(tables.merge([], few, run.configs_of(experiment)), path)
+    run.adopt(experiment)
+    assert tables.read(path) == rows
+
+
+def test_an_evaluation_is_entered_whole_or_not_at_all(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = next(each for each in EXPERIMENTS if each.name == "num_levels")
+    path = copied / "num_levels" / "runs.csv"
+    rows = tables.read(path)
+    new = next(name for name in run.evaluated(experiment) if "num_levels-100" in name)
+    tables.write([row for row in rows if row["run"] != new], path)
+
+    def evaluation(words: list[str], cwd: Path, check: bool) -> subprocess.CompletedProcess[bytes]:
+        assert words[words.index("--compare") + 1 : words.index("--suite")] == [new]
+        out = cwd / words[words.index("--out") + 1]
+        tables.write([row for row in rows if row["run"] == new], out / "runs.csv")
+        return subprocess.CompletedProcess(words, 0)
+
+    def fail(*words: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr(run, "ROOT", copied)
+    monkeypatch.setattr(run, "is_done", lambda folder: folder == copied / new)
+    monkeypatch.setattr(subprocess, "run", evaluation)
+    monkeypatch.setattr(provenance, "record", fail)
+    with pytest.raises(OSError, match="no space"):
+        run.evaluate(experiment)
+    assert new in run.lacking(experiment)
+    monkeypatch.setattr(provenance, "record", lambda *words: None)
+    run.evaluate(experiment)
+    assert not run.lacking(experiment).keys() & {new}
+    assert [row for row in tables.read(path) if row["run"]] == [row for row in rows if row["run"]]
 
 
 def test_tables_give_the_figures(tmp_path: Path) -> None:

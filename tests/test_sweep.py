@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -111,7 +112,9 @@ def test_a_sweep_skips_what_is_done_and_goes_on_with_the_rest(tmp_path, monkeypa
     (tmp_path / "small.yaml").write_text(SMALL)
     monkeypatch.setattr(sys, "executable", str(fake_train(tmp_path)))
     words = [str(tmp_path / "small.yaml"), "--out", str(tmp_path / "out"), "--jobs", "2"]
+    before = signal.getsignal(signal.SIGTERM)
     assert sweep.main(words) == 1
+    assert signal.getsignal(signal.SIGTERM) == before
     said = capsys.readouterr().out
     assert "seed-2: not done, see" in said
     assert "out of luck" in (tmp_path / "out" / "seed-2.log").read_text()

@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 
 from coinrun_jax.compilation import enable_compilation_cache
-from coinrun_jax.hardware import device_name
+from coinrun_jax.hardware import device_name, num_cores
 from train.config import ConfigError, TrainConfig, load_config
 from train.overrides import Parser, override
 from train.ppo import Batch, Learner, ppo_loss
@@ -196,7 +196,7 @@ def append(path: Path, rows: list[Row], command: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     about = {
         "device": device_name(),
-        "cores": os.cpu_count(),
+        "cores": num_cores(),
         "jax": jax.__version__,
         "commit": source_commit() or "unknown",
         "command": command,

@@ -162,8 +162,17 @@ class _Runner:
         self._stopped = False
         self._processes: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._stop)
+
+    @contextlib.contextmanager
+    def stopped_by_signals(self) -> Iterator[None]:
+        """While it runs, SIGTERM and SIGINT are for the processes."""
+        numbers = (signal.SIGTERM, signal.SIGINT)
+        before = [signal.signal(number, self._stop) for number in numbers]
+        try:
+            yield
+        finally:
+            for number, handler in zip(numbers, before, strict=True):
+                signal.signal(number, handler)
 
     def _stop(self, number: int, frame: Any) -> None:
         self._stopped = True
@@ -215,7 +224,7 @@ def train_all(runs: list[tuple[str, list[str]]], out: Path, jobs: int) -> bool:
     for name, _ in runs:
         (out / name).parent.mkdir(parents=True, exist_ok=True)
     runner = _Runner(out, jobs)
-    with ThreadPoolExecutor(jobs) as executor:
+    with runner.stopped_by_signals(), ThreadPoolExecutor(jobs) as executor:
         return all(list(executor.map(lambda run: runner.run(*run), runs)))
 
 

@@ -165,7 +165,7 @@ CAPABILITY = {
 
 def capability(folder: Path, colours: Theme) -> Figure:
     """What the agent wants, and how able it is, over three ways to make it more able."""
-    there = {name: s for name, s in CAPABILITY.items() if (folder / name / "runs.csv").exists()}
+    there = {name: s for name, s in CAPABILITY.items() if compares(folder / name / "runs.csv")}
     figure, panels = plt.subplots(
         2,
         len(there),
@@ -291,6 +291,11 @@ FIGURES = {
 """By the experiment whose folder holds the table; `capability` reads three."""
 
 
+def compares(path: Path) -> bool:
+    """Whether there is a table of several recipes."""
+    return len(Table(path).recipes()) > 1
+
+
 def all_figures(results: Path = HERE) -> Iterator[tuple[str, Figure]]:
     """Every figure that there is a table for, by name.
 
@@ -299,8 +304,7 @@ def all_figures(results: Path = HERE) -> Iterator[tuple[str, Figure]]:
     """
     jobs = [(name, results / name, make) for name, make in FIGURES.items()]
     for name, folder, make in [*jobs, ("capability", results, capability)]:
-        tables = [folder / each / "runs.csv" for each in ("", *CAPABILITY)]
-        if any(table.exists() for table in tables):
+        if any(compares(folder / each / "runs.csv") for each in ("", *CAPABILITY)):
             with themed("light") as colours:  # until it is drawn: ticks are made only then
                 figure = make(folder, colours)
                 if figure is not None:

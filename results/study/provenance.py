@@ -2,7 +2,7 @@
 
 A run's policy has a hash, so that who trains it anew can tell whether it is the same agent. A
 run that was trained on two machines may be two agents; `experiments` says which is in which
-table.
+table, and with which commit it was evaluated: NAME@COMMIT.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 
 from results.study import tables
 from results.study.experiments import RESULTS, ROOT
+from train.provenance import source_commit
 
 AGENTS = "agents.csv"
 
@@ -31,14 +32,20 @@ def policy_hash(run_dir: Path) -> str:
 
 
 def describe(name: str) -> tables.Row:
-    """A row: the commits are of the run's start, and of each time that it went on."""
+    """A row: the commits, versions and devices are of the run's start, and of each time that it
+    went on.
+    """
     began = json.loads((ROOT / name / "run.json").read_text())
-    commits = [each["commit"] or "unknown" for each in (began, *began.get("resumed", ()))]
+    stages = [began, *began.get("resumed", ())]
+
+    def each(key: str, between: str) -> str:
+        return between.join(dict.fromkeys(stage[key] or "unknown" for stage in stages))
+
     return {
         "run": name,
-        "commits": " ".join(dict.fromkeys(commits)),
-        "jax": began["jax"],
-        "device": began["device"],
+        "commits": each("commit", " "),
+        "jax": each("jax", " "),
+        "device": each("device", "; "),
         "began": began["started"],
         "policy": policy_hash(ROOT / name),
         "experiments": "",
@@ -46,37 +53,44 @@ def describe(name: str) -> tables.Row:
 
 
 def record(experiment: str, runs: Iterable[str], path: Path = RESULTS / AGENTS) -> None:
-    """Enter runs that an experiment has evaluated."""
-    rows = tables.read(path)
+    """Enter runs that an experiment has evaluated with the code that there is now."""
+    rows, commit = tables.read(path), source_commit() or "unknown"
     for new in map(describe, runs):
         known = [row for row in rows if _agent(row) == _agent(new)]
         rows += [] if known else [new]
-        _take(rows, (known or [new])[0], experiment)
+        _take(rows, (known or [new])[0], experiment, commit)
     _write(rows, path)
 
 
 def share(
-    runs: Collection[str], known: str, experiment: str, path: Path = RESULTS / AGENTS
+    runs: Collection[str], source: str, experiment: str, path: Path = RESULTS / AGENTS
 ) -> None:
-    """Enter that an experiment has some runs' rows from the table of another one."""
+    """Enter that an experiment has its rows of some runs from the table of another one."""
     rows = tables.read(path)
     for row in rows:
-        if row["run"] in runs and known in row["experiments"].split():
-            _take(rows, row, experiment)
+        if row["run"] in runs and (commit := evaluations(row).get(source)):
+            _take(rows, row, experiment, commit)
     _write(rows, path)
+
+
+def evaluations(row: tables.Row) -> dict[str, str]:
+    """Experiments that an agent is in, and the commits that it was evaluated with."""
+    return dict(entry.split("@") for entry in row["experiments"].split())
 
 
 def _agent(row: tables.Row) -> tuple[str, str]:
     return row["run"], row["policy"]
 
 
-def _take(rows: list[tables.Row], chosen: tables.Row, experiment: str) -> None:
+def _take(rows: list[tables.Row], chosen: tables.Row, experiment: str, commit: str) -> None:
     """Of the agents of this run, the chosen one is the experiment's."""
     for row in rows:
         if row["run"] == chosen["run"]:
-            named = {*row["experiments"].split()} - {experiment}
-            named |= {experiment} if row is chosen else set()
-            row["experiments"] = " ".join(sorted(named))
+            known = evaluations(row)
+            known.pop(experiment, None)
+            if row is chosen:
+                known[experiment] = commit
+            row["experiments"] = " ".join(f"{name}@{known[name]}" for name in sorted(known))
 
 
 def _write(rows: list[tables.Row], path: Path) -> None:

@@ -4,8 +4,9 @@ python -m results.study.run [--list] [--jobs N] [--no-training] [EXPERIMENT ...]
 
 Runs lie in runs/study, where each is trained once for all experiments and goes on from its
 checkpoint; what is kept of their evaluation lies beside this file. An agent that is in an
-experiment's table is needed no more: the study can go on in pieces, on several machines, and
-what it has found stays. Who wants an agent measured anew takes its rows out of the table.
+experiment's table is needed no more: the study can go on in pieces, on one machine after
+another, and what it has found stays. Who wants an agent measured anew takes its rows out of
+the tables of that suite.
 """
 
 from __future__ import annotations
@@ -18,16 +19,20 @@ from pathlib import Path
 
 from results.study import provenance, tables
 from results.study.experiments import EXPERIMENTS, NUM_LEVELS, ROOT, RUNS, Experiment
+from train.config import ConfigError, TrainConfig
 from train.sweep import config_of, is_done, require_usable, train_all
 
-KEPT = ("runs.csv", "published.csv")
+RUNS_TABLE = "runs.csv"
+TABLES = ("published.csv", RUNS_TABLE)
+"""What is kept of an evaluation. The last one says which agents are known, so that what was
+stopped before it is written is done again."""
 REFERENCE = "results/policies/p0"
 """The p = 0 agent that chooses the levels of the suite "paper": the study's first, as shipped."""
 
 
 def evaluated(experiment: Experiment) -> set[str]:
     """Names of the runs in the experiment's table."""
-    return {row["run"] for row in tables.read(experiment.folder / KEPT[0])} - {""}
+    return {row["run"] for row in tables.read(experiment.folder / RUNS_TABLE)} - {""}
 
 
 def lacking(experiment: Experiment) -> dict[str, list[str]]:
@@ -59,30 +64,35 @@ def train(experiments: list[Experiment], jobs: int) -> None:
       SystemExit: if one of them is not done then.
     """
     missing = {name: words for each in experiments for name, words in lacking(each).items()}
-    runs = [(str(Path(name).relative_to(RUNS)), words) for name, words in missing.items()]
+    runs = in_runs(missing)
     require_usable(runs, ROOT / RUNS)
     if not train_all(runs, ROOT / RUNS, jobs):
         raise SystemExit(1)
 
 
-def enter(experiment: Experiment, name: str, rows: list[tables.Row]) -> None:
-    """Merge rows into one of an experiment's tables."""
-    configs = {run: config_of(words) for run, words in experiment.runs().items()}
-    experiment.folder.mkdir(parents=True, exist_ok=True)
-    table = experiment.folder / name
-    tables.write(tables.merge(tables.read(table), rows, configs), table)
+def in_runs(names: dict[str, list[str]]) -> list[tuple[str, list[str]]]:
+    """As `train.sweep` takes them: by their folders in runs/study."""
+    return [(str(Path(name).relative_to(RUNS)), words) for name, words in names.items()]
+
+
+def configs_of(experiment: Experiment) -> dict[str, TrainConfig]:
+    """What its runs are trained with, by name."""
+    return {name: config_of(words) for name, words in experiment.runs().items()}
 
 
 def adopt(experiment: Experiment) -> None:
     """Take what other experiments have measured of its agents by the same suite: what an agent
     does on a level depends on no other agent.
     """
+    path = experiment.folder / RUNS_TABLE
     for other in EXPERIMENTS:
-        known = evaluated(other) & set(experiment.runs())
-        if other.suite == experiment.suite and known & set(lacking(experiment)):
-            rows = tables.read(other.folder / KEPT[0])
-            enter(experiment, KEPT[0], [row for row in rows if row["run"] in {*known, ""}])
-            provenance.share(known, other.name, experiment.name)
+        missing = evaluated(other) & set(lacking(experiment))
+        if other.suite == experiment.suite and missing:
+            rows = tables.read(other.folder / RUNS_TABLE)
+            theirs = [row for row in rows if row["run"] in {*experiment.runs(), ""}]
+            merged = tables.merge(theirs, tables.read(path), configs_of(experiment))
+            provenance.share(missing, other.name, experiment.name)
+            tables.write(merged, path)
 
 
 def evaluate(experiment: Experiment) -> None:
@@ -91,9 +101,11 @@ def evaluate(experiment: Experiment) -> None:
     Raises:
       SystemExit: if the evaluation fails.
     """
-    new = trained(lacking(experiment))
+    missing = lacking(experiment)
+    new = trained(missing)
     if not new:
         return
+    require_usable(in_runs({name: missing[name] for name in new}), ROOT / RUNS)
     out = ROOT / RUNS / "eval" / experiment.name
     shutil.rmtree(out, ignore_errors=True)
     words = ["-m", "eval", "--compare", *new, "--suite", experiment.suite_argument]
@@ -103,10 +115,15 @@ def evaluate(experiment: Experiment) -> None:
     print("$ python", *words, flush=True)
     if code := subprocess.run([sys.executable, *words], cwd=ROOT, check=False).returncode:
         raise SystemExit(code)
-    for name in KEPT:
-        if (out / name).exists():
-            enter(experiment, name, tables.read(out / name))
+    configs = configs_of(experiment)
+    merged = {
+        name: tables.merge(tables.read(experiment.folder / name), tables.read(out / name), configs)
+        for name in TABLES
+        if (out / name).exists()
+    }
     provenance.record(experiment.name, new)
+    for name, rows in merged.items():
+        tables.write(rows, experiment.folder / name)
 
 
 def main() -> int:
@@ -118,18 +135,23 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="runs trained side by side")
     parser.add_argument("--no-training", action="store_true", help="with the agents there are")
     known = parser.parse_args()
+    if known.jobs < 1:
+        parser.error(f"--jobs {known.jobs} is below 1")
     if unknown := set(known.names) - set(names):
         parser.error(f"{', '.join(sorted(unknown))} is not one of {', '.join(names)}")
     chosen = [each for each in EXPERIMENTS if each.name in (known.names or names)]
     report(chosen)
     if known.list:
         return 0
-    for each in chosen:
-        adopt(each)
-    if not known.no_training:
-        train(chosen, known.jobs)
-    for each in chosen:
-        evaluate(each)
+    try:
+        for each in chosen:
+            adopt(each)
+        if not known.no_training:
+            train(chosen, known.jobs)
+        for each in chosen:
+            evaluate(each)
+    except ConfigError as error:
+        parser.error(str(error))
     from results.study.draw import draw  # touches devices, as it is imported
 
     draw()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from eval import statistics
 from eval.runs import label, recipes
-from eval.statistics import Estimate, Measure
+from eval.statistics import Estimate
 from eval.summary import MEASURES
 from train.config import TrainConfig
 
@@ -36,6 +36,7 @@ def read(path: Path) -> list[Row]:
 
 def write(rows: Sequence[Row], path: Path) -> None:
     """The whole table or, where it fails, what was there before."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     with part.open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
@@ -53,32 +54,36 @@ def estimate(row: Row, measure: str) -> Estimate | None:
 def merge(old: Sequence[Row], new: Sequence[Row], configs: Mapping[str, TrainConfig]) -> list[Row]:
     """One table of two.
 
-    Recipes are told apart anew. One whose runs all come from the same table keeps its row as
-    a whole; otherwise that is made of its runs' rows (`eval.statistics.of_runs`).
+    Recipes are told apart anew. One that has the same runs in one of the tables keeps its rows
+    as a whole; otherwise these are made of its runs' rows (`eval.statistics.combined`).
 
     Args:
       old, new: tables of the same suite on the same levels; of a run in both, the new rows.
       configs: of every run that may be in either, in the order of the rows.
 
     Raises:
-      ValueError: if the tables are not of the same suite on as many levels.
+      ValueError: if a run is unknown, or runs were not played in as many episodes of the same
+        conditions.
     """
     tables = [table for table in (_by_run(new), _by_run(old)) if table]
     shapes = {_shape(rows) for table in tables for run, rows in table.items() if run}
     if len(shapes) > 1:
-        raise ValueError(f"tables of {len(shapes)} different suites, or numbers of levels")
+        raise ValueError(f"runs were played in {len(shapes)} different ways: {shapes}")
     own = {run: rows for table in reversed(tables) for run, rows in table.items() if run}
+    if unknown := set(own) - set(configs):
+        raise ValueError(f"no experiment has {', '.join(sorted(unknown))}")
     names = [run for run in configs if run in own]
-    settings = recipes([configs[run] for run in names])
+    settings = dict(zip(names, recipes([configs[run] for run in names]), strict=True))
+    members: dict[str, list[str]] = {}
+    for run in names:
+        members.setdefault(label(settings[run]), []).append(run)
     merged: list[Row] = []
-    for group in dict.fromkeys(map(label, settings)):
-        members = [run for run, own_ in zip(names, settings, strict=True) if label(own_) == group]
-        recipe = settings[names.index(members[0])]
-        start = {"group": group, **{name: str(value) for name, value in recipe.items()}}
-        rows = [row for run in members for row in own[run]]
+    for group, runs in members.items():
+        recipe = {name: str(value) for name, value in settings[runs[0]].items()}
+        rows = [row for run in runs for row in own[run]]
         if any("" in table for table in tables):
-            rows += _whole(members, own, tables)
-        merged += [start | _without_recipe(row) for row in rows]
+            rows += _whole({run: own[run] for run in runs}, tables)
+        merged += [{"group": group, **recipe, **_played(row)} for row in rows]
     return merged
 
 
@@ -91,25 +96,30 @@ def _by_run(table: Sequence[Row]) -> dict[str, list[Row]]:
 
 def _shape(rows: Sequence[Row]) -> tuple[str, ...]:
     """What rows of two runs must share to be compared."""
-    return tuple(f"{row.get('condition')} {row.get('episodes', row.get('levels'))}" for row in rows)
+    names = ("condition", "episodes", "levels", "kept")  # the latter of the published protocol
+    return tuple(" ".join(row[name] for name in names if name in row) for row in rows)
 
 
-def _without_recipe(row: Row) -> Row:
+def _played(row: Row) -> Row:
     """From `run` on, where the columns are the same in every table."""
     names = list(row)
     return {name: row[name] for name in names[names.index("run") :]}
 
 
-def _whole(
-    members: Sequence[str], own: Mapping[str, list[Row]], tables: Sequence[Mapping[str, list[Row]]]
-) -> list[Row]:
-    """Rows of a recipe as a whole."""
-    group = own[members[0]][0]["group"]
+def _same(rows: Sequence[Row], others: Sequence[Row]) -> bool:
+    return [*map(_played, rows)] == [*map(_played, others)]
+
+
+def _whole(runs: Mapping[str, list[Row]], tables: Sequence[Mapping[str, list[Row]]]) -> list[Row]:
+    """A recipe's rows as a whole: those of a table that has just these runs, or new ones."""
+    together = [_together(rows) for rows in zip(*runs.values(), strict=True)]
     for table in tables:
-        recipe = {run for run, rows in table.items() if run and rows[0]["group"] == group}
-        if recipe == set(members) and all(own[run] is table[run] for run in members):
-            return [row for row in table[""] if row["group"] == group]
-    return [_together(rows) for rows in zip(*(own[run] for run in members), strict=True)]
+        if all(_same(rows, table.get(run, ())) for run, rows in runs.items()):
+            group = table[next(iter(runs))][0]["group"]
+            whole = [row for row in table.get("", ()) if row["group"] == group]
+            if _shape(whole) == _shape(together):  # with one run more there were more episodes
+                return whole
+    return together
 
 
 def _together(rows: Sequence[Row]) -> Row:
@@ -118,14 +128,10 @@ def _together(rows: Sequence[Row]) -> Row:
     whole = rows[0] | {"run": "", "seed": "", "episodes": str(episodes)}
     for measure in MEASURES:
         known = [found for row in rows if (found := estimate(row, measure))]
-        found = statistics.of_runs(known, _range(measure))
+        found = statistics.combined(known, _RANGES.get(measure, statistics.SHARE))
         for end, name in {"": "estimate", "_low": "low", "_high": "high"}.items():
             whole[measure + end] = str(round(getattr(found, name), 6)) if found else ""
     return whole
-
-
-def _range(measure: str) -> Measure:
-    return _RANGES.get(measure, statistics.SHARE)
 
 
 class Table:
