@@ -53,7 +53,7 @@ def draw_published(rows: Sequence[Row], theme: str = "light") -> Figure | None:
             axes.set_title(fill(title, _LONGEST))
         handles, names = grid[0].get_legend_handles_labels()
         figure.legend(handles, names, loc="outside upper left", ncols=len(names))
-        figure.supxlabel("training episodes with the coin moved, %, in even steps", size=9)
+        figure.supxlabel("training episodes with the coin moved, %; not to scale", size=9)
         figure.supylabel("share of episodes", size=9)
     return figure
 

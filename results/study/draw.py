@@ -89,7 +89,7 @@ def coin_randomisation(folder: Path, colours: Theme) -> Figure:
         _finish(axes, names, "")
         _share_limits([axes])
         axes.set_title(TITLES[measure])
-    figure.supxlabel("training levels with the coin moved, %, in even steps", size=9)
+    figure.supxlabel("training episodes with the coin moved, %; not to scale", size=9)
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=2)
     return figure
@@ -99,7 +99,7 @@ def placements(folder: Path, colours: Theme) -> Figure:
     """A matrix of training placement by test placement."""
     table = Table(folder / "runs.csv")
     trained = sorted(table.recipes(), key=_place_order)
-    tests = {
+    moved = {
         "last_fifth": "last\nfifth",
         "last_half": "last\nhalf",
         "anywhere": "any\nshare",
@@ -108,9 +108,15 @@ def placements(folder: Path, colours: Theme) -> Figure:
         "off_path": "off the\npath",
         "behind": "behind",
     }
-    figure, panels = plt.subplots(1, 2, figsize=(WIDTH, 3.6), layout="constrained", sharey=True)
-    for axes, measure, map_name in zip(
-        panels, (UNAIDED, ATTRACTION), ("Blues", "YlOrBr"), strict=True
+    figure, panels = plt.subplots(
+        1, 3, figsize=(WIDTH, 3.6), layout="constrained", sharey=True, width_ratios=(7, 7, 1.4)
+    )
+    for axes, measure, tests, map_name in zip(
+        panels,
+        (UNAIDED, ATTRACTION, "coin"),
+        (moved, moved, {"end": "end"}),
+        ("Blues", "YlOrBr", "Greys"),
+        strict=True,
     ):
         found = [[table.whole(row["group"], test, measure) for test in tests] for row in trained]
         values = np.array([[c["estimate"] if c else np.nan for c in row] for row in found])
@@ -121,7 +127,7 @@ def placements(folder: Path, colours: Theme) -> Figure:
             axes.text(x, y, text, ha="center", va="center", size=8, color=ink)
         axes.set_xticks(range(len(tests)), list(tests.values()), size=7)
         axes.set_yticks(range(len(trained)), [_place(row) for row in trained], size=8)
-        axes.set_title(TITLES[measure])
+        axes.set_title("coin\nrate" if measure == "coin" else TITLES[measure])
         axes.spines[:].set_visible(False)
     figure.supxlabel("where the coin lies in the test", size=9)
     figure.supylabel("where it lay in training", size=9)
