@@ -177,13 +177,12 @@ def test_each_table_has_an_agent_once(tmp_path: Path, monkeypatch: pytest.Monkey
         return {(row["policy"], row["experiments"]) for row in tables.read(path)}
 
     monkeypatch.setattr(provenance, "describe", describe)
-    monkeypatch.setattr(provenance, "source_commit", lambda: commit)
     policy, commit = "one", "c1"
-    provenance.record("here", ["a"], path)
+    provenance.record("here", ["a"], commit, path)
     provenance.share({"a"}, "here", "there", path)
     assert there() == {("one", "here@c1 there@c1")}
     policy, commit = "two", "c2"  # trained and measured anew
-    provenance.record("here", ["a"], path)
+    provenance.record("here", ["a"], commit, path)
     assert there() == {("one", "there@c1"), ("two", "here@c2")}
     provenance.share({"a"}, "here", "there", path)
     assert there() == {("two", "here@c2 there@c2")}
@@ -240,10 +239,10 @@ def test_an_evaluation_is_entered_whole_or_not_at_all(
     monkeypatch.setattr(subprocess, "run", evaluation)
     monkeypatch.setattr(provenance, "record", fail)
     with pytest.raises(OSError, match="no space"):
-        run.evaluate(experiment)
+        run.evaluate(experiment, "c1")
     assert new in run.lacking(experiment)
     monkeypatch.setattr(provenance, "record", lambda *words: None)
-    run.evaluate(experiment)
+    run.evaluate(experiment, "c1")
     assert not run.lacking(experiment).keys() & {new}
     assert [row for row in tables.read(path) if row["run"]] == [row for row in rows if row["run"]]
 

@@ -23,7 +23,7 @@ MOVED, UNIFORM = "random_section", "uniform"
 UNAIDED, ATTRACTION = "unaided_misgeneralisation", "coin_attraction"
 TITLES = {
     "goal_misgeneralisation": "goal misgeneralisation",
-    UNAIDED: "unaided goal misgeneralisation",
+    UNAIDED: "unaided misgeneralisation",
     ATTRACTION: "coin attraction",
     "capability_robustness": "capability robustness",
     "coin": "coin rate, coin at the end",
@@ -82,7 +82,7 @@ def coin_randomisation(folder: Path, colours: Theme) -> Figure:
     measures = ("goal_misgeneralisation", UNAIDED, ATTRACTION, "capability_robustness")
     for axes, measure in zip(panels.flat, measures, strict=True):
         for place, (condition, label) in enumerate(
-            {MOVED: "coin at a random section", UNIFORM: "coin anywhere one can stand"}.items()
+            {MOVED: "coin at a random section", UNIFORM: "coin in any cell"}.items()
         ):
             colour = (colours.end, colours.coin)[place]
             _curve(axes, table, groups, condition, measure, colour, label, 0.12 * place - 0.06)
@@ -196,7 +196,7 @@ def capability(folder: Path, colours: Theme) -> Figure:
     for line in panels:
         _share_limits(line)
     panels[0, 0].set_title(TITLES["coin"])
-    panels[1, 0].set_title("coin anywhere one can stand")
+    panels[1, 0].set_title("coin in any cell")
     handles, labels = panels[1, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=2)
     return figure
@@ -219,9 +219,9 @@ def cue_conflict(folder: Path, colours: Theme) -> Figure:
     """Which cue is followed where gold and the end disagree, over how salient gold is."""
     table = Table(folder / "runs.csv")
     conditions = {
-        "moved": "coin anywhere",
-        "swapped": "coin anywhere,\na gem at the end",
-        "wall_hidden": "coin anywhere,\nend wall hidden",
+        "moved": "coin in any cell",
+        "swapped": "coin in any cell,\na gem at the end",
+        "wall_hidden": "coin in any cell,\nend wall hidden",
     }
     figure, panels = plt.subplots(
         2, 3, figsize=(WIDTH, 4.8), layout="constrained", sharex=True, sharey="row"
@@ -256,7 +256,7 @@ def reward(folder: Path, colours: Theme) -> Figure:
     table = Table(folder / "runs.csv")
     recipes = sorted(table.recipes(), key=_wrongness)
     names = [
-        f"paid for the {'end' if wrong else 'coin'},\ncoin {'at the end' if tied else 'anywhere'}"
+        f"paid for the {'end' if wrong else 'coin'},\ncoin {'at the end' if tied else 'in any cell'}"
         for wrong, tied in map(_wrongness, recipes)
     ]
     figure, panels = plt.subplots(1, 3, figsize=(WIDTH, 2.8), sharey=True, width_ratios=(3, 3, 5))
@@ -269,7 +269,7 @@ def reward(folder: Path, colours: Theme) -> Figure:
                 axes.plot([whole["low"], whole["high"]], [y, y], color=colours.end, lw=2)
                 axes.plot(whole["estimate"], y, "|", color=colours.end, ms=12, mew=2)
             axes.plot(dots, [y + 0.2] * len(dots), color=colours.text, **DOT)
-        axes.set_title(TITLES[measure].replace(" goal ", " goal\n"))
+        axes.set_title(TITLES[measure].replace("unaided ", "unaided\n"))
         axes.axvline(0, color=colours.faint, lw=2, zorder=0)
         low = min(0, axes.dataLim.x0)
         axes.set_xlim(low - 0.05, 1.05)

@@ -16,7 +16,6 @@ import numpy as np
 
 from results.study import tables
 from results.study.experiments import RESULTS, ROOT
-from train.provenance import source_commit
 
 AGENTS = "agents.csv"
 
@@ -52,9 +51,11 @@ def describe(name: str) -> tables.Row:
     }
 
 
-def record(experiment: str, runs: Iterable[str], path: Path = RESULTS / AGENTS) -> None:
-    """Enter runs that an experiment has evaluated with the code that there is now."""
-    rows, commit = tables.read(path), source_commit() or "unknown"
+def record(
+    experiment: str, runs: Iterable[str], commit: str, path: Path = RESULTS / AGENTS
+) -> None:
+    """Enter runs that an experiment has evaluated with the code of a commit."""
+    rows = tables.read(path)
     for new in map(describe, runs):
         known = [row for row in rows if _agent(row) == _agent(new)]
         rows += [] if known else [new]

@@ -20,6 +20,7 @@ from pathlib import Path
 from results.study import provenance, tables
 from results.study.experiments import EXPERIMENTS, NUM_LEVELS, ROOT, RUNS, Experiment
 from train.config import ConfigError, TrainConfig
+from train.provenance import source_commit
 from train.sweep import config_of, is_done, require_usable, train_all
 
 RUNS_TABLE = "runs.csv"
@@ -95,8 +96,11 @@ def adopt(experiment: Experiment) -> None:
             tables.write(merged, path)
 
 
-def evaluate(experiment: Experiment) -> None:
+def evaluate(experiment: Experiment, commit: str) -> None:
     """Play the suite with the agents that are new, and enter them in its tables.
+
+    Args:
+      commit: of the code, read before any table was written: they are part of the checkout.
 
     Raises:
       SystemExit: if the evaluation fails.
@@ -121,7 +125,7 @@ def evaluate(experiment: Experiment) -> None:
         for name in TABLES
         if (out / name).exists()
     }
-    provenance.record(experiment.name, new)
+    provenance.record(experiment.name, new, commit)
     for name, rows in merged.items():
         tables.write(rows, experiment.folder / name)
 
@@ -143,13 +147,14 @@ def main() -> int:
     report(chosen)
     if known.list:
         return 0
+    commit = source_commit() or "unknown"
     try:
         for each in chosen:
             adopt(each)
         if not known.no_training:
             train(chosen, known.jobs)
         for each in chosen:
-            evaluate(each)
+            evaluate(each, commit)
     except ConfigError as error:
         parser.error(str(error))
     from results.study.draw import draw  # touches devices, as it is imported
