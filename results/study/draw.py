@@ -255,8 +255,9 @@ def reward(folder: Path, colours: Theme) -> Figure:
     """Four agents: right or wrong reward, on a distribution that tells coin from end or not."""
     table = Table(folder / "runs.csv")
     recipes = sorted(table.recipes(), key=_wrongness)
+    places = {True: "at the end", False: "in any cell"}
     names = [
-        f"paid for the {'end' if wrong else 'coin'},\ncoin {'at the end' if tied else 'in any cell'}"
+        f"paid for the {'end' if wrong else 'coin'},\ncoin {places[tied]}"
         for wrong, tied in map(_wrongness, recipes)
     ]
     figure, panels = plt.subplots(1, 3, figsize=(WIDTH, 2.8), sharey=True, width_ratios=(3, 3, 5))
