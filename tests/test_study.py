@@ -16,9 +16,10 @@ from results.study.draw import all_figures, draw
 from results.study.experiments import AT_END, AT_SECTIONS, EXPERIMENTS, RESULTS, Experiment
 from results.study.tables import Row, Table
 from train.config import TrainConfig
-from train.sweep import config_of, load_sweep
+from train.sweep import load_sweep
 
-NAMES = [each.name for each in EXPERIMENTS]
+BY_NAME = {each.name: each for each in EXPERIMENTS}
+NAMES = list(BY_NAME)
 EVALUATED = [each for each in EXPERIMENTS if (each.folder / "runs.csv").exists()]
 
 
@@ -98,7 +99,7 @@ def _parts(rows: list[Row], recipe: str, seeds: set[str]) -> tuple[list[Row], li
 def test_a_table_grows_as_agents_come() -> None:
     experiment = EXPERIMENTS[0]
     rows = tables.read(experiment.folder / "runs.csv")
-    configs = {name: config_of(words) for name, words in experiment.runs().items()}
+    configs = run.configs_of(experiment)
     assert tables.merge([], rows, configs) == tables.merge(rows, [], configs)
     recipe = rows[0]["group"]
     merged = tables.merge(*_parts(rows, recipe, {"1", "4"}), configs)
@@ -126,9 +127,9 @@ def test_a_table_grows_as_agents_come() -> None:
 
 def test_recipes_are_told_apart_anew() -> None:
     """A first table has no column for a setting that only a later agent changes."""
-    experiment = next(each for each in EXPERIMENTS if each.name == "reward")
+    experiment = BY_NAME["reward"]
     rows = tables.read(experiment.folder / "runs.csv")
-    configs = {name: config_of(words) for name, words in experiment.runs().items()}
+    configs = run.configs_of(experiment)
     of_coin = {name: c for name, c in configs.items() if c.env.reward.coin}
     first = tables.merge([], [row for row in rows if row["run"] in of_coin], of_coin)
     assert "env.reward.coin" not in first[0]
@@ -156,7 +157,7 @@ def test_a_whole_row_goes_with_its_runs() -> None:
     """Of a recipe that has lost a run, what was said of it as a whole is said anew."""
     experiment = EXPERIMENTS[0]
     rows = tables.read(experiment.folder / "runs.csv")
-    configs = {name: config_of(words) for name, words in experiment.runs().items()}
+    configs = run.configs_of(experiment)
     gone = next(iter(configs))
     merged = tables.merge([row for row in rows if row["run"] != gone], [], configs)
     for row in merged:
@@ -202,10 +203,7 @@ def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_what_another_experiment_has_measured_is_taken(copied: Path) -> None:
-    source, experiment = (
-        next(each for each in EXPERIMENTS if each.name == name)
-        for name in ("coin_randomisation", "num_levels")
-    )
+    source, experiment = BY_NAME["coin_randomisation"], BY_NAME["num_levels"]
     path = copied / "num_levels" / "runs.csv"
     rows = tables.read(path)
     shared = run.evaluated(source) & run.evaluated(experiment)
@@ -219,7 +217,7 @@ def test_what_another_experiment_has_measured_is_taken(copied: Path) -> None:
 def test_an_evaluation_is_entered_whole_or_not_at_all(
     copied: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    experiment = next(each for each in EXPERIMENTS if each.name == "num_levels")
+    experiment = BY_NAME["num_levels"]
     path = copied / "num_levels" / "runs.csv"
     rows = tables.read(path)
     new = next(name for name in run.evaluated(experiment) if "num_levels-100" in name)
