@@ -24,25 +24,29 @@ from tests.runs import (
 )
 
 KILLS = int(os.environ.get("COINRUN_KILLS", "1"))
-UPDATES = 8 * KILLS
+UPDATES_PER_KILL = 16
+UPDATES = UPDATES_PER_KILL * KILLS
 
 
 def is_writing_a_checkpoint(folder: Path) -> bool:
     return any("tmp" in path.name for path in (folder / "checkpoints").glob("*"))
 
 
-def size_of(path: Path) -> int:
-    return path.stat().st_size if path.exists() else 0
+def updates_done(folder: Path) -> int:
+    path = folder / "metrics.csv"
+    return max(path.read_bytes().count(b"\n") - 1, 0) if path.exists() else 0
 
 
 def kill_at_some_moment(process, folder: Path, number: int, rng: random.Random) -> bool:
-    """Every other time while a checkpoint is written; False if the run ended before."""
-    rows = size_of(folder / "metrics.csv")
-    while process.poll() is None and size_of(folder / "metrics.csv") <= rows:
-        time.sleep(0.01)
-    until = time.monotonic() + rng.uniform(0, 1.5)
-    while process.poll() is None and time.monotonic() < until:
+    """Every other time while a checkpoint is written; False if the run ended before.
+
+    The moment is some updates on, then within an update: in seconds alone, the run would be
+    over on a fast machine.
+    """
+    target = updates_done(folder) + rng.randint(1, UPDATES_PER_KILL // 4)
+    while process.poll() is None and updates_done(folder) < target:
         time.sleep(0.001)
+    time.sleep(rng.uniform(0, 0.1))
     while number % 2 == 0 and process.poll() is None and not is_writing_a_checkpoint(folder):
         time.sleep(0.0005)
     alive = process.poll() is None
@@ -68,7 +72,7 @@ def test_killed_runs_end_as_the_uninterrupted_one_does(tmp_path):
     finish(process)
     finish(launch(*words, "--run-dir", str(whole)))
     print(f"{kills} kills, {in_writing} of them while a checkpoint was being written")
-    assert kills >= 1
+    assert kills == KILLS
     assert without_clock(read_metrics(broken)) == without_clock(read_metrics(whole))
     assert [int(row["update"]) for row in read_metrics(broken)] == list(range(1, UPDATES + 1))
     assert_same_policy(whole, broken)

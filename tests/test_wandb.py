@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import struct
 import sys
 import threading
-import time
 import types
 
 import pytest
@@ -97,9 +97,9 @@ def refuse(*_, **__):
     raise ConnectionError("the service is\n down")
 
 
-def logger(tmp_path, monkeypatch, fake, patience=0.3):
+def logger(tmp_path, monkeypatch, fake):
     monkeypatch.setitem(sys.modules, "wandb", fake)
-    return WandbLogger(ONLINE, tmp_path, [tmp_path], ["id"], patience=patience)
+    return WandbLogger(ONLINE, tmp_path, [tmp_path], ["id"], patience=30)
 
 
 @pytest.mark.parametrize("where", ["init", "log", "finish"])
@@ -116,16 +116,18 @@ def test_a_failing_service_is_one_warning(tmp_path, monkeypatch, capsys, where):
 @pytest.mark.parametrize("where", ["init", "log", "finish"])
 def test_a_hanging_service_is_one_warning(tmp_path, monkeypatch, capsys, where):
     released = threading.Event()
+    # A clock that moves only when it is read: no call waits for it, whatever the machine does.
+    monkeypatch.setattr(
+        "train.wandb_logger.time", types.SimpleNamespace(monotonic=itertools.count().__next__)
+    )
     wandb = logger(tmp_path, monkeypatch, service(**{where: lambda *_, **__: released.wait()}))
-    began = time.monotonic()
     for update in range(5):
         wandb.log([{"update": update}])
-    assert time.monotonic() - began < 0.2  # training never waits
+    assert not wandb.failed  # training went on
     wandb.close()
-    assert time.monotonic() - began < 3
     assert wandb.failed
     assert capsys.readouterr().err == (
-        "warning: wandb is off from here on: it has not answered for 0 s\n"
+        "warning: wandb is off from here on: it has not answered for 30 s\n"
     )
     released.set()
 
