@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import shutil
 import signal
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -14,10 +18,20 @@ import yaml
 from coinrun_jax.hardware import device_name
 from coinrun_jax.observations import symbolic
 from tests.runs import CONFIG, assert_same_policy, read_metrics, without_clock
-from train import run
-from train.config import ConfigError, load_config
+from train import memory, run
+from train.config import ConfigError, EnvConfig, load_config
 from train.loggers import CsvLogger
 from train.policy import PolicyError, load_policy
+from train.program import make_learner
+
+HOLD = """
+import sys
+from pathlib import Path
+from train.run import _held
+with _held(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +116,51 @@ def test_resuming_a_finished_run_changes_nothing(finished):
     rows = read_metrics(finished)
     run.resume(finished)
     assert read_metrics(finished) == rows
+
+
+def test_a_run_without_its_checkpoints_is_left_as_it_is(finished, tmp_path):
+    folder = tmp_path / "copied"
+    shutil.copytree(finished, folder, ignore=shutil.ignore_patterns("checkpoints"))
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="no checkpoint to go on"):
+            run.resume(folder)
+        assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
+        (folder / "checkpoints").mkdir(exist_ok=True)  # nor with an empty folder of them
+
+
+def test_a_run_is_trained_by_one_process_at_a_time(finished, tmp_path):
+    before = sorted((p, p.stat().st_mtime_ns) for p in finished.rglob("*"))
+    other = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(finished)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert other.stdout.readline() == b"held\n"
+    with pytest.raises(ConfigError, match="another process"):
+        run.resume(finished)
+    assert sorted((p, p.stat().st_mtime_ns) for p in finished.rglob("*")) == before
+    other.kill()
+    other.communicate()
+    assert run.resume(finished)
+
+
+def test_what_does_not_fit_leaves_nothing_in_its_place(tmp_path, monkeypatch):
+    def refuse(compiled):
+        raise ConfigError("too large")
+
+    monkeypatch.setattr(memory, "require_compiled", refuse)
+    with pytest.raises(ConfigError, match="too large"):
+        run.start(CONFIG, tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("num_levels", [0, 17])
+def test_more_environments_than_levels_in_the_pool_are_refused(tmp_path, num_levels):
+    env = EnvConfig(num_levels=num_levels, pool_size=CONFIG.ppo.num_envs - 1)
+    with pytest.raises(ConfigError, match="pool_size 7 is below"):
+        run.start(dataclasses.replace(CONFIG, env=env), tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+    few = EnvConfig(num_levels=3, pool_size=CONFIG.ppo.num_envs - 1)  # all of them in the pool
+    make_learner(dataclasses.replace(CONFIG, env=few))
 
 
 def test_policy_loads_and_answers(finished):

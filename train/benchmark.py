@@ -174,7 +174,9 @@ def scaling(config: TrainConfig, devices: list[int], words: list[str], path: Pat
             **os.environ,
             "XLA_FLAGS": f"--xla_force_host_platform_device_count={count}",
         }
-        own = [*words, "--ppo.num-envs", str(config.ppo.num_envs * count)]
+        num_envs = config.ppo.num_envs * count
+        own = [*words, "--ppo.num-envs", str(num_envs)]
+        own += ["--env.pool-size", str(max(config.env.pool_size, num_envs))]
         command = [sys.executable, "-m", "train.benchmark", "throughput", "--csv", str(path), *own]
         subprocess.run(command, env=environment, check=True)
 
@@ -243,7 +245,9 @@ def main(arguments: list[str] | None = None) -> int:
                 for num_envs in known.num_envs or [config.ppo.num_envs]:
                     network = dataclasses.replace(config.network, precision=precision)
                     ppo = dataclasses.replace(config.ppo, num_envs=num_envs)
-                    point = dataclasses.replace(config, network=network, ppo=ppo)
+                    pool_size = max(config.env.pool_size, num_envs)
+                    env = dataclasses.replace(config.env, pool_size=pool_size)
+                    point = dataclasses.replace(config, env=env, network=network, ppo=ppo)
                     append(known.csv, [breakdown(point)], command)
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -48,16 +48,18 @@ def train(
     stopping = _StopRequest()
     try:
         loop = _Loop(program, run_dir, folders)
-        if not loop.is_finished:
-            loop.compile()
-        wandb = WandbLogger(program.config, run_dir, folders, run_ids, distributed.is_main())
         try:
-            loop.run(stopping, wandb, profile)
-            if loop.is_finished:
-                wandb.log_policies()
+            if not loop.is_finished:
+                loop.compile()
+            wandb = WandbLogger(program.config, run_dir, folders, run_ids, distributed.is_main())
+            try:
+                loop.run(stopping, wandb, profile)
+                if loop.is_finished:
+                    wandb.log_policies()
+            finally:
+                wandb.close()
         finally:
             loop.close()
-            wandb.close()
     except (OSError, CheckpointError, MetricsError) as error:
         raise TrainError(
             f"{error}; once that is mended, go on with: python -m train --resume {run_dir}"

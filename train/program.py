@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from train import memory
-from train.config import TrainConfig
+from train.config import ConfigError, TrainConfig
 from train.environment import make_environment
 from train.networks import make_network
 from train.parallel import Layout, in_turn
@@ -26,6 +26,13 @@ def make_learner(config: TrainConfig, shards: Shards = WHOLE) -> Learner:
       ConfigError: for settings that do not fit together.
     """
     env, env_params = make_environment(config.env)
+    if env.takes_turns and env.pool_size < config.ppo.num_envs:
+        # Episodes would stand on nearly all of the pool, and the few others be all that is drawn.
+        raise ConfigError(
+            f"env.pool_size {env.pool_size} is below ppo.num_envs {config.ppo.num_envs}: levels "
+            f"that episodes stand on cannot be renewed; give --env.pool-size "
+            f"{config.ppo.num_envs} or more"
+        )
     shape = env.observation_space(env_params).shape
     network = make_network(config.network, shape, env.num_actions)
     return Learner(env, env_params, network, config.ppo, config.num_updates, shards)

@@ -13,10 +13,13 @@ own; it is a run directory to everything that reads one.
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import shutil
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +27,9 @@ import jax
 
 import coinrun_jax
 from coinrun_jax.hardware import device_name
-from train import distributed
+from train import distributed, policy
 from train.config import CONFIG, ConfigError, TrainConfig, load_config, save_config
-from train.loop import train
+from train.loop import CHECKPOINTS, train
 from train.program import Program
 from train.provenance import source_commit
 from train.wandb_logger import new_run_ids
@@ -45,7 +48,8 @@ def start(config: TrainConfig, run_dir: Path, profile: bool = False) -> bool:
     """Train from scratch into a new directory; False if it was stopped before its end.
 
     Raises:
-      ConfigError: if the directory has anything in it, or the config cannot be used.
+      ConfigError: if the directory has anything in it, or the config cannot be used; nothing
+        is left of the run then.
     """
     if distributed.agree_on(distributed.is_main() and _is_taken(run_dir)):
         raise ConfigError(
@@ -56,24 +60,75 @@ def start(config: TrainConfig, run_dir: Path, profile: bool = False) -> bool:
     if distributed.is_main():
         _make(config, run_dir)
     distributed.agree_on(False)  # the others wait for the directory
-    return _train(program, config, run_dir, profile)
+    with _held(run_dir):
+        try:
+            return _train(program, config, run_dir, profile)
+        except ConfigError:  # the compiled program does not fit: no update was made
+            if distributed.is_main():
+                shutil.rmtree(run_dir)
+            raise
 
 
 def resume(run_dir: Path, profile: bool = False) -> bool:
     """Go on from a run's newest whole checkpoint, or from its beginning if it has none.
 
     Raises:
-      ConfigError: if the directory is no run.
+      ConfigError: if the directory is no run, is one of a run's seeds, is being trained
+        already, or holds what has been trained without the checkpoints to go on from.
     """
     if not (run_dir / CONFIG).is_file():
         raise ConfigError(f"{run_dir} is not a run directory: it has no {CONFIG}")
-    description = _describe_again(run_dir)
-    if "one_of" in description:
+    if "one_of" in _read_description(run_dir):
         raise ConfigError(
             f"{run_dir} is one of several seeds of one program; give --resume {run_dir.parent}"
         )
     config = load_config(run_dir / CONFIG)
-    return _train(Program(config), config, run_dir, profile)
+    _require_checkpoints(run_dir, config)
+    with _held(run_dir):
+        program = Program(config)
+        if distributed.is_main():
+            _describe_again(run_dir)
+        return _train(program, config, run_dir, profile)
+
+
+def _require_checkpoints(run_dir: Path, config: TrainConfig) -> None:
+    """A run copied without them would begin anew, over the metrics of the one that was."""
+    checkpoints = run_dir / CHECKPOINTS
+    if not checkpoints.is_dir() or not any(checkpoints.iterdir()):
+        for folder in seed_folders(run_dir, config):
+            if (folder / policy.DESCRIPTION).exists():
+                raise ConfigError(
+                    f"{folder} holds a trained policy, but {checkpoints} no checkpoint to go on "
+                    "from; restore them, or train anew in another --run-dir"
+                )
+
+
+@contextlib.contextmanager
+def _held(run_dir: Path) -> Iterator[None]:
+    """Keeps other processes from training there meanwhile; a killed one holds nothing.
+
+    Raises:
+      ConfigError: if one does.
+    """
+    folder = os.open(run_dir, os.O_RDONLY) if distributed.is_main() else None
+    try:
+        if distributed.agree_on(folder is not None and not _lock(folder)):
+            raise ConfigError(f"{run_dir} is being trained by another process")
+        yield
+    finally:
+        if folder is not None:
+            os.close(folder)
+
+
+def _lock(folder: int) -> bool:
+    """False if another process has it."""
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass  # a file system that has no locks
+    return True
 
 
 def _train(program: Program, config: TrainConfig, run_dir: Path, profile: bool) -> bool:
@@ -122,13 +177,11 @@ def _read_description(run_dir: Path) -> dict[str, Any]:
         return {}  # nothing in it is needed to go on
 
 
-def _describe_again(run_dir: Path) -> dict[str, Any]:
+def _describe_again(run_dir: Path) -> None:
     """Note in run.json that the run goes on, and with what."""
     description = _read_description(run_dir)
-    if distributed.is_main() and "one_of" not in description:
-        description.setdefault("resumed", []).append(_describe())
-        _write_description(run_dir, description)
-    return description
+    description.setdefault("resumed", []).append(_describe())
+    _write_description(run_dir, description)
 
 
 def _describe() -> dict[str, Any]:
