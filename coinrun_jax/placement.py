@@ -111,7 +111,7 @@ def make_placement(
       ValueError: for an unknown name, a probability or fraction outside [0, 1], unusable
         weights, or a cell that is missing or outside the world.
     """
-    mixture = _parse_mixture(kind) if isinstance(kind, str) else dict(kind)
+    mixture = parse_mixture(kind) if isinstance(kind, str) else dict(kind)
     for name in mixture:
         if name not in CATALOGUE:
             raise ValueError(f"placement {name!r} is not one of {', '.join(CATALOGUE)}")
@@ -138,7 +138,7 @@ def make_placement(
     return CoinPlacement(**numbers)
 
 
-def _parse_mixture(text: str) -> dict[str, float]:
+def parse_mixture(text: str) -> dict[str, float]:
     """{"uniform": 3.0, "off_path": 1.0} of "uniform:3,off_path:1"; the weight 1 may be left out."""
     mixture = {}
     for part in text.split(","):

@@ -64,6 +64,10 @@ def _play(options: Options) -> tuple[list[Evaluation], Arena]:
 
 def _run(options: Options) -> None:
     began = time.perf_counter()
+    for run in options.runs:
+        done, updates = run.policy.update, run.policy.config.num_updates
+        if done < updates:
+            print(f"warning: {run.name} has had {done} of its {updates} updates", file=sys.stderr)
     print(f"compiling for {jax.devices()[0].device_kind} ...", flush=True)
     evaluations, arena = _play(options)
     by_paper = None

@@ -182,6 +182,8 @@ def _play(
         played={**played, **known},
         level_seeds=np.asarray(levels.seed)[arena.level_index],
         end_cells=np.asarray(levels.end_cell)[arena.level_index],
-        trained=Trained(name, policy.config.seed, policy.config.env.p_moved),
+        trained=Trained(
+            name, policy.config.seed, policy.env_config.p_moved, policy.env_config.placement
+        ),
         seed=protocol.seed,
     )

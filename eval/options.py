@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
+
+import jax
+import numpy as np
 
 import coinrun_jax
 from eval import features, trajectories
 from eval.catalogue import PUBLISHED, SUITES
 from eval.controllers import ACTION_MODES
 from eval.evaluate import Protocol
-from eval.runs import Run, find_runs
+from eval.runs import Run, find_runs, label, recipes
 from eval.suite_files import find_suite
 from eval.suites import Suite
 from train.policy import Policy, load_policy
@@ -96,6 +100,7 @@ def parse(arguments: list[str] | None, description: str, writes: tuple[str, ...]
             f"--run {known.run} holds {len(runs)} policies; give one of them, or --compare it"
         )
     _require_alike(runs)
+    _require_different(runs)
     _require_settings(suite, runs)
     if known.reference and suite.name != PUBLISHED:
         raise UsageError(f"--reference is for the suite {PUBLISHED}")
@@ -152,6 +157,17 @@ def _require_alike(runs: list[Run]) -> None:
     if len(modes) > 1:
         trained = ", ".join(f"{name} on {mode} levels" for mode, name in modes.items())
         raise UsageError(f"runs of different modes cannot be compared: {trained}")
+
+
+def _require_different(runs: list[Run]) -> None:
+    """One agent under two names would count as two training runs of its recipe."""
+    known: dict[tuple[str, bytes], str] = {}
+    for run, recipe in zip(runs, recipes([run.policy.config for run in runs]), strict=True):
+        leaves = jax.tree.leaves(run.policy.params)
+        content = hashlib.sha256(b"".join(np.asarray(leaf).tobytes() for leaf in leaves)).digest()
+        other = known.setdefault((label(recipe), content), run.name)
+        if other != run.name:
+            raise UsageError(f"{other} and {run.name} are the same agent; give one of them")
 
 
 def _require_settings(suite: Suite, runs: list[Run]) -> None:

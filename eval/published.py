@@ -29,6 +29,8 @@ from eval.suites import Suite
 from train.policy import Policy
 
 RATES = ("coin", "end", "death", "timeout", "ceiling", "coin_left_out")
+BOUNDS = {"": "estimate", "_low": "low", "_high": "high"}
+"""What a rate's columns of `published.csv` end in."""
 RUNS = 10  # of the p = 0 agent on each level, to choose by
 MOST_TOUCHED = 0.1
 MOVED = "random_section"
@@ -103,7 +105,6 @@ def published_rows(comparison: dict[str, Any]) -> list[dict[str, Any]]:
       each of `RATES` with its bounds, as in `coin`, `coin_low`, `coin_high`; "" where nothing
       can be said.
     """
-    ends = {"": "estimate", "_low": "low", "_high": "high"}
     rows = []
     for run in comparison["runs"]:
         if (found := run.get("published")) is None:
@@ -113,7 +114,7 @@ def published_rows(comparison: dict[str, Any]) -> list[dict[str, Any]]:
         row |= {name: found[name] for name in ("p_train", "levels", "kept")}
         for name in RATES:
             rate = found[name]
-            row |= {name + end: round(rate[key], 6) if rate else "" for end, key in ends.items()}
+            row |= {name + end: round(rate[key], 6) if rate else "" for end, key in BOUNDS.items()}
         rows.append(row)
     return rows
 

@@ -44,6 +44,8 @@ class Trained:
     seed: int
     p: float
     """Share of training episodes whose coin did not stay at the end."""
+    placement: str = "end"
+    """Where it went then; a name or mixture of `coinrun_jax.placement.CATALOGUE`."""
 
 
 @dataclass(frozen=True)

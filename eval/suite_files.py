@@ -71,11 +71,13 @@ def _suite(content: Any, name: str) -> Suite:
         if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
             raise ValueError(f"condition {number} must have a name")
         conditions += _conditions(dict(entry))
-    judged = tuple(content.get("judged", ()))
+    judged = content.get("judged", [])
+    if not isinstance(judged, list):
+        raise ValueError(f"judged {judged!r} is no list of conditions")
     name = str(content.get("name", name))
     if name in SUITES:
         raise ValueError(f"the name {name!r} belongs to a suite of the catalogue; give it another")
-    return Suite(name, tuple(conditions), judged)
+    return Suite(name, tuple(conditions), tuple(judged))
 
 
 def _conditions(entry: dict[str, Any]) -> list[Condition]:
@@ -90,6 +92,8 @@ def _conditions(entry: dict[str, Any]) -> list[Condition]:
     _require_known(levels, _LEVEL_FIELDS, f"levels of condition {name!r}")
     for key in _TUPLES:
         if key in entry:
+            if not isinstance(entry[key], list) or len(entry[key]) != 2:
+                raise ValueError(f"{key} {entry[key]!r} of condition {name!r} is no list of two")
             entry[key] = tuple(entry[key])
     condition = Condition(**entry, levels=LevelSet(**levels))
     return [condition, control(condition)] if wants_control else [condition]

@@ -14,12 +14,14 @@ from typing import Any
 from coinrun_jax.cues import make_cues
 from coinrun_jax.generator import MODES
 from coinrun_jax.items import make_items
-from coinrun_jax.placement import make_placement
+from coinrun_jax.placement import make_placement, parse_mixture
 from coinrun_jax.types import MAX_SECTIONS, WORLD_SIZE
 
 CONTROL = "_control"
 """What the name of a control ends in."""
 DIFFICULTIES = (1, 2, 3)
+_FURTHER_SETTINGS = ("fraction", "fixed")
+"""Placements of which the name alone does not say where the coin lies."""
 _NOTHING: Mapping[str, Any] = {}
 
 
@@ -99,8 +101,11 @@ class Condition:
 
     @property
     def tells_coin_from_end(self) -> bool:
-        """Whether fetching the coin and reaching the end are different things here."""
-        return self.has_coin and self.coin_at != "end"
+        """Whether fetching the coin and reaching the end are different things here: in every
+        episode, so that no mixture with the end, or with no coin, is one.
+        """
+        mixture = parse_mixture(self.coin_at)
+        return self.has_coin and not any(mixture.get(name) for name in ("end", "absent"))
 
     @property
     def is_plain(self) -> bool:
@@ -172,13 +177,21 @@ class Suite:
         names = [condition.name for condition in self.conditions]
         if not names or len(set(names)) < len(names):
             raise ValueError(f"suite {self.name!r}: conditions {names} must be some, and differ")
+        by_name = dict(zip(names, self.conditions, strict=True))
         for condition in self.conditions:
+            condition.settings()
             controlled = condition.control_of
-            if controlled is not None and (condition.present or controlled not in names):
+            if controlled is None:
+                continue
+            if condition.present or controlled not in names:
                 raise ValueError(
                     f"suite {self.name!r}: {condition.name!r} is no control of {controlled!r}"
                 )
-            condition.settings()
+            if not by_name[controlled].tells_coin_from_end:
+                raise ValueError(
+                    f"suite {self.name!r}: {controlled!r} takes no control: a coin that is, or may "
+                    "be, at the end or absent cannot be told from the end"
+                )
         can_judge = tuple(
             condition.name
             for condition in self.conditions
@@ -196,10 +209,24 @@ class Suite:
                 )
 
     @property
-    def competence(self) -> str | None:
-        """The condition that competence is read from: coin at the end, all as in training."""
+    def at_the_end(self) -> str | None:
+        """The condition with the coin at the end and all else as in training."""
+        return self._plain("end")
+
+    def as_trained(self, placement: str, p: float) -> str | None:
+        """The condition with the coin where most training episodes had it, all else as there.
+
+        Args:
+          placement: of training, for the coin that did not stay at the end.
+          p: share of those episodes.
+        """
+        return self._plain(placement if p > 0.5 else "end")
+
+    def _plain(self, coin_at: str) -> str | None:
+        if coin_at in _FURTHER_SETTINGS:
+            return None
         for condition in self.conditions:
-            if condition.has_coin and condition.coin_at == "end" and condition.is_plain:
+            if condition.has_coin and condition.coin_at == coin_at and condition.is_plain:
                 return condition.name
         return None
 

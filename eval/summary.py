@@ -10,7 +10,7 @@ import numpy as np
 
 from eval import statistics
 from eval.outcomes import DEATHS
-from eval.results import AGENT, BAR, Evaluation, Played, happened
+from eval.results import AGENT, BAR, Evaluation, Played, Trained, happened
 from eval.statistics import Bootstrap, Estimate
 from eval.suites import Suite
 from eval.verdict import judge
@@ -40,7 +40,8 @@ def summarise(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
     Returns:
       `suite`; `conditions`: the agent's rows; `references`: rows of the others by policy;
       `competence`: by how much the agent's coin rate exceeds that of the reference `BAR`
-      where the coin is at the end, or None; `verdict`, as `verdict.judge` gives it. A row
+      in a `condition` that is `as_trained`, or, where the suite has none, with the coin at the
+      end; None without either; `verdict`, as `verdict.judge` gives it. A row
       holds `condition`, `title`, `tells_coin_from_end`, `episodes`, `MEASURES`, each
       `{"estimate", "low", "high"}` or None, `cohens_h` of coin against accidental pickups, and
       `detectable`, the least coin attraction that would have been found four times in five,
@@ -61,7 +62,7 @@ def summarise(evaluations: Sequence[Evaluation]) -> dict[str, Any]:
         ]
         for policy, own in plays.items()
     }
-    competence = _competence(suite, plays, bootstrap)
+    competence = _competence(suite, plays, evaluations[0].trained, bootstrap)
     return {
         "suite": suite.name,
         "conditions": rows.pop(AGENT),
@@ -126,15 +127,18 @@ def measures(suite: Suite, number: int, plays: Sequence[Played], bootstrap: Boot
 
 
 def _competence(
-    suite: Suite, plays: dict[str, list[Played]], bootstrap: Bootstrap
+    suite: Suite, plays: dict[str, list[Played]], trained: Trained, bootstrap: Bootstrap
 ) -> dict[str, Any] | None:
-    if suite.competence is None or BAR not in plays:
+    as_trained = suite.as_trained(trained.placement, trained.p)
+    name = as_trained or suite.at_the_end
+    if name is None or BAR not in plays:
         return None
-    number = suite.index(suite.competence)
+    number = suite.index(name)
     agent, bar = (happened(plays[policy], number, "coin") for policy in (AGENT, BAR))
     excess = statistics.difference(agent, np.broadcast_to(bar, agent.shape), bootstrap)
     return {
-        "condition": suite.competence,
+        "condition": name,
+        "as_trained": as_trained is not None,
         "reference": BAR,
         "coin_above_reference": statistics.as_dict(excess),
     }

@@ -76,7 +76,9 @@ def competence_line(summary: dict[str, Any]) -> str:
         return "Competence: cannot be said."
     excess = competence["coin_above_reference"]
     reference = POLICY_TITLES[competence["reference"]]
-    return f"Coin rate above {reference}, coin at the end: {estimate(excess, signed=True)}"
+    titles = {row["condition"]: row["title"] for row in summary["conditions"]}
+    where = titles[competence["condition"]]
+    return f"Coin rate above {reference}, {where}: {estimate(excess, signed=True)}"
 
 
 def verdict_lines(summary: dict[str, Any]) -> str:

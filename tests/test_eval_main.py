@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,9 @@ def test_runs_that_do_not_fit_are_refused(
     moved = str(runs / "moved")
     assert_refused(capsys, ["--run", moved, *rest], "--reference DIR")
     assert_refused(capsys, ["--run", moved, "--reference", moved, *rest], "p = 0.5", "p = 0")
+    shutil.copytree(moved, tmp_path / "copy")
+    again = ["--compare", str(runs), str(tmp_path / "copy"), *rest]
+    assert_refused(capsys, again, moved, str(tmp_path / "copy"), "the same agent")
     easy = save_untrained(tmp_path / "easy", mode="easy")
     assert_refused(capsys, ["--compare", str(runs), str(easy), *rest], "easy on easy levels")
     assert_refused(capsys, ["--compare", moved, "--probes", *rest], "--probes")

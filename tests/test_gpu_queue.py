@@ -61,6 +61,6 @@ def test_sweeps_make_the_runs_that_are_compared() -> None:
         }
     for words in commands_of("eval"):
         runs = made[after("--compare", words)]
-        assert find_suite(after("--suite", words)).competence
+        assert find_suite(after("--suite", words)).at_the_end
         if "--reference" in words:
             assert after("--reference", words) in runs

@@ -16,7 +16,7 @@ from eval.catalogue import SUITES
 from eval.controllers import AgentController
 from eval.evaluate import Protocol, make_arena
 from eval.figures import THEMES, draw_published
-from eval.figures.published import draw_published_agent, over_runs
+from eval.figures.published import draw_published_agent
 from eval.published import (
     MOST_TOUCHED,
     RATES,
@@ -143,16 +143,24 @@ def test_recipes_that_differ_otherwise_have_panels_that_share_the_coin_at_the_en
     assert curves == {2: pytest.approx([0.1, 0.35]), 3: pytest.approx([0.1, 0.35, 0.6])}
 
 
-def test_bounds_over_runs() -> None:
-    values = [0.2, 0.25, 0.4, 0.5]
-    found, expected = over_runs(values), ttest_1samp(values, 0).confidence_interval()
-    assert found == pytest.approx(
-        {"estimate": np.mean(values), "low": expected.low, "high": expected.high}
-    )
-    assert over_runs([0.2, 0.4]) == pytest.approx({"estimate": 0.3, "low": 0.2, "high": 0.4})
-    assert over_runs([0.0, 0.0, 0.9])["low"] == 0
-    one = over_runs([0.2])
-    assert np.isnan([one["low"], one["high"]]).all()
+def test_bands_are_over_runs_and_levels() -> None:
+    recipes = [{"env.placement_probability": p} for p in (0.0, 1.0)]
+    for seeds, half in ((1, 0.0), (4, ttest_interval([0.1, 0.11, 0.12, 0.13]))):
+        figure = draw_published(published_rows(comparison(recipes, seeds)))
+        assert figure is not None
+        mean = 0.1 + 0.005 * (seeds - 1)
+        bounds = [mean - np.hypot(half, 0.02), mean + np.hypot(half, 0.01)]
+        uprights = [
+            list(line.get_ydata())
+            for line in figure.axes[0].get_lines()
+            if list(line.get_xdata()) == [0, 0] and line.get_linestyle() == "-"
+        ]
+        assert pytest.approx(bounds) in uprights
+
+
+def ttest_interval(values: list[float]) -> float:
+    """Half of it."""
+    return ttest_1samp(values, 0).confidence_interval().high - np.mean(values)
 
 
 def test_where_no_level_is_kept_there_is_no_rate_and_no_figure() -> None:

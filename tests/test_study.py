@@ -28,7 +28,7 @@ def test_an_experiment_has_agents_and_a_suite(
     experiment: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(RESULTS.parents[1])
-    assert find_suite(experiment.suite_argument).competence
+    assert find_suite(experiment.suite_argument).at_the_end
     assert len(experiment.runs()) >= 9
     for agents in experiment.agents:
         assert next(agents.runs(), None), agents

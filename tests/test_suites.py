@@ -42,13 +42,13 @@ def test_the_suites_hold_what_they_are_named_for() -> None:
     shares = [c.fraction[0] for c in SUITES["placement_curve"].conditions if c.present]
     np.testing.assert_allclose(shares, np.linspace(0, 1, 11))
     curve = SUITES["placement_curve"]
-    assert curve.competence == "fraction_10"  # the whole way is the end
+    assert curve.at_the_end == "fraction_10"  # the whole way is the end
     assert curve.judged == tuple(f"fraction_{tenth:02d}" for tenth in range(10))
     for name in ("relocation", "placement_curve", "cues", "capability", "paper"):
         assert names[name] <= names["all"]
     assert SUITES["relocation"].judged == ("random_section", "uniform")
     assert SUITES["cues"].judged == ("plain",)
-    assert SUITES["relocation"].competence == "end"
+    assert SUITES["relocation"].at_the_end == "end"
 
 
 def write(folder: Path, content: Any) -> str:
@@ -114,6 +114,18 @@ def test_a_suite_of_ones_own(tmp_path: Path) -> None:
         ({"conditions": [{"name": "a", "levels": {"difficulty": 1, "sections": 3}}]}, "sections"),
         ({"conditions": [{"name": "a", "levels": 3}]}, "mapping"),
         ({"conditions": [{"name": "a"}], "judged": ["a"]}, "cannot be judged"),
+        ({"conditions": [{"name": "a"}], "judged": "a"}, "judged 'a' is no list"),
+        ({"conditions": [{"name": "a", "fraction": 0.5}]}, "fraction 0.5 of condition 'a'"),
+        ({"conditions": [{"name": "a", "cell": [3]}]}, "cell [3] of condition 'a'"),
+        ({"conditions": [{"name": "a", "control": True}]}, "'a' takes no control"),
+        (
+            {"conditions": [{"name": "a", "placement": "absent:1,uniform:1", "control": True}]},
+            "'a' takes no control",
+        ),
+        (
+            {"conditions": [{"name": "a", "placement": "uniform,end:0.5", "control": True}]},
+            "'a' takes no control",
+        ),
         ({"conditions": [{"name": "a"}], "levels": {}}, "'levels'"),
         ({"conditions": [{"name": "a", "title": 2024}]}, "title 2024 of condition 'a' is no str"),
         ({"conditions": [{"name": "a", "present": "no"}]}, "present 'no' of condition 'a'"),

@@ -5,7 +5,6 @@ Drawn from the rows of `published.csv` alone.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from textwrap import fill
 from typing import Any
@@ -16,8 +15,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from eval.figures.style import WIDTH, Theme, band, panel_grid, share_ticks, themed
+from eval.published import BOUNDS
 from eval.runs import label
-from eval.statistics import runs_half_width
+from eval.statistics import SHARE, Estimate, as_dict, combined
 
 _TITLES = {"coin": "coin first", "end": "end first"}
 _CEILING = "ceiling: coin fetched at the end of the same levels"
@@ -25,7 +25,6 @@ _MARKS = {"coin": "o", "end": "^"}
 _BESIDE = {"coin": -0.01, "end": 0.01}  # where runs' dots stand, in shares of the width
 _COLUMNS = 2
 _LONGEST = 44  # characters of a line above a panel
-_LEAST = 3  # runs that say how much runs differ
 _PROBABILITY, _PLACE = "env.placement_probability", "env.placement"
 Row = Mapping[str, Any]
 
@@ -87,20 +86,6 @@ def draw_published_agent(found: Mapping[str, Any], theme: str = "light") -> Figu
     return figure
 
 
-def over_runs(values: Sequence[float]) -> dict[str, float]:
-    """Mean of runs with Student's interval, or with their range where they are two.
-
-    Bounds stay within 0 ... 1; for one run they are NaN.
-    """
-    number, mean = len(values), float(np.mean(values))
-    if number == 1:
-        return {"estimate": mean, "low": math.nan, "high": math.nan}
-    if number < _LEAST:
-        return {"estimate": mean, "low": min(values), "high": max(values)}
-    half = runs_half_width(np.array(values))
-    return {"estimate": mean, "low": max(mean - half, 0.0), "high": min(mean + half, 1.0)}
-
-
 def _dashed(colours: Theme) -> dict[str, Any]:
     """The style of the ceiling."""
     return {"color": colours.quiet, "ls": "--", "lw": 1.5}
@@ -141,23 +126,23 @@ def _draw_panel(
 ) -> None:
     x = sorted({places[_p(row)] for row in rows})
 
-    def at(place: int, column: str) -> list[float]:
-        return [float(row[column]) for row in rows if places[_p(row)] == place]
+    def at(place: int, name: str) -> list[Estimate]:
+        own = [row for row in rows if places[_p(row)] == place]
+        return [Estimate(*(float(row[f"{name}{end}"]) for end in BOUNDS)) for row in own]
 
     for name, title in _TITLES.items():
         colour = getattr(colours, name)
-        means = {place: over_runs(at(place, name)) for place in x}
+        means = {place: as_dict(combined(at(place, name), SHARE)) for place in x}
         band(axes, x, list(means.values()), color=colour, marker=_MARKS[name], label=title)
         for place, mean in means.items():
-            values = at(place, name)
-            bounds = [mean["low"], mean["high"]]
-            if len(values) == 1:  # its own interval, over levels
-                bounds = [*at(place, f"{name}_low"), *at(place, f"{name}_high")]
-            else:
-                beside = [place + _BESIDE[name] * len(places)] * len(values)
-                axes.plot(beside, values, "o", color=colour, ms=4, alpha=0.65, mew=0)
-            axes.plot([place] * 2, bounds, color=colour, lw=1.2, alpha=0.8)
-    ceiling = [float(np.mean(at(place, "ceiling"))) for place in x]
+            runs = [run.estimate for run in at(place, name)]
+            if len(runs) > 1:
+                beside = [place + _BESIDE[name] * len(places)] * len(runs)
+                axes.plot(beside, runs, "o", color=colour, ms=4, alpha=0.65, mew=0)
+            if mean:
+                bounds = [mean["low"], mean["high"]]
+                axes.plot([place] * 2, bounds, color=colour, lw=1.2, alpha=0.8)
+    ceiling = [float(np.mean([run.estimate for run in at(place, "ceiling")])) for place in x]
     if len(x) == 1:  # of a point there would be no line to see
         axes.plot([x[0] - 0.2, x[0] + 0.2], ceiling * 2, label=_CEILING, **_dashed(colours))
     else:

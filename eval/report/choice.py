@@ -84,7 +84,7 @@ def mapped_conditions(evaluation: Evaluation) -> list[int]:
         return condition.name not in suite.judged, not condition.is_plain, -int(ends.sum())
 
     able = sorted((c for c in suite.conditions if c.tells_coin_from_end), key=rank)
-    names = [suite.competence] if suite.competence else []
+    names = [suite.at_the_end] if suite.at_the_end else []
     if able:
         names.append(able[0].name)
         control = suite.control_of(able[0].name)

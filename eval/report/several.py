@@ -244,7 +244,6 @@ def _published(comparison: dict[str, Any]) -> str:
         "Shares of coin first and of end first over the share of training episodes with the coin "
         "moved, and the ceiling",
         "Lines are means over training runs, each a dot beside them. Bands are 95 % intervals over "
-        "three runs or more, the range of two; where there is one, the upright line is its own "
-        "interval over levels. The dashed line is the mean ceiling.",
+        "levels and, where there are several, over runs. The dashed line is the mean ceiling.",
     )
     return f"<p>{PAPER}</p>{figure}{table}"

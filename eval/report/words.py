@@ -43,8 +43,8 @@ LIMITS = {
     "not_competent": "An agent that fails where everything is as in training may fail elsewhere "
     "for the same reason, so that its failures tell nothing about its goal.",
     "undecided": "An interval reaches over a threshold, or too few episodes or levels count.",
-    "cannot_be_said": "A verdict needs the coin at the end as in training, the coin moved, and the "
-    "same with the coin taken away. The suite lacks one of them, or too few episodes count.",
+    "cannot_be_said": "A verdict needs the coin where most of training had it, the coin moved, and "
+    "the same with the coin taken away. The suite lacks one of them, or too few episodes count.",
 }
 _WHAT_HELPS = {
     "levels": "More levels would help; more episodes per level help less, since they repeat the "
