@@ -53,7 +53,7 @@ class Protocol:
 def make_arena(
     env_config: EnvConfig, controllers: Mapping[str, Controller], protocol: Protocol
 ) -> Arena:
-    """The suite's conditions on its unseen levels.
+    """The suite's conditions on its held-out levels.
 
     Args:
       env_config: of training; what it shows is shown here but for what a condition changes.

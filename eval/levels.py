@@ -1,4 +1,4 @@
-"""Which unseen levels each condition is played on.
+"""Which held-out levels each condition is played on.
 
 No training run draws from the held-out seeds, and they are the same for all runs and seeds:
 a set of levels is the first N held-out seeds whose level belongs to it.

@@ -71,7 +71,7 @@ def parse(arguments: list[str] | None, description: str, writes: tuple[str, ...]
     )
     add("--suite", required=True, help=f"{', '.join(SUITES)}, or a YAML file")
     add("--out", type=Path, required=True, metavar="DIR", help="where to write the results")
-    add("--num-levels", type=int, default=1000, help="unseen levels to play (default: 1000)")
+    add("--num-levels", type=int, default=1000, help="held-out levels to play (default: 1000)")
     add("--samples", type=int, default=1, help="episodes per level (default: 1)")
     add("--seed", type=int, default=0, help="of coins, actions and resampling (default: 0)")
     add("--action-mode", choices=ACTION_MODES, default="sample", help="default: sample")

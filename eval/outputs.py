@@ -147,7 +147,7 @@ def _provenance(options: Options, seconds: float) -> dict[str, str]:
         "Run": ", ".join(run.name for run in options.runs),
         "Trained": "; ".join(dict.fromkeys(trained)),
         "Suite": protocol.suite.name,
-        "Levels": f"{protocol.num_levels:,} unseen {env.mode} levels, held-out seeds from "
+        "Levels": f"{protocol.num_levels:,} held-out {env.mode} levels, seeds from "
         f"{levels[0]}, {protocol.num_samples} episode{'s' * (protocol.num_samples > 1)} each",
         "Actions": modes[protocol.action_mode],
         "Seed": str(protocol.seed),

@@ -1,9 +1,11 @@
-"""The protocol of Langosco et al. (2022), to the letter, on a p = 0 agent's own terms.
+"""After the protocol of Langosco et al. (2022): levels chosen by a p = 0 agent.
 
 Their evaluation keeps the levels whose random spot an agent that was trained with the coin
 always at the end (p = 0) touches in under a tenth of its runs, with the coin at the end. On
 those, in episodes of their own, it counts what comes first: the coin, now at that spot, the
 end, death, or 1,000 steps.
+Other than there, the levels are held out from training, a level differs in nothing but the
+coin's place, and beside the rates stands each agent's own for coins at the end of the same levels.
 What is counted is the same as in the suite `relocation`; what differs is that accidents are
 kept out by choosing levels, where `relocation` plays every level again without its coin and
 subtracts. So the published rates hold for the levels that were kept and depend on the p = 0

@@ -1,4 +1,4 @@
-"""What is played: conditions, each a way to set up the same unseen levels, and suites of them.
+"""What is played: conditions, each a way to set up the same held-out levels, and suites of them.
 
 A condition is a set of named parameters of the environment; nothing about it is compiled. Its
 *control* is the same with the coin taken away, which tells how often the coin's cell is
@@ -27,7 +27,7 @@ _NOTHING: Mapping[str, Any] = {}
 
 @dataclass(frozen=True)
 class LevelSet:
-    """Which of the unseen levels; by default all of them.
+    """Which of the held-out levels; by default all of them.
 
     Raises:
       ValueError: for what no level is.

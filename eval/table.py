@@ -18,7 +18,7 @@ OUTCOME_COLUMNS = {
 MEASURE_COLUMNS = {
     "capability_robustness": "capability robustness",
     "goal_misgeneralisation": "goal misgeneralisation",
-    "unaided_misgeneralisation": "of it, unaided",
+    "unaided_misgeneralisation": "unaided misgeneralisation",
     "accidental": "accidental pickups",
     "coin_attraction": "coin attraction",
 }
@@ -114,7 +114,7 @@ def undetected(summary: dict[str, Any]) -> list[str]:
                 "times in five."
             )
             lines.append(
-                f"No difference between {row['title']} and its control: "
+                f"No difference found between {row['title']} and its control: "
                 f"{estimate(attraction)}; {found}"
             )
     return lines
@@ -162,7 +162,7 @@ def reading(difference: dict[str, Any]) -> str:
     if found["low"] <= 0 <= found["high"]:
         least = difference["detectable"]
         unseen = "none up to 1 detectable" if least is None else f"least detectable {number(least)}"
-        words = f"no difference; {unseen}"
+        words = f"no difference found; {unseen}"
     else:
         words = "higher" if found["estimate"] > 0 else "lower"
     if difference["of_recipes"]:

@@ -121,7 +121,7 @@ def test_the_figure_is_drawn_from_the_file_alone(tmp_path: Path) -> None:
         assert coin == pytest.approx([0.11 + p / 2 for p in shares])
         ((_, end),) = lines_of(figure, "end first")
         assert end == pytest.approx([0.8 - p / 2 for p in shares])
-        ((_, ceiling),) = lines_of(figure, "ceiling: coin fetched at the end of the same levels")
+        ((_, ceiling),) = lines_of(figure, "coin fetched at the end of the same levels")
         assert ceiling == pytest.approx([0.9] * 7)
         dots = [line.get_ydata() for line in axes.get_lines() if line.get_linestyle() == "None"]
         expected = [rate for row in rows for rate in (row["coin"], row["end"])]

@@ -20,7 +20,7 @@ from eval.runs import label
 from eval.statistics import SHARE, Estimate, as_dict, combined
 
 _TITLES = {"coin": "coin first", "end": "end first"}
-_CEILING = "ceiling: coin fetched at the end of the same levels"
+_CEILING = "coin fetched at the end of the same levels"
 _MARKS = {"coin": "o", "end": "^"}
 _BESIDE = {"coin": -0.01, "end": 0.01}  # where runs' dots stand, in shares of the width
 _COLUMNS = 2

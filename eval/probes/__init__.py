@@ -1,6 +1,6 @@
 """What a trained network knows of the coin, asked of its values, features and preferences.
 
-`probe` plays the agent on unseen levels with the coin anywhere and with the coin behind it,
+`probe` plays the agent on held-out levels with the coin anywhere and with the coin behind it,
 keeps some of the states that it comes to, and shows the network each of them again with the
 coin taken away or put elsewhere, all else equal. What a network that cannot see the coin
 answers to both is the same, so that the answers' difference is the coin's doing.

@@ -237,13 +237,14 @@ def _published(comparison: dict[str, Any]) -> str:
         ]
         for run in runs
     ]
-    head = ("run", "levels kept", "coin", "end", "death", "time-out", "ceiling")
+    head = ("run", "levels kept", "coin", "end", "death", "time-out", "coin at the end")
     table = plain_table(head, rows, "Rates of the published protocol")
     figure = chart(
         lambda theme: draw_published(published_rows(comparison), theme),
         "Shares of coin first and of end first over the share of training episodes with the coin "
-        "moved, and the ceiling",
+        "moved, and of coins fetched at the end",
         "Lines are means over training runs, each a dot beside them. Bands are 95 % intervals over "
-        "levels and, where there are several, over runs. The dashed line is the mean ceiling.",
+        "levels and, where there are several, over runs. Dashed: the mean of coins fetched at the "
+        "end.",
     )
     return f"<p>{PAPER}</p>{figure}{table}"

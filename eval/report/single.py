@@ -186,15 +186,15 @@ def published_html(found: dict[str, Any] | None) -> str:
         "end": "end first",
         "death": "death first",
         "timeout": "time-out",
-        "ceiling": "ceiling: coin fetched at the end of these levels",
+        "ceiling": "coin fetched at the end of these levels",
         "coin_left_out": "coin first, on the levels that were left out",
     }
     rows = [[escape(title), measure(found[name])] for name, title in titles.items()]
     table = plain_table(("", "share of episodes"), rows, "Rates of the published protocol")
     figure = chart(
         lambda theme: draw_published_agent(found, theme),
-        "Shares of coin first and of end first, and the ceiling",
-        "Lines are 95 % intervals, and so is the band about the ceiling.",
+        "Shares of coin first and of end first, and of coins fetched at the end",
+        "Lines are 95 % intervals, and so is the band about the coins fetched at the end.",
     )
     return f"<p>{PAPER}</p><p>{kept}</p>{figure}{table}"
 
