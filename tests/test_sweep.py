@@ -19,6 +19,7 @@ from tests.conftest import ROOT
 from tests.runs import arguments
 from train import sweep
 from train.config import ConfigError, NetworkConfig, TrainConfig, save_config
+from train.shares import gpus, shares
 
 SWEEPS = sorted((ROOT / "configs").glob("s*/*.yaml"))
 
@@ -177,6 +178,32 @@ def test_jobs_have_the_cores_to_share(tmp_path, monkeypatch):
             assert all(len(share) < len(cores) for share in used)
         else:
             assert set(used) == {frozenset(cores)}
+
+
+@pytest.mark.parametrize(
+    ("names", "jobs", "devices", "memory"),
+    [
+        ([], 2, [None, None], [None, None]),
+        (["0", "1"], 1, [None], [None]),  # a job alone has both
+        (["0", "3"], 2, ["0", "3"], [None, None]),
+        (["0"], 2, ["0", "0"], ["0.450", "0.450"]),
+        (["0", "1"], 3, ["0", "1", "0"], ["0.450", None, "0.450"]),
+    ],
+)
+def test_jobs_have_the_gpus_to_share(monkeypatch, names, jobs, devices, memory):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", ",".join(names))
+    found = [share.environment for share in shares(jobs)]
+    assert [each.get("CUDA_VISIBLE_DEVICES") for each in found] == devices
+    assert [each.get("XLA_PYTHON_CLIENT_MEM_FRACTION") for each in found] == memory
+
+
+def test_gpus_are_found_without_jax(tmp_path, monkeypatch):
+    for name in ("nvidia10", "nvidia2", "nvidiactl", "nvidia-uvm", "null"):
+        (tmp_path / name).touch()
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert gpus(tmp_path) == ["2", "10"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a, GPU-b")
+    assert gpus(tmp_path) == ["GPU-a", "GPU-b"]
 
 
 def test_shards_divide_the_runs(tmp_path, monkeypatch):

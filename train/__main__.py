@@ -1,10 +1,12 @@
 """Train an agent.
 
-python -m train --config FILE [--section.key value ...] --run-dir DIR [--profile]
-python -m train --resume DIR [--profile]
+    python -m train --config FILE [--section.key value ...] --run-dir DIR [--profile]
+    python -m train --resume DIR [--profile]
 
-Over several hosts, the same command on each, with --coordinator HOST:PORT --num-processes N
---process-id I, or the environment variables that jax reads; under SLURM nothing is needed.
+FILE is a YAML of settings, DIR a new directory for the run. --resume goes on from a run's newest
+checkpoint, --profile writes jax's profile of a few updates into DIR. Over several hosts, the same
+command on each, with --coordinator HOST:PORT --num-processes N --process-id I, or the environment
+variables that jax reads; under SLURM nothing is needed.
 """
 
 from __future__ import annotations
@@ -51,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
             if "WANDB_SWEEP_ID" in os.environ:  # an agent's runs are there to be seen
                 online = dataclasses.replace(default.wandb, mode="online")
                 default = dataclasses.replace(default, wandb=online)
-            config = override(default, settings)
+            config = override(default, settings, about=__doc__ or "")
             run_dir = known.run_dir or _default_run_dir()
         distributed.initialize(known.coordinator, known.num_processes, known.process_id)
 

@@ -7,6 +7,7 @@ before anything compiles.
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
@@ -138,7 +139,11 @@ class PPOConfig:
             value = getattr(self, name)
             _require(0 <= value <= 1, f"ppo.{name} {value} is outside [0, 1]")
         for name in ("learning_rate", "clip", "max_grad_norm"):
-            _require(getattr(self, name) > 0, f"ppo.{name} {getattr(self, name)} is not above 0")
+            value = getattr(self, name)
+            _require(0 < value < math.inf, f"ppo.{name} {value} is not a number above 0")
+        for name in ("entropy_coefficient", "value_coefficient"):
+            value = getattr(self, name)
+            _require(0 <= value < math.inf, f"ppo.{name} {value} is not a number from 0 on")
 
     @property
     def batch_size(self) -> int:

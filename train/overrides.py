@@ -19,8 +19,11 @@ class Parser(argparse.ArgumentParser):
         raise ConfigError(message)
 
 
-def override(config: TrainConfig, arguments: list[str]) -> TrainConfig:
+def override(config: TrainConfig, arguments: list[str], about: str = "Settings.") -> TrainConfig:
     """The config with the given settings changed.
+
+    Args:
+      about: what `--help` says above the settings.
 
     Raises:
       ConfigError: for an unknown setting or a value that it cannot have, in one line.
@@ -29,7 +32,9 @@ def override(config: TrainConfig, arguments: list[str]) -> TrainConfig:
     words = [word for argument in arguments for word in _words(argument)]
     try:
         with contextlib.redirect_stderr(complaint):
-            return tyro.cli(TrainConfig, default=config, args=words, prog="python -m train")
+            return tyro.cli(
+                TrainConfig, default=config, args=words, prog="python -m train", description=about
+            )
     except SystemExit as stop:
         if not stop.code:
             raise  # --help
@@ -50,8 +55,12 @@ def _words(argument: str) -> list[str]:
 
 
 def _one_line(box: str) -> str:
-    """The message inside the box that tyro draws, without its title and its hint at --help."""
+    """The message inside the box that tyro draws, with the names that it thinks were meant, and
+    without its title and its hint at --help.
+    """
     lines = [line.strip("│ \n") for line in box.splitlines()[1:-1]]
     rules = [number for number, line in enumerate(lines) if set(line) == {"─"}]
     message = lines[: rules[0]] if rules else lines
-    return " ".join(" ".join(message).split())
+    meant = [line.split()[0] for line in lines[len(message) :] if line.startswith("--")]
+    hint = f"; perhaps {' or '.join(meant)} was meant" if meant else ""
+    return " ".join(" ".join(message).split()) + hint

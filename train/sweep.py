@@ -4,8 +4,8 @@ python -m train.sweep FILE [--out DIR] [--jobs N] [--shard I/N] [--section.key v
 
 Runs what `wandb sweep FILE` and its agents would, for a grid: one run per combination, in
 DIR/NAME (default: runs/ and the sweep's name). Runs that are done are skipped, others go on
-from their checkpoint. `--jobs` runs several side by side, each on its share of the cores:
-two runs on a core each get through more than one run on two cores (`results/train`).
+from their checkpoint. `--jobs` runs several side by side, each on its share of the cores, and of
+the GPUs: two runs on a core each get through more than one run on two cores (`results/train`).
 `--shard` takes every N-th combination from the I-th on, counted from 0, as an array of jobs
 needs it. Further settings are given to every run.
 """
@@ -30,6 +30,7 @@ from typing import Any
 
 from train.config import CONFIG, ConfigError, TrainConfig, flat_settings, load_config, read_yaml
 from train.overrides import Parser, override
+from train.shares import Share, shares
 
 ARGS, ENV = "${args}", "${env}"
 
@@ -138,26 +139,13 @@ def _in_a_name(value: Any, is_path: bool) -> str:
     return "-".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def shares_of_cores(jobs: int) -> list[set[int]]:
-    """Cores for each of some processes: apart where there are enough, else all for each.
-
-    Where the system cannot bind processes to cores, the sets are empty.
-    """
-    if not hasattr(os, "sched_getaffinity"):
-        return [set()] * jobs
-    cores = sorted(os.sched_getaffinity(0))
-    if jobs > len(cores):
-        return [set(cores)] * jobs
-    return [set(cores[job::jobs]) for job in range(jobs)]
-
-
 class _Runner:
     """Runs combinations as processes; a signal stops them all, with their checkpoints."""
 
     def __init__(self, out: Path, jobs: int) -> None:
         self._out = out
-        self._shares: queue.SimpleQueue[set[int]] = queue.SimpleQueue()
-        for share in shares_of_cores(jobs):
+        self._shares: queue.SimpleQueue[Share] = queue.SimpleQueue()
+        for share in shares(jobs):
             self._shares.put(share)
         self._stopped = False
         self._processes: set[subprocess.Popen[bytes]] = set()
@@ -180,7 +168,7 @@ class _Runner:
             process.send_signal(signal.SIGTERM)
 
     @contextlib.contextmanager
-    def _own_cores(self) -> Iterator[set[int]]:
+    def _own_share(self) -> Iterator[Share]:
         share = self._shares.get()
         try:
             yield share
@@ -195,17 +183,20 @@ class _Runner:
             return True
         goes_on = (run_dir / CONFIG).exists()
         words = ["--resume", str(run_dir)] if goes_on else [*arguments, "--run-dir", str(run_dir)]
-        with self._own_cores() as cores, open(self._out / f"{name}.log", "ab") as log:
+        with self._own_share() as share, open(self._out / f"{name}.log", "ab") as log:
             with self._lock:
                 if self._stopped:
                     return False
                 process = subprocess.Popen(
-                    [sys.executable, "-m", "train", *words], stdout=log, stderr=log
+                    [sys.executable, "-m", "train", *words],
+                    env={**os.environ, **share.environment},
+                    stdout=log,
+                    stderr=log,
                 )
                 self._processes.add(process)
-            if cores:  # before it counts the ones that it has
+            if share.cores:  # before it counts the ones that it has
                 with contextlib.suppress(ProcessLookupError):
-                    os.sched_setaffinity(process.pid, cores)
+                    os.sched_setaffinity(process.pid, share.cores)
             print(f"{name}: {'goes on' if goes_on else 'begins'}", flush=True)
             process.wait()
             self._processes.discard(process)
@@ -238,12 +229,16 @@ def _shard(text: str) -> tuple[int, int]:
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; 2 for unusable input, said in one line, 1 if a run is not done."""
     parser = Parser(
-        prog="python -m train.sweep", description=(__doc__ or "").split("\n")[0], allow_abbrev=False
+        prog="python -m train.sweep",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
-    parser.add_argument("file", type=Path, metavar="FILE")
-    parser.add_argument("--out", type=Path, metavar="DIR")
-    parser.add_argument("--jobs", type=int, default=1, metavar="N")
-    parser.add_argument("--shard", type=_shard, default=(0, 1), metavar="I/N")
+    add = parser.add_argument
+    add("file", type=Path, metavar="FILE", help="YAML in wandb's format, method grid")
+    add("--out", type=Path, metavar="DIR", help="where runs go (default: runs/ and its name)")
+    add("--jobs", type=int, default=1, metavar="N", help="runs side by side (default: 1)")
+    add("--shard", type=_shard, default=(0, 1), metavar="I/N", help="every N-th run from the I-th")
     try:
         known, settings = parser.parse_known_args(arguments)
         if known.jobs < 1:

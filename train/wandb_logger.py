@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,8 @@ class WandbLogger:
         self._enabled = enabled and config.wandb.mode != "disabled"
         if self._enabled:
             self._folders = folders
-            self._submit(lambda runs: runs.extend(_open(config, run_dir, folders, run_ids)))
+            for index in range(config.num_seeds):
+                self._submit(partial(_open, config, run_dir, folders[index], run_ids[index], index))
             self._thread = threading.Thread(target=self._work, name="wandb", daemon=True)
             self._thread.start()
 
@@ -75,29 +77,28 @@ class WandbLogger:
     def log_policies(self) -> None:
         """Every seed's policy as an artifact."""
 
-        def job(runs: list[Any]) -> None:
+        def job(index: int, runs: list[Any]) -> None:
             import wandb
 
-            for run, folder in zip(runs, self._folders, strict=True):
-                artifact = wandb.Artifact(f"policy-{run.id}", type="policy")
-                for name in ("policy.npz", "policy.json", CONFIG):
-                    artifact.add_file(str(folder / name))
-                run.log_artifact(artifact)
+            artifact = wandb.Artifact(f"policy-{runs[index].id}", type="policy")
+            for name in ("policy.npz", "policy.json", CONFIG):
+                artifact.add_file(str(self._folders[index] / name))
+            runs[index].log_artifact(artifact)
 
-        self._submit(job)
+        self._for_each_run(job)
 
     def close(self) -> None:
         """Wait for what is under way, as long as it gets on."""
-
-        def finish(runs: list[Any]) -> None:
-            for run in runs:
-                run.finish()
-
-        self._submit(finish)
+        self._for_each_run(lambda index, runs: runs[index].finish())
         self._submit(None)
         while self._enabled and not self.failed and self._thread.is_alive():
             self._thread.join(timeout=0.05)
             self._look_at_the_clock()
+
+    def _for_each_run(self, job: Callable[[int, list[Any]], None]) -> None:
+        """A job of its own for each: patience is with one call, however many seeds there are."""
+        for index in range(len(self._folders) if self._enabled else 0):
+            self._submit(partial(job, index))
 
     def _submit(self, job: Job | None) -> None:
         if not self._enabled or self.failed:
@@ -131,27 +132,24 @@ class WandbLogger:
 
 
 def _open(
-    config: TrainConfig, run_dir: Path, folders: Sequence[Path], run_ids: Sequence[str]
-) -> list[Any]:
+    config: TrainConfig, run_dir: Path, folder: Path, run_id: str, index: int, runs: list[Any]
+) -> None:
+    """Begin the run of a seed."""
     import wandb
 
-    several = config.num_seeds > 1
-    settings = wandb.Settings(console="off", silent=True, init_timeout=60)
-    runs = []
-    for seed, folder, run_id in zip(config.seeds, folders, run_ids, strict=True):
-        name = config.wandb.name or run_dir.name
-        runs.append(
-            wandb.init(
-                mode=config.wandb.mode,
-                project=config.wandb.project,
-                group=config.wandb.group or (run_dir.name if several else None),
-                name=f"{name}-seed-{seed}" if several else name,
-                id=run_id,
-                resume="allow" if config.wandb.mode == "online" else None,
-                reinit="create_new",
-                dir=folder,
-                config=dataclasses.asdict(config.of_seed(seed)),
-                settings=settings,
-            )
+    seed, several = config.seeds[index], config.num_seeds > 1
+    name = config.wandb.name or run_dir.name
+    runs.append(
+        wandb.init(
+            mode=config.wandb.mode,
+            project=config.wandb.project,
+            group=config.wandb.group or (run_dir.name if several else None),
+            name=f"{name}-seed-{seed}" if several else name,
+            id=run_id,
+            resume="allow" if config.wandb.mode == "online" else None,
+            reinit="create_new",
+            dir=folder,
+            config=dataclasses.asdict(config.of_seed(seed)),
+            settings=wandb.Settings(console="off", silent=True, init_timeout=60),
         )
-    return runs
+    )

@@ -37,7 +37,12 @@ POOL_SIZE = 1024  # levels built at a time; which ones are drawn does not depend
 
 def _parse(arguments: list[str] | None) -> tuple[argparse.Namespace, TrainConfig]:
     summary = __doc__.split("\n")[0]
-    parser = Parser(prog="python -m eval.audit", description=summary, allow_abbrev=False)
+    parser = Parser(
+        prog="python -m eval.audit",
+        description=summary,
+        epilog="Settings of training (--env.key value) can be given as to python -m train.",
+        allow_abbrev=False,
+    )
     add = parser.add_argument
     add("--config", type=Path, required=True, metavar="FILE", help="of training")
     add("--num-levels", type=int, default=10_000, help="levels to look at (default: 10000)")
