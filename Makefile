@@ -4,7 +4,8 @@
 #   make help                all targets
 #
 # Variables: PYTHON (the interpreter that .venv is made from), JOBS (tests, or training runs,
-# side by side), TRAIN_ARGS and EVAL_ARGS (appended to the quickstart's two commands).
+# side by side), CUDA (cuda13, or cuda12 for an older driver), TRAIN_ARGS and EVAL_ARGS
+# (appended to the quickstart's two commands).
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -12,6 +13,7 @@ INSTALLED := $(VENV)/.installed
 
 JOBS ?= 2
 RUN := runs/quickstart
+CUDA ?= cuda13
 TRAIN_ARGS ?=
 EVAL_ARGS ?=
 
@@ -51,7 +53,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 install-cuda: install ## adds jax's CUDA packages, of the version of the pinned jax
-	@$(PY) -m pip install --disable-pip-version-check --no-build-isolation -e '.[cuda]'
+	@$(PY) -m pip install --disable-pip-version-check --no-build-isolation -e '.[$(CUDA)]'
 
 quickstart: install ## train from scratch, then evaluate with the coin moved
 	@if [ -e $(RUN) ]; then \

@@ -8,8 +8,10 @@ import pytest
 
 from coinrun_jax import benchmark
 from eval.suite_files import find_suite
+from results.gpu import run
 from results.gpu.run import STEPS, Command
 from train.config import load_config
+from train.run import seed_folders
 from train.sweep import config_of, load_sweep
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,6 +46,16 @@ def test_the_environments_benchmark_takes_its_words() -> None:
         assert known.csv
 
 
+def test_nothing_is_run_without_an_accelerator(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(run, "run", lambda name: pytest.fail(name))
+    monkeypatch.setattr("sys.argv", ["run", "exact"])
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
+    assert run.main() == 2
+    assert "backend: cpu" in capsys.readouterr().err
+
+
 def test_sweeps_make_the_runs_that_are_compared() -> None:
     made: dict[str, set[str]] = {}
     for file, *words in commands_of("train.sweep"):
@@ -55,9 +67,9 @@ def test_sweeps_make_the_runs_that_are_compared() -> None:
         if "--config" in settings:  # given last, it is the one that counts
             assert {c.network for c in configs} == {load_config(Path(settings[1])).network}
         made[words[1]] = {
-            f"{words[1]}/{sweep.run_name(point)}/seed_{seed}"
+            str(folder)
             for point, config in zip(sweep.points(), configs, strict=True)
-            for seed in config.seeds
+            for folder in seed_folders(Path(words[1]) / sweep.run_name(point), config)
         }
     for words in commands_of("eval"):
         runs = made[after("--compare", words)]

@@ -48,8 +48,9 @@ def seconds_of(run: Callable[[], Any], rounds: int = ROUNDS) -> float:
     return min(times)
 
 
-def matmul_flops(precision: str, size: int = 2048) -> float:
+def matmul_flops(precision: str) -> float:
     """FLOP/s of one large matrix product, which is what the device can do."""
+    size = 2048 if jax.default_backend() == "cpu" else 8192  # tens of us would be the launch's
     a = jnp.ones((size, size), precision)
     product = jax.jit(lambda a: a @ a)
     return 2 * size**3 / seconds_of(lambda: product(a))
@@ -140,6 +141,18 @@ def breakdown(config: TrainConfig) -> Row:
         "matmul_gflops": round(matmul / 1e9, 1),
         "of_matmul": round(rate / matmul, 3),
     }
+
+
+def breakdown_if_it_fits(config: TrainConfig) -> Row | None:
+    """`breakdown`, or None, with a line that says so, for what the memory does not hold."""
+    try:
+        return breakdown(config)
+    except (ConfigError, jax.errors.JaxRuntimeError) as error:
+        if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        point = f"num_envs {config.ppo.num_envs}, {config.network.precision}"
+        print(f"warning: {point} is passed over: {str(error).splitlines()[0]}", file=sys.stderr)
+        return None
 
 
 def throughput(config: TrainConfig) -> Row:
@@ -248,7 +261,8 @@ def main(arguments: list[str] | None = None) -> int:
                     pool_size = max(config.env.pool_size, num_envs)
                     env = dataclasses.replace(config.env, pool_size=pool_size)
                     point = dataclasses.replace(config, env=env, network=network, ppo=ppo)
-                    append(known.csv, [breakdown(point)], command)
+                    if (row := breakdown_if_it_fits(point)) is not None:
+                        append(known.csv, [row], command)
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -2,8 +2,7 @@
 
 Each step is commands of the project, in the order of what rests on what. Tables are written
 beside this file, runs to runs/gpu, where a sweep that was stopped goes on and an evaluation
-that is whole is kept. A step ends with the first of its commands that fails; the next one
-begins all the same.
+that is whole is kept. What fails is named at the end, and keeps nothing else from being run.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ NUM_ENVS = [str(2**k) for k in range(8, 17)]
 Command = list[str]
 
 
-def _benchmark(config: str) -> Command:
-    """Where an update's time goes, by batch and precision."""
+def _benchmark(config: str, *settings: str) -> Command:
+    """Where an update's time goes, by batch and precision; what does not fit is passed over."""
     sizes, precisions = ["256", "1024", "4096"], ["float32", "bfloat16"]
     words = ["train.benchmark", "breakdown", "--config", config, "--csv", f"{HERE}/breakdown.csv"]
-    return [*words, "--num-envs", *sizes, "--precision", *precisions]
+    return [*words, "--num-envs", *sizes, "--precision", *precisions, *settings]
 
 
 def _sweep(name: str, into: str, *settings: str) -> Command:
@@ -37,13 +36,17 @@ def _compare(runs: str, suite: str, *words: str) -> Command:
     return ["eval", "--compare", f"{RUNS}/{runs}", "--suite", suite, "--out", out, *words]
 
 
-def _curve(name: str, *settings: str) -> list[Command]:
-    """Agents over how often training moved the coin, and both tests of them."""
-    first = f"{RUNS}/{name}/placement_probability-0.0/seed_0"
+def _curve(name: str, sweep: str, reference: str, *settings: str) -> list[Command]:
+    """Agents over how often training moved the coin, and both tests of them.
+
+    Args:
+      reference: the run, trained at p = 0, that chooses the levels of the suite "paper".
+    """
+    reference = f"{RUNS}/{name}/{reference}"
     return [
-        _sweep("coin_randomisation_seeds", name, *settings),
+        _sweep(sweep, name, *settings),
         _compare(name, "relocation", "--num-levels", "2000"),
-        _compare(name, "paper", "--num-levels", "2000", "--reference", first),
+        _compare(name, "paper", "--num-levels", "2000", "--reference", reference),
     ]
 
 
@@ -51,11 +54,11 @@ STEPS: dict[str, tuple[str, list[Command]]] = {
     "exact": (
         "is it the C++ game here too, and compiled what it is op by op?",
         [
-            ["pytest", "-q", "-m", "thorough"],
-            ["pytest", "-q", "tests/test_generator.py", "tests/test_physics.py"],
             ["coinrun_jax.parity", "tests/data/traj_hard.npz"],
             ["coinrun_jax.parity", "tests/data/traj_easy.npz"],
             ["coinrun_jax.parity", "tests/data/levels.npz"],
+            ["pytest", "-q", "-m", "thorough", "tests/test_backend.py"],
+            ["pytest", "-q", "tests/test_generator.py", "tests/test_physics.py"],
         ],
     ),
     "environment": (
@@ -71,6 +74,7 @@ STEPS: dict[str, tuple[str, list[Command]]] = {
         "how fast is training, in which batch and precision, and what is it spent on?",
         [
             _benchmark(PIXELS),
+            _benchmark(PIXELS, "--ppo.num-minibatches", "128"),
             _benchmark(SYMBOLIC),
             [
                 *("train.benchmark", "seeds", "--config", SYMBOLIC),
@@ -84,9 +88,17 @@ STEPS: dict[str, tuple[str, list[Command]]] = {
     ),
     "symbolic_curve": (
         "how often must the coin be elsewhere, for agents on symbols?",
-        _curve("symbolic_curve"),
+        _curve("symbolic_curve", "coin_randomisation_seeds", "placement_probability-0.0/seed_0"),
     ),
-    "pixel_curve": ("and for agents on pixels?", _curve("pixel_curve", "--config", PIXELS)),
+    "pixel_curve": (
+        "and for agents on pixels, each of which fills a GPU?",
+        _curve(
+            "pixel_curve",
+            "coin_randomisation",
+            "placement_probability-0.0_seed-0",
+            *("--config", PIXELS),
+        ),
+    ),
 }
 """By name: what is asked, and the commands, as `python -m` takes them."""
 
@@ -101,18 +113,26 @@ def _is_evaluated(out: Path) -> bool:
 
 def run(name: str) -> bool:
     """Run a step; False if one of its commands failed."""
+    whole = True
     for command in STEPS[name][1]:
         print("$ python -m", *command, flush=True)
         if command[0] == "eval" and _is_evaluated(ROOT / command[command.index("--out") + 1]):
             print("done before", flush=True)
             continue
         if subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False).returncode:
-            return False
-    return True
+            whole = False
+    return whole
+
+
+def backend() -> str:
+    """What jax computes on; asked in a process of its own, which gives the GPU back."""
+    words = [sys.executable, "-c", "import jax; print(jax.default_backend())"]
+    answer = subprocess.run(words, cwd=ROOT, check=False, capture_output=True, text=True)
+    return (answer.stdout.split() or ["nothing"])[-1]
 
 
 def main() -> int:
-    """Entry point; 1 if a step failed."""
+    """Entry point; 1 if a step failed, 2 where there is no accelerator."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("names", nargs="*", metavar="STEP", help=f"of {', '.join(STEPS)}")
     parser.add_argument("--list", action="store_true", help="say what there is, and stop")
@@ -126,6 +146,13 @@ def main() -> int:
             print(f"{name}: {asks}", *(f"    python -m {' '.join(c)}" for c in commands), sep="\n")
         return 0
 
+    if (found := backend()) in ("cpu", "nothing"):
+        print(
+            f"error: jax finds no accelerator (backend: {found}); `make install-cuda` adds it to "
+            "jax, with CUDA=cuda12 for an older driver",
+            file=sys.stderr,
+        )
+        return 2
     failed = [name for name in chosen if not run(name)]
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)
