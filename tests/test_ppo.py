@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -103,11 +105,23 @@ def test_update_is_deterministic_and_learns_something(learner, update):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(metrics))
 
 
+def test_seeds_side_by_side_value_time_outs_only_where_there_are_some(learner):
+    """Under a plain `vmap` a branch becomes a choice between two results, both computed."""
+    states = jax.vmap(learner.init)(jax.random.split(jax.random.key(3), 2))
+
+    def branches(update):
+        return str(jax.make_jaxpr(update)(states)).count("cond[")
+
+    together = jax.vmap(partial(learner.update, seeds="seeds"), axis_name="seeds")
+    assert branches(together) == branches(jax.vmap(learner.update)) + 1
+
+
 @pytest.mark.thorough
 def test_vmapped_seeds_equal_single_runs(learner, update):
     keys = jax.random.split(jax.random.key(3), 2)
     together = jax.vmap(learner.init)(keys)
-    together, _ = jax.jit(jax.vmap(learner.update))(together)
+    side_by_side = jax.vmap(partial(learner.update, seeds="seeds"), axis_name="seeds")
+    together, _ = jax.jit(side_by_side)(together)
     for index in range(2):
         alone, _ = update(jax.jit(learner.init)(keys[index]))
         for a, b in zip(

@@ -243,8 +243,12 @@ class Learner:
         # Python numbers among the params would be of another type once they come back from disk.
         return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.asarray(leaf).dtype), state)
 
-    def update(self, state: TrainState) -> tuple[TrainState, Metrics]:
-        """One iteration: renew levels, play, estimate advantages, learn."""
+    def update(self, state: TrainState, seeds: str | None = None) -> tuple[TrainState, Metrics]:
+        """One iteration: renew levels, play, estimate advantages, learn.
+
+        Args:
+          seeds: as in `rollout`.
+        """
         config, shards = self.config, self.shards
         key, key_levels, key_rollout, key_epochs = jax.random.split(
             jax.random.wrap_key_data(state.key), 4
@@ -261,6 +265,7 @@ class Learner:
             state.observation,
             env_params,
             config.num_steps,
+            seeds,
         )
 
         return_scale = state.return_scale

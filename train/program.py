@@ -38,12 +38,16 @@ def make_learner(config: TrainConfig, shards: Shards = WHOLE) -> Learner:
     return Learner(env, env_params, network, config.ppo, config.num_updates, shards)
 
 
-Update = Callable[[TrainState], tuple[TrainState, Metrics]]
+Update = Callable[..., tuple[TrainState, Metrics]]
+SEEDS = "seeds"
+"""Name of the axis that agents side by side lie along."""
 
 
 def _over_seeds(update: Update) -> Update:
     """An update of every seed of a state."""
-    return partial(jax.lax.map, update) if in_turn() else jax.vmap(update)
+    if in_turn():
+        return partial(jax.lax.map, update)
+    return jax.vmap(partial(update, seeds=SEEDS), axis_name=SEEDS)
 
 
 class Program:

@@ -42,6 +42,7 @@ def rollout(
     observation: jax.Array,
     env_params: Any,
     num_steps: int,
+    seeds: str | None = None,
 ) -> tuple[Any, jax.Array, Transition, EpisodeSums]:
     """Step N environments `num_steps` times with sampled actions.
 
@@ -53,6 +54,7 @@ def rollout(
       env: a gymnax environment with `outcomes`, a tuple of names for `info["outcome"]`, and
         `info["end_step"]`, `info["coin_step"]`: when either was first touched, 0 for not.
       env_state, observation: of N environments, leading axis N.
+      seeds: name of the axis of `jax.vmap` that agents side by side lie along, if they do.
 
     Returns:
       The last states and observations, `Transition` [T, N], and `EpisodeSums`.
@@ -62,15 +64,19 @@ def rollout(
     def final_value(final_state: Any, truncated: jax.Array) -> jax.Array:
         """Values of the observations that time-outs ended on.
 
-        Computed only in steps that have a time-out: they are rare once an agent is able.
+        Computed only in steps that have a time-out: they are rare once an agent is able. Agents
+        side by side must ask for it together, or `vmap` would have all of them compute it always.
         """
+        is_needed = truncated.any()
+        if seeds is not None:
+            is_needed = jax.lax.pmax(is_needed.astype(jnp.int32), seeds) > 0
 
         def evaluate(states: Any) -> jax.Array:
             see = jax.vmap(env.observe, in_axes=(0, 0, None, None))
             last = apply(network_params, see(keys, states, None, env_params)).value
             return jnp.where(truncated, last, 0.0)
 
-        return jax.lax.cond(truncated.any(), evaluate, lambda _: jnp.zeros(num_envs), final_state)
+        return jax.lax.cond(is_needed, evaluate, lambda _: jnp.zeros(num_envs), final_state)
 
     def step(carry: tuple, time: jax.Array) -> tuple[tuple, tuple[Transition, EpisodeSums]]:
         env_state, observation = carry
