@@ -1,7 +1,7 @@
 """Evaluate agents: move the coin, count what comes first.
 
 python -m eval --run DIR --suite NAME --out DIR [--num-levels N] [--samples N] [--seed N]
-               [--action-mode sample|greedy|both] [--reference DIR]
+               [--action-mode sample|greedy|both] [--unseen-by N] [--reference DIR]
                [--probes] [--trajectories] [--features N]
 python -m eval --compare DIR DIR ... --suite NAME --out DIR [...]
 """

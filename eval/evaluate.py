@@ -48,6 +48,8 @@ class Protocol:
     agent's row for either."""
     traced: bool = False
     """Whether records hold traces."""
+    unseen_by: int = 0
+    """No level has the layout of one of the first so many level seeds, those of training."""
 
 
 def make_arena(
@@ -64,7 +66,9 @@ def make_arena(
       LevelError: where there are not as many levels of a kind.
     """
     suite = protocol.suite
-    levels, level_index = choose_levels(suite, env_config.mode, protocol.num_levels)
+    levels, level_index = choose_levels(
+        suite, env_config.mode, protocol.num_levels, protocol.unseen_by
+    )
     episodes = level_index.size * protocol.num_samples
     return Arena(
         env=coinrun_jax.CoinRun(env_config.mode, env_config.observation),

@@ -1,7 +1,8 @@
 """Which held-out levels each condition is played on.
 
 No training run draws from the held-out seeds, and they are the same for all runs and seeds:
-a set of levels is the first N held-out seeds whose level belongs to it.
+a set of levels is the first N held-out seeds whose level belongs to it. Short levels recur, so
+that many a held-out seed builds the layout of a training level; those can be left out.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 
 import coinrun_jax
 from coinrun_jax import Level
+from coinrun_jax.overlap import hash_seeds
 from eval.suites import LevelSet, Suite
 
 
@@ -25,12 +27,15 @@ class LevelError(ValueError):
 _CHUNK = 4096  # seeds looked at in one call
 
 
-def choose_levels(suite: Suite, mode: str, count: int) -> tuple[Level, np.ndarray]:
+def choose_levels(
+    suite: Suite, mode: str, count: int, unseen_by: int = 0
+) -> tuple[Level, np.ndarray]:
     """The levels of a suite, each once, and which of them each condition is played on.
 
     Args:
       mode: of the levels, where a condition does not say.
       count: levels for each condition.
+      unseen_by: leave out levels with the layout of one of the level seeds 0 ... unseen_by - 1.
 
     Returns:
       `Level` with a leading axis, and int32 [C, count], indices into it.
@@ -39,8 +44,9 @@ def choose_levels(suite: Suite, mode: str, count: int) -> tuple[Level, np.ndarra
       LevelError: where fewer than `count` of the held-out levels belong to a set.
     """
     sets = [condition.levels for condition in suite.conditions]
-    seeds = {level_set: _seeds_of(level_set, mode, count) for level_set in dict.fromkeys(sets)}
-    modes = {level_set: level_set.mode or mode for level_set in seeds}
+    modes = {level_set: level_set.mode or mode for level_set in dict.fromkeys(sets)}
+    seen = {each: hash_seeds(range(unseen_by), each) for each in set(modes.values()) if unseen_by}
+    seeds = {s: _seeds_of(s, of, count, seen.get(of)) for s, of in modes.items()}
     every = sorted({(modes[s], int(seed)) for s, own in seeds.items() for seed in own})
     place = {level: index for index, level in enumerate(every)}
     index = [[place[modes[s], int(seed)] for seed in seeds[s]] for s in sets]
@@ -58,21 +64,26 @@ def build_levels(seeds: jax.Array, mode: str) -> Level:
     return jax.vmap(partial(coinrun_jax.generate_level, mode=mode))(seeds)
 
 
-def _seeds_of(level_set: LevelSet, mode: str, count: int) -> Sequence[int]:
+def _seeds_of(level_set: LevelSet, mode: str, count: int, seen: np.ndarray | None) -> Sequence[int]:
+    """The first `count` that belong to the set and whose layout's hash is not in `seen`."""
     held_out = coinrun_jax.TEST_LEVELS
-    if level_set in (LevelSet(), LevelSet(mode=level_set.mode)):
+    if seen is None and level_set in (LevelSet(), LevelSet(mode=level_set.mode)):
         return held_out[:count]
     found: list[int] = []
     for start in range(0, len(held_out), _CHUNK):
         seeds = np.array(held_out[start : start + _CHUNK], np.uint32)
         padded = np.pad(seeds, (0, _CHUNK - seeds.size), mode="edge")  # one size, one program
-        level = jax.device_get(build_levels(padded, level_set.mode or mode))
-        found += seeds[_belongs(level, level_set)[: seeds.size]].tolist()
+        level = jax.device_get(build_levels(padded, mode))
+        belongs = _belongs(level, level_set)[: seeds.size]
+        if seen is not None:
+            belongs &= ~np.isin(hash_seeds(held_out[start : start + _CHUNK], mode), seen)
+        found += seeds[belongs].tolist()
         if len(found) >= count:
             return found[:count]
+    new = "" if seen is None else " with new layouts"
     raise LevelError(
         f"{count:,} levels are wanted, and of {len(held_out):,} held-out ones {len(found):,} are "
-        f"{level_set}"
+        f"{level_set}{new}"
     )
 
 

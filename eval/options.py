@@ -22,6 +22,7 @@ from eval.suites import Suite
 from train.policy import Policy, load_policy
 
 MOST_SAMPLES = 1000
+MOST_UNSEEN = 10_000_000
 
 
 class UsageError(ValueError):
@@ -72,6 +73,13 @@ def parse(arguments: list[str] | None, description: str, writes: tuple[str, ...]
     add("--suite", required=True, help=f"{', '.join(SUITES)}, or a YAML file")
     add("--out", type=Path, required=True, metavar="DIR", help="where to write the results")
     add("--num-levels", type=int, default=1000, help="held-out levels to play (default: 1000)")
+    add(
+        "--unseen-by",
+        type=int,
+        default=0,
+        metavar="N",
+        help="leave out levels with the layout of one of the first N training levels (default: 0)",
+    )
     add("--samples", type=int, default=1, help="episodes per level (default: 1)")
     add("--seed", type=int, default=0, help="of coins, actions and resampling (default: 0)")
     add("--action-mode", choices=ACTION_MODES, default="sample", help="default: sample")
@@ -90,6 +98,7 @@ def parse(arguments: list[str] | None, description: str, writes: tuple[str, ...]
     suite = find_suite(known.suite)
     _require_within("--num-levels", known.num_levels, 1, len(coinrun_jax.TEST_LEVELS))
     _require_within("--samples", known.samples, 1, MOST_SAMPLES)
+    _require_within("--unseen-by", known.unseen_by, 0, MOST_UNSEEN)
     _require_within("--features", known.features, 0, known.num_levels)
     if not 0 <= known.seed < 2**32:
         raise UsageError(f"--seed {known.seed} is not within 0 ... 2^32 - 1")
@@ -113,6 +122,7 @@ def parse(arguments: list[str] | None, description: str, writes: tuple[str, ...]
         known.seed,
         known.action_mode,
         traced=known.trajectories or known.features > 0,
+        unseen_by=known.unseen_by,
     )
     _require_room(protocol, runs[0].policy, known.features)
     return Options(

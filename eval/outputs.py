@@ -24,6 +24,7 @@ from eval.results import Evaluation
 from eval.rollout import Arena
 from eval.summary import summarise
 from eval.trajectories import TRAJECTORIES, write_trajectories
+from train.policy import Policy
 from train.provenance import source_commit
 
 EPISODES, RUNS, SUMMARY = "episodes.csv", "runs.csv", "summary.json"
@@ -130,14 +131,23 @@ def _write_json(content: dict[str, Any], path: Path) -> None:
     path.write_text(text + "\n", encoding="utf-8")
 
 
+def _training(policy: Policy) -> str:
+    """What an agent was trained on, and for how long."""
+    config, p = policy.config, policy.env_config.p_moved
+    steps = policy.update * config.ppo.batch_size
+    place = f"{policy.env_config.placement} in {100 * p:g} % of episodes" if p else "at the end"
+    return f"{steps / 1e6:.1f}M steps, seed {config.seed}, coin {place}"
+
+
 def _provenance(options: Options, seconds: float) -> dict[str, str]:
     protocol, levels = options.protocol, coinrun_jax.TEST_LEVELS
     env = options.runs[0].policy.env_config
-    trained = [
-        f"{run.policy.update} updates, seed {run.policy.config.seed}, coin placement "
-        f"{run.policy.env_config.placement} with p = {run.policy.env_config.p_moved:g}"
-        for run in options.runs
-    ]
+    trained = [_training(run.policy) for run in options.runs]
+    unseen = (
+        f" but for layouts of the first {protocol.unseen_by:,} training levels"
+        if protocol.unseen_by
+        else ""
+    )
     modes = {
         "sample": "drawn from the policy",
         "greedy": "the likeliest",
@@ -148,7 +158,8 @@ def _provenance(options: Options, seconds: float) -> dict[str, str]:
         "Trained": "; ".join(dict.fromkeys(trained)),
         "Suite": protocol.suite.name,
         "Levels": f"{protocol.num_levels:,} held-out {env.mode} levels, seeds from "
-        f"{levels[0]}, {protocol.num_samples} episode{'s' * (protocol.num_samples > 1)} each",
+        f"{levels[0]}{unseen}, {protocol.num_samples} episode"
+        f"{'s' * (protocol.num_samples > 1)} each",
         "Actions": modes[protocol.action_mode],
         "Seed": str(protocol.seed),
         "Version": f"coinrun_jax {coinrun_jax.__version__}, commit "

@@ -50,7 +50,11 @@ def spot_touches(reference: Policy, protocol: Protocol) -> np.ndarray:
     """
     counted = protocol.num_samples
     spots = Protocol(
-        Suite("spots", (END,)), protocol.num_levels, counted + RUNS, seed=protocol.seed
+        Suite("spots", (END,)),
+        protocol.num_levels,
+        counted + RUNS,
+        seed=protocol.seed,
+        unseen_by=protocol.unseen_by,
     )
     agent = AgentController(reference.params, reference.network, greedy=np.bool_(False))
     record = make_arena(reference.env_config, {AGENT: agent}, spots).play(AGENT)

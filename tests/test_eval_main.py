@@ -69,6 +69,7 @@ def assert_refused(capsys: pytest.CaptureFixture[str], arguments: list[str], *wo
         ({"--seed": "-1"}, ("--seed -1",)),
         ({"--action-mode": "best"}, ("best", "greedy")),
         ({"--samples": "0"}, ("--samples 0", "1 ... 1000")),
+        ({"--unseen-by": "-1"}, ("--unseen-by -1", "0 ... 10000000")),
         ({"--features": "2000"}, ("--features 2000", "0 ... 1000")),
         ({"--suite": "none.yaml"}, ("none.yaml", "No such file")),
         ({"--levels": "3"}, ("--levels",)),

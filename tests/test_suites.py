@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from coinrun_jax import TEST_LEVELS
+from coinrun_jax.overlap import hash_seeds
 from eval.catalogue import SUITES
 from eval.levels import choose_levels
 from eval.suite_files import SuiteError, find_suite
@@ -179,6 +180,21 @@ def test_levels_of_every_kind() -> None:
     # The easy levels have less on them than the hard ones of the same seeds.
     enemies = (np.asarray(levels.entity_type) == 5).sum(1)
     assert enemies[index[1]].sum() < enemies[index[0]].sum()
+
+
+def test_layouts_of_training_levels_are_left_out() -> None:
+    sets = (Condition("any"), Condition("easy", levels=LevelSet(mode="easy", min_length=12)))
+    suite, training = Suite("s", sets), range(200)
+    levels, index = choose_levels(suite, "hard", 50, unseen_by=len(training))
+    seeds = np.asarray(levels.seed)[index]
+    hard, easy = (hash_seeds(training, mode) for mode in ("hard", "easy"))
+    held_out = TEST_LEVELS[:1000]
+    new = ~np.isin(hash_seeds(held_out, "hard"), hard)
+    assert not new[:50].all()
+    assert seeds[0].tolist() == np.array(held_out)[new][:50].tolist()
+    known = dict(zip(held_out, hash_seeds(held_out, "easy"), strict=True))
+    assert not np.isin([known[seed] for seed in seeds[1]], easy).any()
+    assert (np.asarray(levels.end_cell)[index[1], 0] >= 12).all()
 
 
 def test_only_what_differs_is_stacked() -> None:

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CONFIGS = ROOT / "configs" / "study"
 RUNS = "runs/study"
 RESULTS = ROOT / "results" / "study"
-NUM_LEVELS = 2000  # unseen ones, per condition
+NUM_LEVELS = 2000  # held-out ones, per condition
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +52,8 @@ class Experiment:
     agents: tuple[Agents, ...]
     suite: str = "relocation"
     """A name of `eval.catalogue`, or of a file of `configs/study/suites`."""
+    unseen_by: int = 0
+    """Levels with the layout of one of so many training levels are left out."""
 
     @property
     def folder(self) -> Path:
@@ -63,6 +65,10 @@ class Experiment:
         """Of `python -m eval --suite`."""
         own = CONFIGS / "suites" / f"{self.suite}.yaml"
         return str(own.relative_to(ROOT)) if own.exists() else self.suite
+
+    def has_the_test_of(self, other: Experiment) -> bool:
+        """Whether both play the same conditions on the same levels."""
+        return (self.suite, self.unseen_by) == (other.suite, other.unseen_by)
 
     def runs(self) -> dict[str, list[str]]:
         """All that it compares: name -> arguments of `python -m train`."""
@@ -112,5 +118,11 @@ EXPERIMENTS = (
         "reward",
         "A wrong reward where the distribution is right, a right one where it is wrong.",
         (AT_END, ANYWHERE, Agents("reward")),
+    ),
+    Experiment(
+        "unseen_layouts",
+        "What of it holds on layouts that training never had?",
+        (AT_END, ANYWHERE, Agents("num_levels")),
+        unseen_by=100_000,
     ),
 )

@@ -82,13 +82,13 @@ def configs_of(experiment: Experiment) -> dict[str, TrainConfig]:
 
 
 def adopt(experiment: Experiment) -> None:
-    """Take what other experiments have measured of its agents by the same suite: what an agent
+    """Take what other experiments have measured of its agents by the same test: what an agent
     does on a level depends on no other agent.
     """
     path = experiment.folder / RUNS_TABLE
     for other in EXPERIMENTS:
         missing = evaluated(other) & set(lacking(experiment))
-        if other.suite == experiment.suite and missing:
+        if missing and other.has_the_test_of(experiment):
             rows = tables.read(other.folder / RUNS_TABLE)
             theirs = [row for row in rows if row["run"] in {*experiment.runs(), ""}]
             merged = tables.merge(theirs, tables.read(path), configs_of(experiment))
@@ -114,6 +114,8 @@ def evaluate(experiment: Experiment, commit: str) -> None:
     shutil.rmtree(out, ignore_errors=True)
     words = ["-m", "eval", "--compare", *new, "--suite", experiment.suite_argument]
     words += ["--num-levels", str(NUM_LEVELS), "--out", str(out.relative_to(ROOT))]
+    if experiment.unseen_by:
+        words += ["--unseen-by", str(experiment.unseen_by)]
     if experiment.suite == "paper":
         words += ["--reference", REFERENCE]
     print("$ python", *words, flush=True)
