@@ -29,7 +29,7 @@ def test_an_experiment_has_agents_and_a_suite(
 ) -> None:
     monkeypatch.chdir(RESULTS.parents[1])
     assert find_suite(experiment.suite_argument).at_the_end
-    assert len(experiment.runs()) >= 9
+    assert len(experiment.runs()) >= 8
     for agents in experiment.agents:
         assert next(agents.runs(), None), agents
         assert len(load_sweep(agents.config).parameters["seed"]) >= 3

@@ -122,7 +122,7 @@ EXPERIMENTS = (
     Experiment(
         "unseen_layouts",
         "What of it holds on layouts that training never had?",
-        (AT_END, ANYWHERE, Agents("num_levels")),
+        (AT_END, ANYWHERE),
         unseen_by=100_000,
     ),
 )
