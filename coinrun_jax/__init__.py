@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import gymnax
+from coinrun_jax.types import ENV_ID, TEST_LEVELS
 
-from coinrun_jax.env import TEST_LEVELS, CoinRun
-from coinrun_jax.generator import generate_level
-from coinrun_jax.levels import level_to_arrays
-from coinrun_jax.params import EnvParams
-from coinrun_jax.placement import CoinPlacement, make_placement
-from coinrun_jax.types import Action, Cause, EnvState, Level, LevelPool
+if TYPE_CHECKING:
+    from coinrun_jax.env import CoinRun, make
+    from coinrun_jax.generator import generate_level
+    from coinrun_jax.levels import level_to_arrays
+    from coinrun_jax.params import EnvParams
+    from coinrun_jax.placement import CoinPlacement, make_placement, register_placement
+    from coinrun_jax.types import Action, Cause, EnvState, Level, LevelPool
 
 __version__ = "0.1.0"
 
@@ -32,29 +34,37 @@ __all__ = [
     "level_to_arrays",
     "make",
     "make_placement",
+    "register_placement",
 ]
 
-ENV_ID = "CoinRun-v1"
-"""The version changes whenever an old policy would mean something else, and only then."""
+# Imported when they are first used: gymnax starts jax's backend as it is imported, which takes
+# seconds, most of a GPU's memory, and the chance to join other hosts.
+_HOMES = {
+    "CoinRun": "env",
+    "make": "env",
+    "generate_level": "generator",
+    "level_to_arrays": "levels",
+    "EnvParams": "params",
+    "CoinPlacement": "placement",
+    "make_placement": "placement",
+    "register_placement": "placement",
+    **dict.fromkeys(("Action", "Cause", "EnvState", "Level", "LevelPool"), "types"),
+}
 
 
-def make(env_id: str = ENV_ID, **kwargs: Any) -> tuple[CoinRun, EnvParams]:
-    """An environment and its default params, as `gymnax.make` gives them.
-
-    Args:
-      env_id: "CoinRun-v1".
-      **kwargs: arguments of `CoinRun`.
-
-    Raises:
-      ValueError: for another id.
-    """
-    if env_id != ENV_ID:
-        raise ValueError(f"environment {env_id!r} is not {ENV_ID!r}")
-    env = CoinRun(**kwargs)
-    return env, env.default_params
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
-if ENV_ID not in gymnax.registered_envs:
-    gymnax.register(ENV_ID, CoinRun)
-if "gymnasium" in sys.modules:  # gymnax loads it, today: an extra of ours all the same
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+# Their registries know "CoinRun-v1" wherever they are in use: gymnax's also from the first use
+# of `CoinRun` or `make` on.
+if "gymnax" in sys.modules:
+    importlib.import_module("coinrun_jax.env")
+if importlib.util.find_spec("gymnasium"):
     importlib.import_module("coinrun_jax.adapters")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import gymnax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,13 +19,10 @@ from coinrun_jax.observations import rgb, symbolic
 from coinrun_jax.params import EnvParams
 from coinrun_jax.placement import draw_coin, make_placement
 from coinrun_jax.pool import build_pool, level_of, refresh_pool
-from coinrun_jax.types import NEVER, NUM_ACTIONS, Cause, EnvState, LevelPool
+from coinrun_jax.types import ENV_ID, NEVER, NUM_ACTIONS, NUM_SEEDS, Cause, EnvState, LevelPool
 
 OBSERVATIONS = ("symbolic", "rgb")
-NUM_SEEDS = 2**31  # level seeds that Procgen draws from when the set is unlimited
 DEFAULT_POOL_SIZE = 1024
-TEST_LEVELS = range(NUM_SEEDS - 1_000_000, NUM_SEEDS)
-"""Level seeds held out for testing; `train` never draws from them."""
 
 _KNOWN = np.array([False, True])
 """Looking a boolean up here computes it once: XLA on CPU would otherwise compute it anew, with
@@ -94,7 +92,7 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
 
     @property
     def name(self) -> str:
-        return "CoinRun-v1"
+        return ENV_ID
 
     @property
     def num_actions(self) -> int:
@@ -350,3 +348,23 @@ def _pay(before: EnvState, state: EnvState, params: EnvParams) -> tuple[EnvState
         episode_return=state.episode_return + paid,
     )
     return state, paid
+
+
+def make(env_id: str = ENV_ID, **kwargs: Any) -> tuple[CoinRun, EnvParams]:
+    """An environment and its default params, as `gymnax.make` gives them.
+
+    Args:
+      env_id: "CoinRun-v1".
+      **kwargs: arguments of `CoinRun`.
+
+    Raises:
+      ValueError: for another id.
+    """
+    if env_id != ENV_ID:
+        raise ValueError(f"environment {env_id!r} is not {ENV_ID!r}")
+    env = CoinRun(**kwargs)
+    return env, env.default_params
+
+
+if ENV_ID not in gymnax.registered_envs:
+    gymnax.register(ENV_ID, CoinRun)

@@ -13,11 +13,17 @@ from enum import IntEnum
 import jax
 from flax import struct
 
+ENV_ID = "CoinRun-v1"
+"""The version changes whenever an old policy would mean something else, and only then."""
+
 WORLD_SIZE = 64  # tiles, both ways
 MAX_SECTIONS = 5
 MAX_ENTITIES = 40  # per level: 5 sections of 1 saw + 1 enemy + 6 crates
 NUM_ACTIONS = 15
 TIME_LIMIT = 1000  # steps
+NUM_SEEDS = 2**31  # level seeds that Procgen draws from when the set is unlimited
+TEST_LEVELS = range(NUM_SEEDS - 1_000_000, NUM_SEEDS)
+"""Level seeds held out for testing; `train` never draws from them."""
 COIN_REWARD = 10.0
 NUM_ITEMS = 2
 NEVER = 2**30  # a step that no episode reaches

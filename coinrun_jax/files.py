@@ -1,0 +1,492 @@
+"""Files in and out: everything that is read is checked first, everything written appears whole.
+
+One reader for each kind of file. Each refuses what is no such file in one line, whoever made
+it: nothing in a file is executed, and no file makes a reader use more memory or time than its
+limits say.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import csv
+import dataclasses
+import io
+import json
+import math
+import os
+import re
+import stat
+import struct
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from coinrun_jax.checks import InputError, one_line, shown
+
+MOST_JSON = 2**28  # bytes of a file
+MOST_YAML = 2**18
+MOST_ROWS = 2**30
+MOST_ARRAYS = 2**30  # bytes of the arrays of an archive, unpacked
+MOST_NODES = 100_000  # values of a YAML file, aliases unfolded
+_LONGEST_HEADER = 10_000  # characters, of an array
+
+
+def _named(path: Path) -> str:
+    text = str(path)
+    return text if len(text) <= 80 else f"...{text[-77:]}"
+
+
+def _open(path: Path, what: str, most: int | None = None) -> IO[bytes]:
+    """A regular file: no folder, and no pipe or device, which could be waited for forever."""
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise InputError(f"{what} {_named(path)} is not a file")
+        if most is not None and status.st_size > most:
+            raise InputError(
+                f"{what} {_named(path)} has {status.st_size:,} bytes; at most {most:,}"
+            )
+        return open(path, "rb")
+    except OSError as error:
+        raise InputError(f"cannot read {what} {_named(path)}: {error.strerror}") from error
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"cannot read {what} {shown(str(path))}: {error}") from error
+
+
+def read_text(path: Path, what: str, most: int = MOST_JSON) -> str:
+    """The content of a UTF-8 file.
+
+    Args:
+      what: what the file should be, for the message.
+      most: bytes.
+
+    Raises:
+      InputError: where it cannot be read; so do the other readers.
+    """
+    with _open(path, what, most) as file:
+        try:
+            return file.read(most + 1).decode("utf-8")
+        except OSError as error:
+            raise InputError(f"cannot read {what} {_named(path)}: {error.strerror}") from error
+        except UnicodeDecodeError as error:
+            raise InputError(f"{what} {_named(path)} is not UTF-8 text") from error
+
+
+def read_json(path: Path, what: str) -> Any:
+    """The content of a JSON file without repeated keys, NaN or infinity."""
+
+    def number(text: str) -> float:
+        if not math.isfinite(value := float(text)):
+            raise ValueError(f"{text} is not a finite number")
+        return value
+
+    def refuse(text: str) -> None:
+        raise ValueError(f"{text} is not a finite number")
+
+    def mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if (key := _repeated(key for key, _ in pairs)) is not None:
+            raise ValueError(f"key {shown(key)} is given twice")
+        return dict(pairs)
+
+    text = read_text(path, what)
+    try:
+        return json.loads(
+            text, parse_float=number, parse_constant=refuse, object_pairs_hook=mapping
+        )
+    except RecursionError as error:
+        raise InputError(f"{what} {_named(path)} is nested too deeply") from error
+    except ValueError as error:
+        raise InputError(f"{what} {_named(path)} is not JSON: {one_line(error)}") from error
+
+
+def _repeated(keys: Iterable[Any]) -> Any:
+    """The first key that comes a second time, or None."""
+    seen = set()
+    for key in keys:
+        if key in seen:
+            return key
+        seen.add(key)
+    return None
+
+
+def read_mapping(path: Path, what: str) -> dict[str, Any]:
+    """The content of a JSON file that holds an object."""
+    content = read_json(path, what)
+    if not isinstance(content, dict):
+        raise InputError(f"{what} {_named(path)} is {shown(content)}, not a JSON object")
+    return content
+
+
+def read_yaml(path: Path, what: str) -> Any:
+    """The content of a YAML file: plain values, no key twice, few enough when unfolded."""
+    import yaml  # of the extras `train` and `eval`
+
+    text = read_text(path, what, MOST_YAML)
+    try:
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _require_plain(node)
+        return loader.construct_document(node)
+    except RecursionError as error:
+        raise InputError(f"{what} {_named(path)} is nested too deeply") from error
+    except InputError as error:
+        raise InputError(f"{what} {_named(path)}: {error}") from error
+    except Exception as error:  # of many types, for a tag and a text that do not go together
+        raise InputError(f"{what} {_named(path)} is not YAML: {one_line(error)}") from error
+
+
+def _require_plain(root: Any) -> None:
+    """Keys once in a mapping, no node within itself, and few values with aliases unfolded."""
+    sizes: dict[int, int] = {}
+
+    def size(node: Any) -> int:
+        if id(node) in sizes:
+            if not sizes[id(node)]:
+                raise InputError("an alias stands within its own anchor")
+            return sizes[id(node)]
+        sizes[id(node)] = 0
+        children = []
+        if node.id == "mapping":
+            keys = ((key.tag, key.value) for key, _ in node.value if key.id == "scalar")
+            if (twice := _repeated(keys)) is not None:
+                line = node.start_mark.line + 1
+                raise InputError(
+                    f"key {shown(twice[1])} is given twice, in the section of line {line}"
+                )
+            children = [each for pair in node.value for each in pair]
+        elif node.id == "sequence":
+            children = node.value
+        total = 1 + sum(size(child) for child in children)
+        if total > MOST_NODES:
+            raise InputError(f"more than {MOST_NODES:,} values")
+        sizes[id(node)] = total
+        return total
+
+    size(root)
+
+
+def read_rows(path: Path, what: str, columns: Sequence[str] = ()) -> list[dict[str, str]]:
+    """Rows of a CSV file with a header, as text.
+
+    Args:
+      columns: that there must be; others may be there too.
+    """
+    reader = csv.DictReader(io.StringIO(read_text(path, what, MOST_ROWS), newline=""))
+    try:
+        rows, names = list(reader), list(reader.fieldnames or ())
+    except csv.Error as error:
+        raise InputError(f"{what} {_named(path)} is not CSV: {error}") from error
+    if len(set(names)) < len(names):
+        raise InputError(f"{what} {_named(path)} has a column twice")
+    for name in columns:
+        if name not in names:
+            raise InputError(f"{what} {_named(path)} has no column {name!r}")
+    for number, row in enumerate(rows, start=2):
+        if None in row or None in row.values():
+            raise InputError(f"{what} {_named(path)}: row {number} has not {len(names)} values")
+    return rows
+
+
+@dataclasses.dataclass(frozen=True)
+class Array:
+    """What an array of an archive must be.
+
+    A size in `shape` is a number, or a name that stands for the same size everywhere in the
+    archive, or such a name with "+1" behind it.
+    """
+
+    kind: str
+    """Of `numpy.dtype.kind`, one or several: "iu" integers, "f" floats, "b", "U" text."""
+    shape: tuple[int | str, ...] = ()
+    low: float | None = None
+    high: float | None = None
+    finite: bool = True
+    optional: bool = False
+
+
+_KINDS = {"b": "booleans", "iu": "integers", "f": "floats", "U": "text"}
+
+
+def _kind_in_words(kind: str) -> str:
+    words = [name for letters, name in _KINDS.items() if set(letters) & set(kind)]
+    return " or ".join(words)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Header:
+    """Of an array in an archive."""
+
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    member: zipfile.ZipInfo
+
+
+def read_arrays(
+    path: Path, what: str, expected: Mapping[str, Array], most: int = MOST_ARRAYS
+) -> dict[str, np.ndarray]:
+    """Arrays of an .npz archive; those that are not expected are left alone.
+
+    Types and shapes are checked before memory is taken, values afterwards.
+
+    Args:
+      what: what the file should be, for the message.
+      expected: arrays by name.
+      most: bytes that the expected arrays may have together.
+    """
+    with _open(path, what) as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                headers = _headers(archive)
+                _require_expected(headers, expected, most)
+                found = {
+                    name: _read(archive, headers[name]) for name in expected if name in headers
+                }
+            for name, array in found.items():
+                _require_values(name, array, expected[name])
+        except InputError as error:
+            raise InputError(f"{what} {_named(path)}: {error}") from error
+        except MemoryError:
+            raise
+        except Exception as error:  # of many types, by what is broken
+            raise InputError(
+                f"{what} {_named(path)} is not an .npz archive, or is damaged: {one_line(error)}"
+            ) from error
+    return found
+
+
+def array_names(path: Path, what: str) -> set[str]:
+    """Names of the arrays of an .npz archive."""
+    with _open(path, what) as file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                return set(_headers(archive))
+        except InputError as error:
+            raise InputError(f"{what} {_named(path)}: {error}") from error
+        except Exception as error:  # as above
+            raise InputError(
+                f"{what} {_named(path)} is not an .npz archive, or is damaged: {one_line(error)}"
+            ) from error
+
+
+def _headers(archive: zipfile.ZipFile) -> dict[str, _Header]:
+    headers: dict[str, _Header] = {}
+    for member in archive.infolist():
+        name = member.filename.removesuffix(".npy")
+        if name in headers:
+            raise InputError(f"array {shown(name)} is there twice")
+        if member.flag_bits & 1:
+            raise InputError(f"array {shown(name)} is encrypted")
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise InputError(f"array {shown(name)} is compressed in a way that NumPy does not use")
+        with archive.open(member) as content:
+            dtype, shape, start = _array_header(content, name)
+        if dtype.hasobject or start + math.prod(shape) * dtype.itemsize != member.file_size:
+            raise InputError(
+                f"array {shown(name)} is {dtype} {list(shape)}, which its {member.file_size:,} "
+                "bytes do not hold"
+            )
+        headers[name] = _Header(dtype, shape, member)
+    return headers
+
+
+def _array_header(content: IO[bytes], name: str) -> tuple[np.dtype, tuple[int, ...], int]:
+    """Type, shape and length of the header of an array in NumPy's format, 1.0 to 3.0."""
+    start = content.read(8)
+    size = {1: 2, 2: 4, 3: 4}.get(start[6] if len(start) == 8 else 0)
+    if start[:6] != b"\x93NUMPY" or size is None:
+        raise InputError(f"{shown(name)} is not a NumPy array")
+    (length,) = struct.unpack("<H" if size == 2 else "<I", content.read(size))
+    if length > _LONGEST_HEADER:
+        raise InputError(f"the header of array {shown(name)} is too long")
+    header = ast.literal_eval(content.read(length).decode("latin1").strip())
+    shape = header["shape"]
+    if header["fortran_order"] not in (False, True) or not isinstance(shape, tuple):
+        raise InputError(f"the header of array {shown(name)} makes no sense")
+    if not all(type(size) is int and size >= 0 for size in shape):
+        raise InputError(f"array {shown(name)} has shape {shown(shape)}")
+    if not isinstance(header["descr"], str):
+        raise InputError(f"array {shown(name)} is of type {shown(header['descr'])}")
+    return np.dtype(header["descr"]), shape, 8 + size + length
+
+
+def _require_expected(
+    headers: Mapping[str, _Header], expected: Mapping[str, Array], most: int
+) -> None:
+    sizes: dict[str, int] = {}
+    total = 0
+    for name, wanted in expected.items():
+        if name not in headers:
+            if wanted.optional:
+                continue
+            raise InputError(f"it has no array {name!r}")
+        header = headers[name]
+        if header.dtype.kind not in wanted.kind:
+            raise InputError(
+                f"array {name!r} is of type {header.dtype}, not {_kind_in_words(wanted.kind)}"
+            )
+        if not _fits(header.shape, wanted.shape, sizes):
+            known = ", ".join(str(_size(each, sizes)) for each in wanted.shape)
+            raise InputError(f"array {name!r} has shape {list(header.shape)}, not [{known}]")
+        total += header.member.file_size
+    if total > most:
+        raise InputError(f"its arrays have {total:,} bytes; at most {most:,}")
+
+
+def _size(wanted: int | str, sizes: Mapping[str, int]) -> int | str:
+    """The number that a size stands for, where it is known by now."""
+    if isinstance(wanted, int):
+        return wanted
+    name, plus, _ = wanted.partition("+1")
+    return sizes[name] + bool(plus) if name in sizes else wanted
+
+
+def _fits(shape: tuple[int, ...], wanted: Sequence[int | str], sizes: dict[str, int]) -> bool:
+    if len(shape) != len(wanted):
+        return False
+    for there, name in zip(shape, wanted, strict=True):
+        size = _size(name, sizes)
+        if isinstance(size, str):
+            base, plus, _ = size.partition("+1")
+            sizes[base] = size = there - bool(plus)
+            if size < 0:
+                return False
+            continue
+        if there != size:
+            return False
+    return True
+
+
+def _read(archive: zipfile.ZipFile, header: _Header) -> np.ndarray:
+    with archive.open(header.member) as content:
+        return np.lib.format.read_array(
+            content, allow_pickle=False, max_header_size=_LONGEST_HEADER
+        )
+
+
+def _require_values(name: str, array: np.ndarray, wanted: Array) -> None:
+    if array.dtype.kind == "f" and wanted.finite and not np.isfinite(array).all():
+        raise InputError(f"array {name!r} holds numbers that are not finite")
+    if not array.size or array.dtype.kind not in "iuf":
+        return
+    least, most = array.min(), array.max()
+    if (wanted.low is not None and least < wanted.low) or (
+        wanted.high is not None and most > wanted.high
+    ):
+        low, high = ("" if bound is None else f"{bound:g}" for bound in (wanted.low, wanted.high))
+        raise InputError(f"array {name!r} holds {least} ... {most}, not within {low} ... {high}")
+
+
+def require_free(path: Path, force: bool = False) -> None:
+    """Refuse to overwrite, unless asked to.
+
+    Raises:
+      InputError: where the file exists, or cannot be made there.
+    """
+    require_makeable(path, "file")
+    if path.is_dir():
+        raise InputError(f"{_named(path)} is a folder")
+    if not force and os.path.lexists(path):
+        raise InputError(f"{_named(path)} exists already; --force overwrites it")
+
+
+def require_makeable(path: Path, what: str) -> None:
+    """Refuse a file or folder that cannot be made, before there is anything to put there.
+
+    Raises:
+      InputError: for a name that is too long, or a parent that is no folder or not ours to
+        write to.
+    """
+    try:
+        if os.path.lexists(path):
+            path.stat()
+            return
+        here = path.absolute().parent
+        while not os.path.lexists(here):
+            _require_name(here)
+            here = here.parent
+        _require_name(path)
+        if not here.is_dir():
+            raise InputError(f"{what} {_named(path)} cannot be made: {here} is not a folder")
+        if not os.access(here, os.W_OK | os.X_OK):
+            raise InputError(f"{what} {_named(path)} cannot be made: {here} cannot be written to")
+    except OSError as error:
+        raise InputError(f"{what} {_named(path)} cannot be made: {error.strerror}") from error
+    except ValueError as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{what} {shown(str(path))} cannot be made: {error}") from error
+
+
+def _require_name(path: Path) -> None:
+    if len(os.fsencode(path.name)) > 255 - len(_part_name("", 2**22)):
+        raise InputError(f"{_named(path)} cannot be made: a name is too long")
+
+
+def _part_name(name: str, number: int) -> str:
+    return f".{name}.{number}.part"
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to; moved into its place if all goes well, else removed.
+
+    with writing(path) as part:
+        part.write_text(...)
+    """
+    part = path.with_name(_part_name(path.name, os.getpid()))
+    try:
+        yield part
+        with open(part, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    with writing(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a JSON file whole or not at all."""
+    write_text(path, json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write an .npz archive, compressed, whole or not at all."""
+    with writing(path) as part, open(part, "wb") as file:
+        np.savez_compressed(file, allow_pickle=False, **arrays)
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Any) -> None:
+    """Write a CSV file of rows that are sequences, whole or not at all."""
+    with writing(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
+
+
+_PLAIN_NAME = re.compile(r"[^/\\\x00-\x1f]{1,200}")
+
+
+def require_plain_name(what: str, name: Any) -> str:
+    """A name that makes one file or folder where it is meant to be.
+
+    Raises:
+      InputError: for separators, `.` and `..`, control characters, or none.
+    """
+    if not isinstance(name, str) or not _PLAIN_NAME.fullmatch(name) or name in (".", ".."):
+        raise InputError(
+            f"{what} {shown(name)} is not a name of up to 200 characters without / or \\"
+        )
+    return name
