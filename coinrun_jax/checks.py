@@ -12,37 +12,54 @@ import reprlib
 from collections.abc import Iterable
 from typing import Any
 
+import jax
 import numpy as np
 
 LARGEST_FLOAT = float(np.finfo(np.float32).max)
 _LONGEST = 80  # characters of a value in a message
-_repr = reprlib.Repr()
-_repr.maxstring = _repr.maxother = _repr.maxlong = _LONGEST
 
 
 class InputError(ValueError):
     """Input that cannot be used; its message is one line: what, where, and what is allowed."""
 
 
+class _Repr(reprlib.Repr):
+    """`repr` of the beginning of a value, also where it holds integers of a million digits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = self.maxlong = _LONGEST
+
+    def repr_int(self, x: int, level: int) -> str:
+        many = x.bit_length()
+        return f"an integer of {many} bits" if many > 256 else super().repr_int(x, level)
+
+
+_repr = _Repr()
+
+
 def shown(value: Any) -> str:
     """`repr` of a value, or its beginning: a message stays one line whatever it is about."""
-    if isinstance(value, int) and value.bit_length() > 256:
-        return f"an integer of {value.bit_length()} bits"
-    text = " ".join(_repr.repr(value).split())
+    text = " ".join(_repr.repr(_scalar(value)).split())
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
 
 
 def one_line(error: object) -> str:
-    """The first words of an error, without line breaks."""
+    """The first words of an error, without line breaks and without what moves the cursor."""
     text = " ".join(str(error).split()) or repr(error)
-    return text if len(text) <= 400 else text[:397] + "..."
+    text = text if len(text) <= 400 else text[:397] + "..."
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _scalar(value: Any) -> Any:
-    """NumPy's and jax's scalars as Python's."""
-    if isinstance(value, np.generic) or (hasattr(value, "dtype") and np.ndim(value) == 0):
+    """NumPy's and jax's scalars as Python's; what is being traced stays as it is."""
+    is_array = isinstance(value, np.generic | np.ndarray | jax.Array)
+    if not is_array or isinstance(value, jax.core.Tracer) or np.ndim(value):
+        return value
+    try:
         return np.asarray(value).item()
-    return value
+    except TypeError:  # a key of jax.random
+        return value
 
 
 def whole(what: str, value: Any, low: int, high: int) -> int:
@@ -91,4 +108,31 @@ def choice(what: str, value: Any, allowed: Iterable[str]) -> str:
     names = tuple(allowed)
     if not isinstance(value, str) or value not in names:
         raise InputError(f"{what} {shown(value)} is not one of {', '.join(names)}")
+    return value
+
+
+def known(value: Any) -> np.ndarray | None:
+    """A value as far as it is known by now; None for what is traced by jit.
+
+    Of what a bare `vmap` is mapped over it is the whole batch.
+    """
+    while type(value).__name__ == "BatchTracer":  # jax has no public name for it
+        value = value.val
+    return None if isinstance(value, jax.core.Tracer) else np.asarray(value)
+
+
+def whole_or_traced(what: str, value: Any, low: int, high: int) -> Any:
+    """As `whole`, but what is traced is returned as it is.
+
+    Its type and shape are checked all the same, and under a bare `vmap` its range.
+    """
+    if shape := getattr(value, "shape", ()):
+        raise InputError(f"{what} is one number, not an array {list(shape)}: use vmap")
+    if not isinstance(value, jax.core.Tracer):
+        return whole(what, value, low, high)
+    if not jax.numpy.issubdtype(value.dtype, np.integer):
+        raise InputError(f"{what} is of type {value.dtype}, not a whole number")
+    if (numbers := known(value)) is not None and numbers.size:
+        for extreme in (numbers.min(), numbers.max()):
+            whole(what, extreme, low, high)
     return value

@@ -8,17 +8,19 @@ stopped it, as in a shell. Whatever is said of a failure is one line on stderr.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import functools
 import os
+import re
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, NoReturn, Protocol, TextIO
 
 from coinrun_jax.checks import InputError, one_line
-from coinrun_jax.files import require_free
+from coinrun_jax.files import require_free, shortened
 from coinrun_jax.types import NUM_SEEDS
 
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
@@ -32,14 +34,20 @@ class Terminated(BaseException):
     """SIGTERM: unwinds like KeyboardInterrupt, so that no half-written file stays."""
 
 
+_LONG = re.compile(r"'[^']{79,}'|\S{81,}")  # what argparse repeats of the arguments, or a part
+
+
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser that raises an `InputError` instead of leaving the program."""
 
     def error(self, message: str) -> NoReturn:
-        raise InputError(message)
+        raise InputError(_LONG.sub(lambda found: _short(found[0]), message))
 
 
-Main = Callable[[list[str] | None], int]
+class Main(Protocol):
+    """Of a module that is run: takes arguments, or the command line's, and returns a status."""
+
+    def __call__(self, arguments: list[str] | None = None) -> int: ...
 
 
 def command(main: Main) -> Main:
@@ -51,7 +59,10 @@ def command(main: Main) -> Main:
         sys.stdout, sys.stderr = (_unbroken(stream) for stream in streams)
         before = _raise_on_sigterm()
         try:
-            return main(arguments)
+            status = main(arguments)
+            if sys.stdout is not None:
+                sys.stdout.flush()  # or nobody would hear of what it cannot take
+            return status
         except InputError as error:
             return _complain(error, 2)
         except KeyboardInterrupt:
@@ -70,6 +81,9 @@ def command(main: Main) -> Main:
                 raise
             return _complain(f"not enough memory: {error}", 1)
         finally:
+            with contextlib.suppress(OSError):
+                if sys.stdout is not None:
+                    sys.stdout.flush()
             if before is not None:
                 signal.signal(signal.SIGTERM, before)
             sys.stdout, sys.stderr = streams
@@ -78,7 +92,9 @@ def command(main: Main) -> Main:
 
 
 def _complain(error: object, status: int) -> int:
-    print(f"error: {one_line(error)}", file=sys.stderr)
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            print(f"error: {one_line(error)}", file=sys.stderr, flush=True)
     return status
 
 
@@ -94,7 +110,11 @@ def _raise_on_sigterm() -> Any:
 
 
 class _Unbroken:
-    """A stream whose reader may leave: `train | head -1` must not end the training."""
+    """A stream whose reader may leave: `train | head -1` must not end the training.
+
+    What it cannot take otherwise is an `OSError` that names it, once, and not again as Python
+    ends. Characters that it does not know are written as escapes.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -103,7 +123,11 @@ class _Unbroken:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        return self._go_on(self._stream.write, text) or len(text)
+        try:
+            return self._go_on(self._stream.write, text) or len(text)
+        except UnicodeEncodeError as error:
+            known = text.encode(error.encoding, "backslashreplace").decode(error.encoding)
+            return self._go_on(self._stream.write, known) or len(text)
 
     def flush(self) -> None:
         self._go_on(self._stream.flush)
@@ -111,15 +135,20 @@ class _Unbroken:
     def _go_on(self, do: Callable[..., Any], *arguments: Any) -> Any:
         try:
             return do(*arguments)
-        except BrokenPipeError:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self._stream.fileno())
-            os.close(nowhere)
-            return None
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, self._stream.fileno())
+                os.close(nowhere)
+            if isinstance(error, BrokenPipeError):
+                return None
+            name = getattr(self._stream, "name", None)
+            raise OSError(error.errno, error.strerror, name) from error
 
 
-def _unbroken(stream: TextIO) -> TextIO:
-    return stream if isinstance(stream, _Unbroken) else _Unbroken(stream)  # type: ignore[return-value]
+def _unbroken(stream: Any) -> Any:
+    """None where there is no such stream: `train >&-`."""
+    return stream if stream is None or isinstance(stream, _Unbroken) else _Unbroken(stream)
 
 
 def integer(low: int, high: int) -> Callable[[str], int]:
@@ -148,17 +177,27 @@ def add_force(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--force", action="store_true", help="overwrite what is there already")
 
 
-def require_outputs(force: bool, *paths: Path | None) -> None:
-    """Refuse outputs that exist or cannot be made.
+def require_outputs(force: bool, *paths: Path | None, inputs: Iterable[Path | None] = ()) -> None:
+    """Refuse outputs that exist or cannot be made, that are one file, or the one that is read.
+
+    Args:
+      force: let them exist.
+      paths: of the outputs; None for those that are not wanted.
+      inputs: files that are read, alike.
 
     Raises:
       InputError: for the first of them.
     """
+    taken = {os.path.realpath(path) for path in inputs if path is not None}
     for path in paths:
-        if path is not None:
-            if not path.absolute().parent.is_dir():
-                raise InputError(f"the folder of {path} does not exist")
-            require_free(path, force)
+        if path is None:
+            continue
+        if not path.absolute().parent.is_dir():
+            raise InputError(f"the folder of {shortened(path)} does not exist")
+        require_free(path, force)
+        if (place := os.path.realpath(path)) in taken:
+            raise InputError(f"{shortened(path)} cannot be two files of one command")
+        taken.add(place)
 
 
 def seed_range(text: str) -> range:

@@ -12,10 +12,12 @@ import numpy as np
 from gymnax.environments import environment, spaces
 
 from coinrun_jax import physics, placement
+from coinrun_jax.checks import InputError, choice, shown, whole, whole_or_traced
 from coinrun_jax.cues import NO_ITEMS, Cues, draw_themes, pressed
 from coinrun_jax.generator import MODES, generate_level
 from coinrun_jax.items import draw_items
 from coinrun_jax.observations import rgb, symbolic
+from coinrun_jax.observations.atlas import require_size
 from coinrun_jax.params import EnvParams
 from coinrun_jax.placement import draw_coin, make_placement
 from coinrun_jax.pool import build_pool, level_of, refresh_pool
@@ -23,6 +25,7 @@ from coinrun_jax.types import ENV_ID, NEVER, NUM_ACTIONS, NUM_SEEDS, Cause, EnvS
 
 OBSERVATIONS = ("symbolic", "rgb")
 DEFAULT_POOL_SIZE = 1024
+MAX_POOL_SIZE = 2**24
 
 _KNOWN = np.array([False, True])
 """Looking a boolean up here computes it once: XLA on CPU would otherwise compute it anew, with
@@ -61,17 +64,15 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
         pool_size: int = DEFAULT_POOL_SIZE,
     ) -> None:
         super().__init__()
-        if mode not in MODES:
-            raise ValueError(f"mode {mode!r} is not one of {', '.join(MODES)}")
-        if observation not in OBSERVATIONS:
-            raise ValueError(f"observation {observation!r} is not one of {', '.join(OBSERVATIONS)}")
-        first, stop = start_level, start_level + num_levels
-        if num_levels < 0 or not 0 <= first < NUM_SEEDS or stop > NUM_SEEDS:
-            raise ValueError(
+        choice("mode", mode, MODES)
+        choice("observation", observation, OBSERVATIONS)
+        num_levels = whole("num_levels", num_levels, 0, NUM_SEEDS)
+        start_level = whole("start_level", start_level, 0, NUM_SEEDS - 1)
+        if start_level + num_levels > NUM_SEEDS:
+            raise InputError(
                 f"levels {start_level} ... {start_level} + {num_levels} are not within 0 ... 2^31"
             )
-        if pool_size < 1:
-            raise ValueError(f"pool_size {pool_size} is not at least 1")
+        pool_size = whole("pool_size", pool_size, 1, MAX_POOL_SIZE)
         self.mode = mode
         self.observation = observation
         self.num_levels = num_levels
@@ -108,10 +109,11 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
         """Params with the coin at the end and a pool built on first use."""
         if self._default_params is None:
             with jax.ensure_compile_time_eval():
-                self._default_params = self._make_params()
+                self._default_params = self.build_params()
         return self._default_params
 
-    def _make_params(self) -> EnvParams:
+    def build_params(self) -> EnvParams:
+        """`default_params`, built anew; can be traced."""
         if self.takes_turns:
             seeds = self._draw_seeds(jax.random.key(self.start_level))
         else:
@@ -150,6 +152,25 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
         fresh = self._build_pool(self._draw_seeds(key))
         return params.replace(pool=refresh_pool(params.pool, fresh, state.level_index))
 
+    def save_levels(self, params: EnvParams) -> dict[str, jax.Array]:
+        """All that `refresh` changes of the params, small enough for a checkpoint.
+
+        Returns:
+          `seed` uint32 [..., P] of the pool's levels, `drawable` and `num_drawable`.
+        """
+        pool = params.pool
+        return {
+            "seed": pool.levels.seed,
+            "drawable": pool.drawable,
+            "num_drawable": pool.num_drawable,
+        }
+
+    def load_levels(self, saved: dict[str, Any], params: EnvParams) -> EnvParams:
+        """The params with the levels that `save_levels` saved, built again from their seeds."""
+        drawable, number = saved["drawable"], saved["num_drawable"]
+        pool = self._build_pool(saved["seed"]).replace(drawable=drawable, num_drawable=number)
+        return params.replace(pool=pool)
+
     def reset_env(self, key: jax.Array, params: EnvParams) -> tuple[jax.Array, EnvState]:
         state = self._reset_state(key, params)
         return self.observe(key, state, None, params), state
@@ -162,11 +183,21 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
         index = pool.drawable[draw]
         return _start(key_coin, index, params)
 
-    @partial(jax.jit, static_argnames="self")
     def reset_to_level(
         self, key: jax.Array, index: jax.Array | int, params: EnvParams
     ) -> tuple[jax.Array, EnvState]:
-        """Start on a given entry of the pool; `key` places the coin."""
+        """Start on a given entry of the pool; `key` places the coin.
+
+        Raises:
+          ValueError: for an index that is known, not traced, and not of the pool.
+        """
+        last = params.pool.drawable.shape[-1] - 1
+        return self._reset_to_level(key, whole_or_traced("level index", index, 0, last), params)
+
+    @partial(jax.jit, static_argnames="self")
+    def _reset_to_level(
+        self, key: jax.Array, index: jax.Array | int, params: EnvParams
+    ) -> tuple[jax.Array, EnvState]:
         state = _start(key, jnp.asarray(index, jnp.int32), params)
         return self.observe(key, state, None, params), state
 
@@ -250,9 +281,16 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
             return rgb.observe(state, params.pool, params.look, rgb.SIZE, *_shown(params))
         return symbolic.observe(state, params.pool, *_shown(params))
 
-    @partial(jax.jit, static_argnames=("self", "size"))
     def render(self, state: EnvState, params: EnvParams, size: int = 512) -> jax.Array:
-        """Picture of a state for people, whatever the observation; uint8 [size, size, 3]."""
+        """Picture of a state for people, whatever the observation; uint8 [size, size, 3].
+
+        Raises:
+          ValueError: for a size that is not a whole number within 13 ... 4096.
+        """
+        return self._render(state, params, require_size(size))
+
+    @partial(jax.jit, static_argnames=("self", "size"))
+    def _render(self, state: EnvState, params: EnvParams, size: int) -> jax.Array:
         return rgb.observe(state, params.pool, params.look, size, *_shown(params))
 
     def action_space(self, params: EnvParams | None = None) -> spaces.Discrete:
@@ -361,7 +399,7 @@ def make(env_id: str = ENV_ID, **kwargs: Any) -> tuple[CoinRun, EnvParams]:
       ValueError: for another id.
     """
     if env_id != ENV_ID:
-        raise ValueError(f"environment {env_id!r} is not {ENV_ID!r}")
+        raise InputError(f"environment {shown(env_id)} is not {ENV_ID!r}")
     env = CoinRun(**kwargs)
     return env, env.default_params
 

@@ -11,6 +11,7 @@ import ast
 import contextlib
 import csv
 import dataclasses
+import errno
 import io
 import json
 import math
@@ -35,7 +36,8 @@ MOST_NODES = 100_000  # values of a YAML file, aliases unfolded
 _LONGEST_HEADER = 10_000  # characters, of an array
 
 
-def _named(path: Path) -> str:
+def shortened(path: Path) -> str:
+    """A path, or its end, for a message."""
     text = str(path)
     return text if len(text) <= 80 else f"...{text[-77:]}"
 
@@ -45,14 +47,14 @@ def _open(path: Path, what: str, most: int | None = None) -> IO[bytes]:
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
-            raise InputError(f"{what} {_named(path)} is not a file")
+            raise InputError(f"{what} {shortened(path)} is not a file")
         if most is not None and status.st_size > most:
             raise InputError(
-                f"{what} {_named(path)} has {status.st_size:,} bytes; at most {most:,}"
+                f"{what} {shortened(path)} has {status.st_size:,} bytes; at most {most:,}"
             )
         return open(path, "rb")
     except OSError as error:
-        raise InputError(f"cannot read {what} {_named(path)}: {error.strerror}") from error
+        raise InputError(f"cannot read {what} {shortened(path)}: {error.strerror}") from error
     except ValueError as error:
         if isinstance(error, InputError):
             raise
@@ -71,14 +73,17 @@ def read_text(path: Path, what: str, most: int = MOST_JSON) -> str:
     """
     with _open(path, what, most) as file:
         try:
-            return file.read(most + 1).decode("utf-8")
+            content = file.read(most + 1)
+            if len(content) > most:  # some files do not know their size
+                raise InputError(f"{what} {shortened(path)} has more than {most:,} bytes")
+            return content.decode("utf-8")
         except OSError as error:
-            raise InputError(f"cannot read {what} {_named(path)}: {error.strerror}") from error
+            raise InputError(f"cannot read {what} {shortened(path)}: {error.strerror}") from error
         except UnicodeDecodeError as error:
-            raise InputError(f"{what} {_named(path)} is not UTF-8 text") from error
+            raise InputError(f"{what} {shortened(path)} is not UTF-8 text") from error
 
 
-def read_json(path: Path, what: str) -> Any:
+def read_json(path: Path, what: str, most: int = MOST_JSON) -> Any:
     """The content of a JSON file without repeated keys, NaN or infinity."""
 
     def number(text: str) -> float:
@@ -94,15 +99,15 @@ def read_json(path: Path, what: str) -> Any:
             raise ValueError(f"key {shown(key)} is given twice")
         return dict(pairs)
 
-    text = read_text(path, what)
+    text = read_text(path, what, most)
     try:
         return json.loads(
             text, parse_float=number, parse_constant=refuse, object_pairs_hook=mapping
         )
     except RecursionError as error:
-        raise InputError(f"{what} {_named(path)} is nested too deeply") from error
+        raise InputError(f"{what} {shortened(path)} is nested too deeply") from error
     except ValueError as error:
-        raise InputError(f"{what} {_named(path)} is not JSON: {one_line(error)}") from error
+        raise InputError(f"{what} {shortened(path)} is not JSON: {one_line(error)}") from error
 
 
 def _repeated(keys: Iterable[Any]) -> Any:
@@ -115,11 +120,11 @@ def _repeated(keys: Iterable[Any]) -> Any:
     return None
 
 
-def read_mapping(path: Path, what: str) -> dict[str, Any]:
+def read_mapping(path: Path, what: str, most: int = MOST_JSON) -> dict[str, Any]:
     """The content of a JSON file that holds an object."""
-    content = read_json(path, what)
+    content = read_json(path, what, most)
     if not isinstance(content, dict):
-        raise InputError(f"{what} {_named(path)} is {shown(content)}, not a JSON object")
+        raise InputError(f"{what} {shortened(path)} is {shown(content)}, not a JSON object")
     return content
 
 
@@ -133,17 +138,17 @@ def read_yaml(path: Path, what: str) -> Any:
         node = loader.get_single_node()
         if node is None:
             return None
-        _require_plain(node)
+        _require_plain(node, loader)
         return loader.construct_document(node)
     except RecursionError as error:
-        raise InputError(f"{what} {_named(path)} is nested too deeply") from error
+        raise InputError(f"{what} {shortened(path)} is nested too deeply") from error
     except InputError as error:
-        raise InputError(f"{what} {_named(path)}: {error}") from error
+        raise InputError(f"{what} {shortened(path)}: {error}") from error
     except Exception as error:  # of many types, for a tag and a text that do not go together
-        raise InputError(f"{what} {_named(path)} is not YAML: {one_line(error)}") from error
+        raise InputError(f"{what} {shortened(path)} is not YAML: {one_line(error)}") from error
 
 
-def _require_plain(root: Any) -> None:
+def _require_plain(root: Any, loader: Any) -> None:
     """Keys once in a mapping, no node within itself, and few values with aliases unfolded."""
     sizes: dict[int, int] = {}
 
@@ -155,11 +160,16 @@ def _require_plain(root: Any) -> None:
         sizes[id(node)] = 0
         children = []
         if node.id == "mapping":
-            keys = ((key.tag, key.value) for key, _ in node.value if key.id == "scalar")
+            # As values: `1` and `0x1` are one key, of which only the last would be heard of.
+            keys = (
+                loader.construct_object(key)
+                for key, _ in node.value
+                if key.id == "scalar" and not key.tag.endswith(":merge")
+            )
             if (twice := _repeated(keys)) is not None:
                 line = node.start_mark.line + 1
                 raise InputError(
-                    f"key {shown(twice[1])} is given twice, in the section of line {line}"
+                    f"key {shown(twice)} is given twice, in the section of line {line}"
                 )
             children = [each for pair in node.value for each in pair]
         elif node.id == "sequence":
@@ -179,19 +189,19 @@ def read_rows(path: Path, what: str, columns: Sequence[str] = ()) -> list[dict[s
     Args:
       columns: that there must be; others may be there too.
     """
-    reader = csv.DictReader(io.StringIO(read_text(path, what, MOST_ROWS), newline=""))
+    reader = csv.DictReader(io.StringIO(read_text(path, what, MOST_ROWS), newline=""), strict=True)
     try:
         rows, names = list(reader), list(reader.fieldnames or ())
     except csv.Error as error:
-        raise InputError(f"{what} {_named(path)} is not CSV: {error}") from error
+        raise InputError(f"{what} {shortened(path)} is not CSV: {error}") from error
     if len(set(names)) < len(names):
-        raise InputError(f"{what} {_named(path)} has a column twice")
+        raise InputError(f"{what} {shortened(path)} has a column twice")
     for name in columns:
         if name not in names:
-            raise InputError(f"{what} {_named(path)} has no column {name!r}")
+            raise InputError(f"{what} {shortened(path)} has no column {name!r}")
     for number, row in enumerate(rows, start=2):
         if None in row or None in row.values():
-            raise InputError(f"{what} {_named(path)}: row {number} has not {len(names)} values")
+            raise InputError(f"{what} {shortened(path)}: row {number} has not {len(names)} values")
     return rows
 
 
@@ -204,20 +214,25 @@ class Array:
     """
 
     kind: str
-    """Of `numpy.dtype.kind`, one or several: "iu" integers, "f" floats, "b", "U" text."""
+    """Of `numpy.dtype.kind`, one or several: "iu" integers, "f" floats, "b", "U" text; or the name
+    of one type, such as "float32"."""
     shape: tuple[int | str, ...] = ()
     low: float | None = None
     high: float | None = None
     finite: bool = True
     optional: bool = False
 
+    def takes(self, dtype: np.dtype) -> bool:
+        """Whether an array of this type is one."""
+        return dtype.kind in self.kind if self.kind in _KINDS else dtype.name == self.kind
+
 
 _KINDS = {"b": "booleans", "iu": "integers", "f": "floats", "U": "text"}
 
 
 def _kind_in_words(kind: str) -> str:
-    words = [name for letters, name in _KINDS.items() if set(letters) & set(kind)]
-    return " or ".join(words)
+    words = [name for letters, name in _KINDS.items() if set(kind) <= set(letters)]
+    return words[0] if words else kind
 
 
 @dataclasses.dataclass(frozen=True)
@@ -252,12 +267,12 @@ def read_arrays(
             for name, array in found.items():
                 _require_values(name, array, expected[name])
         except InputError as error:
-            raise InputError(f"{what} {_named(path)}: {error}") from error
+            raise InputError(f"{what} {shortened(path)}: {error}") from error
         except MemoryError:
             raise
         except Exception as error:  # of many types, by what is broken
             raise InputError(
-                f"{what} {_named(path)} is not an .npz archive, or is damaged: {one_line(error)}"
+                f"{what} {shortened(path)} is not an .npz archive, or is damaged: {one_line(error)}"
             ) from error
     return found
 
@@ -269,10 +284,12 @@ def array_names(path: Path, what: str) -> set[str]:
             with zipfile.ZipFile(file) as archive:
                 return set(_headers(archive))
         except InputError as error:
-            raise InputError(f"{what} {_named(path)}: {error}") from error
+            raise InputError(f"{what} {shortened(path)}: {error}") from error
+        except MemoryError:
+            raise
         except Exception as error:  # as above
             raise InputError(
-                f"{what} {_named(path)} is not an .npz archive, or is damaged: {one_line(error)}"
+                f"{what} {shortened(path)} is not an .npz archive, or is damaged: {one_line(error)}"
             ) from error
 
 
@@ -306,7 +323,10 @@ def _array_header(content: IO[bytes], name: str) -> tuple[np.dtype, tuple[int, .
     (length,) = struct.unpack("<H" if size == 2 else "<I", content.read(size))
     if length > _LONGEST_HEADER:
         raise InputError(f"the header of array {shown(name)} is too long")
-    header = ast.literal_eval(content.read(length).decode("latin1").strip())
+    try:
+        header = ast.literal_eval(content.read(length).decode("latin1").strip())
+    except (MemoryError, RecursionError) as error:  # both said of what is nested too deeply
+        raise InputError(f"the header of array {shown(name)} makes no sense") from error
     shape = header["shape"]
     if header["fortran_order"] not in (False, True) or not isinstance(shape, tuple):
         raise InputError(f"the header of array {shown(name)} makes no sense")
@@ -328,13 +348,15 @@ def _require_expected(
                 continue
             raise InputError(f"it has no array {name!r}")
         header = headers[name]
-        if header.dtype.kind not in wanted.kind:
+        if not wanted.takes(header.dtype):
             raise InputError(
                 f"array {name!r} is of type {header.dtype}, not {_kind_in_words(wanted.kind)}"
             )
         if not _fits(header.shape, wanted.shape, sizes):
             known = ", ".join(str(_size(each, sizes)) for each in wanted.shape)
             raise InputError(f"array {name!r} has shape {list(header.shape)}, not [{known}]")
+        if not header.dtype.itemsize:  # any number of them fits into no bytes
+            raise InputError(f"array {name!r} is of type {header.dtype}, which has no bytes")
         total += header.member.file_size
     if total > most:
         raise InputError(f"its arrays have {total:,} bytes; at most {most:,}")
@@ -366,35 +388,50 @@ def _fits(shape: tuple[int, ...], wanted: Sequence[int | str], sizes: dict[str, 
 
 def _read(archive: zipfile.ZipFile, header: _Header) -> np.ndarray:
     with archive.open(header.member) as content:
-        return np.lib.format.read_array(
+        array = np.lib.format.read_array(
             content, allow_pickle=False, max_header_size=_LONGEST_HEADER
         )
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
+def _finite_extremes(array: np.ndarray) -> tuple[Any, Any]:
+    finite = array[np.isfinite(array)]
+    return (finite.min(), finite.max()) if finite.size else (0, 0)
 
 
 def _require_values(name: str, array: np.ndarray, wanted: Array) -> None:
     if array.dtype.kind == "f" and wanted.finite and not np.isfinite(array).all():
         raise InputError(f"array {name!r} holds numbers that are not finite")
+    if array.size and array.dtype.kind == "U":
+        codes = np.ascontiguousarray(array).view(np.uint32)
+        if ((codes > 0x10FFFF) | (codes >> 11 == 0xD800 >> 11)).any():
+            raise InputError(f"array {name!r} holds what is no text")
     if not array.size or array.dtype.kind not in "iuf":
         return
-    least, most = array.min(), array.max()
+    least, most = (array.min(), array.max()) if wanted.finite else _finite_extremes(array)
     if (wanted.low is not None and least < wanted.low) or (
         wanted.high is not None and most > wanted.high
     ):
-        low, high = ("" if bound is None else f"{bound:g}" for bound in (wanted.low, wanted.high))
-        raise InputError(f"array {name!r} holds {least} ... {most}, not within {low} ... {high}")
+        low = "" if wanted.low is None else f" at least {wanted.low}"
+        high = "" if wanted.high is None else f" at most {wanted.high}"
+        raise InputError(
+            f"array {name!r} holds {least} ... {most}, not{low}{' and' * bool(low and high)}{high}"
+        )
 
 
 def require_free(path: Path, force: bool = False) -> None:
-    """Refuse to overwrite, unless asked to.
+    """Refuse to overwrite, unless asked to, and then too what is no regular file.
 
     Raises:
       InputError: where the file exists, or cannot be made there.
     """
     require_makeable(path, "file")
     if path.is_dir():
-        raise InputError(f"{_named(path)} is a folder")
+        raise InputError(f"{shortened(path)} is a folder")
+    if path.exists() and not path.is_file():
+        raise InputError(f"{shortened(path)} is a device or a pipe, not a file")
     if not force and os.path.lexists(path):
-        raise InputError(f"{_named(path)} exists already; --force overwrites it")
+        raise InputError(f"{shortened(path)} exists already; --force overwrites it")
 
 
 def require_makeable(path: Path, what: str) -> None:
@@ -407,18 +444,26 @@ def require_makeable(path: Path, what: str) -> None:
     try:
         if os.path.lexists(path):
             path.stat()
-            return
+            if not path.is_file():
+                return
         here = path.absolute().parent
         while not os.path.lexists(here):
             _require_name(here)
             here = here.parent
         _require_name(path)
         if not here.is_dir():
-            raise InputError(f"{what} {_named(path)} cannot be made: {here} is not a folder")
+            raise InputError(
+                f"{what} {shortened(path)} cannot be made: {shortened(here)} is not a folder"
+            )
         if not os.access(here, os.W_OK | os.X_OK):
-            raise InputError(f"{what} {_named(path)} cannot be made: {here} cannot be written to")
+            raise InputError(
+                f"{what} {shortened(path)} cannot be made: {shortened(here)} cannot be written to"
+            )
+        attempt = here / _part_name("", os.getpid())  # some folders take nothing, whoever asks
+        attempt.touch()
+        attempt.unlink()
     except OSError as error:
-        raise InputError(f"{what} {_named(path)} cannot be made: {error.strerror}") from error
+        raise InputError(f"{what} {shortened(path)} cannot be made: {error.strerror}") from error
     except ValueError as error:
         if isinstance(error, InputError):
             raise
@@ -427,7 +472,7 @@ def require_makeable(path: Path, what: str) -> None:
 
 def _require_name(path: Path) -> None:
     if len(os.fsencode(path.name)) > 255 - len(_part_name("", 2**22)):
-        raise InputError(f"{_named(path)} cannot be made: a name is too long")
+        raise InputError(f"{shortened(path)} cannot be made: a name is too long")
 
 
 def _part_name(name: str, number: int) -> str:
@@ -447,6 +492,11 @@ def writing(path: Path) -> Iterator[Path]:
         with open(part, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(part, path)
+    except OSError as error:
+        if error.filename not in (None, part, str(part)):
+            raise
+        why = error.strerror or str(error)
+        raise OSError(error.errno or errno.EIO, why, str(path)) from error
     finally:
         part.unlink(missing_ok=True)
 
@@ -454,18 +504,22 @@ def writing(path: Path) -> Iterator[Path]:
 def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     with writing(path) as part:
-        part.write_text(text, encoding="utf-8")
+        part.write_text(text, encoding="utf-8", newline="")
 
 
 def write_json(path: Path, content: Any) -> None:
     """Write a JSON file whole or not at all."""
-    write_text(path, json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False) + "\n")
+    text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
+    # A file's name may hold half of a character, which JSON has an escape for.
+    write_text(path, text.encode("utf-8", "backslashreplace").decode() + "\n")
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     """Write an .npz archive, compressed, whole or not at all."""
-    with writing(path) as part, open(part, "wb") as file:
-        np.savez_compressed(file, allow_pickle=False, **arrays)
+    with writing(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():  # not np.savez, which may pickle in NumPy 2.0
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array(file, np.asarray(array), allow_pickle=False)
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Any) -> None:

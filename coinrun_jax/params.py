@@ -8,8 +8,10 @@ import jax
 import numpy as np
 from flax import struct
 
+from coinrun_jax.checks import InputError
 from coinrun_jax.cues import LOOKS, Cues, make_cues
 from coinrun_jax.items import Items, make_items
+from coinrun_jax.levels import require_levels
 from coinrun_jax.observations.lanes import layers_needed
 from coinrun_jax.observations.look import Look
 from coinrun_jax.placement import CoinPlacement, levels_without, make_placement, weight_of
@@ -36,7 +38,11 @@ class EnvParams(struct.PyTreeNode):
 
     @classmethod
     def on_levels(cls, levels: Level) -> EnvParams:
-        """Defaults, with the coin at the end, on given levels: one `Level`, or a batch."""
+        """Defaults, with the coin at the end, on given levels: one `Level`, or a batch.
+
+        Raises:
+          ValueError: for what cannot be played exactly, as `levels.require_levels`.
+        """
         return cls(pool=_pool_of(levels), placement=make_placement("end"))
 
     def with_levels(self, levels: Level) -> EnvParams:
@@ -45,7 +51,8 @@ class EnvParams(struct.PyTreeNode):
         Not under jit: how many enemies can meet in a row decides about a size.
 
         Raises:
-          ValueError: where one of them has no such place as the coin or items are to lie in.
+          ValueError: for what cannot be played exactly, as `levels.require_levels`; where one
+            of them has no such place as the coin or items are to lie in.
         """
         return self.replace(pool=_pool_of(levels))._checked()
 
@@ -81,6 +88,14 @@ class EnvParams(struct.PyTreeNode):
         """Pay for something else; arguments of `reward.make_reward`."""
         return self.replace(reward=make_reward(**kwargs))
 
+    def with_settings(self, **fields: Any) -> EnvParams:
+        """Replace several fields at once: placement, items, cues, reward and so on.
+
+        Raises:
+          ValueError: where they do not go together, or a level has no such place.
+        """
+        return self.replace(**fields)._checked()
+
     def _checked(self) -> EnvParams:
         """Itself, if its parts go together; while they are being traced, that is not known.
 
@@ -94,27 +109,36 @@ class EnvParams(struct.PyTreeNode):
         self._require_cells(coin, "placement")
         if there.any():
             self._require_cells(items.placement, "item placement")
-        if np.any(there & (np.asarray(items.look) == coin_look)):
-            look = LOOKS[int(np.max(coin_look))]
-            raise ValueError(f"the coin must not look like the items, {look!r}")
-        if np.any(there & _always_end(items.placement) & _always_end(coin)):
-            raise ValueError("items and the coin would both lie at the end of every level")
-        behind = weight_of(items.placement, "behind") > 0
-        if np.any(there & behind & (weight_of(coin, "behind") == 0)):
-            raise ValueError(
-                "items lie behind the agent only where the coin's placement is 'behind'"
-            )
+        require_compatible(coin, items, coin_look)
         return self
 
     def _require_cells(self, placement: CoinPlacement, what: str) -> None:
         for name, seeds in levels_without(self.pool, placement).items():
-            raise ValueError(
+            raise InputError(
                 f"{what} {name!r} finds no cell in {len(seeds)} of {self.pool.levels.seed.size} "
                 f"levels, seed {seeds[0]} for one"
             )
 
 
+def require_compatible(coin: CoinPlacement, items: Items, coin_look: Any) -> None:
+    """Refuse a coin and items that do not go together, on whatever levels.
+
+    Raises:
+      ValueError: where they look alike, all lie at the end, or items can never be reached.
+    """
+    there = np.asarray(items.number) > 0  # of a batch of params, for each
+    if np.any(there & (np.asarray(items.look) == coin_look)):
+        look = LOOKS[int(np.max(coin_look))]
+        raise InputError(f"the coin must not look like the items, {look!r}")
+    if np.any(there & _always_end(items.placement) & _always_end(coin)):
+        raise InputError("items and the coin would both lie at the end of every level")
+    behind = weight_of(items.placement, "behind") > 0
+    if np.any(there & behind & (weight_of(coin, "behind") == 0)):
+        raise InputError("items lie behind the agent only where the coin's placement is 'behind'")
+
+
 def _pool_of(levels: Level) -> LevelPool:
+    require_levels(levels)
     pool = build_pool(levels)
     layers = layers_needed(pool.levels, pool.lane_edge)
     return pool if layers == 1 else build_pool(levels, layers)

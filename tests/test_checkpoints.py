@@ -8,10 +8,11 @@ import signal
 import numpy as np
 import pytest
 
+from coinrun_jax.checks import InputError
 from train.checkpoints import CheckpointError, Checkpoints
-from train.loggers import CsvLogger, MetricsError, read_rows
+from train.loggers import CsvLogger, read_rows, rows_of_updates
 
-# orbax's own threads complain of the loop that they were to report to, whenever they end.
+# pytest's own hook sees what `train.checkpoints` keeps from users.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 
@@ -55,6 +56,24 @@ def test_the_newest_and_the_best_are_kept(tmp_path):
     checkpoints.close()
 
 
+def test_what_is_kept_does_not_depend_on_who_wrote_it(tmp_path):
+    """A process per checkpoint, as where a run is killed and resumed each time."""
+    for update, score in enumerate([1.0, 5.0, None, 2.0, 3.0, float("nan"), 4.0], 1):
+        checkpoints = Checkpoints(tmp_path, keep=2)
+        checkpoints.save(update, state_of(update), score)
+        checkpoints.close()
+        assert len(checkpoints.updates) <= 3
+    assert checkpoints.updates == [2, 6, 7]
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_what_is_no_checkpoint_is_none(tmp_path, kind):
+    for name in (".DS_Store", "notes", "٣", "-1"):
+        path = tmp_path / name
+        path.touch() if kind == "file" else path.mkdir()
+    assert Checkpoints(tmp_path).restore(state_of(0)) is None
+
+
 def test_nothing_to_restore(tmp_path):
     assert Checkpoints(tmp_path / "new").restore(state_of(0)) is None
 
@@ -68,6 +87,9 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path, caps
     complaint = capsys.readouterr().err
     assert complaint.startswith("warning: checkpoint 3 cannot be read")
     assert complaint.count("\n") == 1
+    assert checkpoints.updates == [1, 2, 3][-len(checkpoints.updates) :]  # all is left as it was
+    checkpoints.set_aside_after(2)
+    assert (tmp_path / "damaged-3" / "state").is_dir()
     checkpoints.save(3, state_of(3), 3.0)  # written anew when the run comes by again
     assert_holds(checkpoints.restore(state_of(0)), 3)
     checkpoints.close()
@@ -78,7 +100,7 @@ def test_only_damaged_checkpoints_are_an_error_and_stay(tmp_path):
     for update in "12":
         cut_short(largest_file(tmp_path / update / "state"))
     checkpoints = Checkpoints(tmp_path, keep=2)
-    with pytest.raises(CheckpointError, match=r"none of the checkpoints \[1, 2\]"):
+    with pytest.raises(InputError, match=r"none of the checkpoints \[1, 2\]"):
         checkpoints.restore(state_of(0))
     assert checkpoints.updates == [1, 2]
     checkpoints.close()
@@ -87,7 +109,7 @@ def test_only_damaged_checkpoints_are_an_error_and_stay(tmp_path):
 def test_checkpoints_of_another_structure_are_an_error_and_stay(tmp_path):
     written(tmp_path, [1.0]).close()
     checkpoints = Checkpoints(tmp_path, keep=2)
-    with pytest.raises(CheckpointError, match=r"\[1\] can be read: .*another version"):
+    with pytest.raises(InputError, match=r"\[1\] in .* can be read: .*another version"):
         checkpoints.restore({**state_of(0), "more": np.zeros(3)})
     assert checkpoints.updates == [1]
     checkpoints.close()
@@ -112,42 +134,44 @@ def test_a_full_disk_leaves_the_earlier_checkpoints(tmp_path):
     checkpoints.close()
 
 
+COLUMNS = ["update", "return"]
+
+
 def row(update):
     return {"update": update, "return": update / 2}
 
 
-def test_rows_beyond_the_checkpoint_and_a_torn_one_are_dropped(tmp_path):
-    path = tmp_path / "metrics.csv"
-    log = CsvLogger(path)
-    for update in range(1, 5):
+def metrics_of(path, *updates):
+    log = CsvLogger(path, COLUMNS)
+    for update in updates:
         log.log(row(update))
     log.close()
+
+
+def test_rows_beyond_the_checkpoint_and_a_torn_one_are_dropped(tmp_path):
+    path = tmp_path / "metrics.csv"
+    metrics_of(path, 1, 2, 3, 4)
     with open(path, "a") as file:
         file.write("5,2.")  # killed in the middle of a row
-    log = CsvLogger(path, done_updates=3)
+    log = CsvLogger(path, COLUMNS, rows_of_updates(path, COLUMNS, 3))
     log.log(row(4))
     log.close()
     assert [r["update"] for r in read_rows(path)] == ["1", "2", "3", "4"]
     assert len(path.read_text().splitlines()) == 5
 
 
-def test_rows_missing_before_the_checkpoint_are_an_error(tmp_path):
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        (lambda path: metrics_of(path, 1, 3), "rows 1 ... 3"),
+        (lambda path: path.write_bytes(b"\xff\x00"), "UTF-8"),
+        (lambda path: path.write_text("update,entropy\n1,2\n"), "entropy"),
+        (lambda path: path.write_text("update,return\none,2\n"), "rows 1 ... 3"),
+        (lambda path: path.mkdir(), "not a file"),
+    ],
+)
+def test_metrics_that_are_not_the_checkpoints_are_an_error(tmp_path, damage, named):
     path = tmp_path / "metrics.csv"
-    log = CsvLogger(path)
-    for update in (1, 3):
-        log.log(row(update))
-    log.close()
-    text = path.read_text()
-    with pytest.raises(MetricsError, match=r"rows 1 ... 3"):
-        CsvLogger(path, done_updates=3)
-    assert path.read_text() == text
-
-
-def test_rows_with_other_columns_are_an_error(tmp_path):
-    path = tmp_path / "metrics.csv"
-    CsvLogger(path).log(row(1))
-    text = path.read_text()
-    log = CsvLogger(path, done_updates=1)
-    with pytest.raises(MetricsError, match="entropy"):
-        log.log({**row(2), "entropy": 1.0})
-    assert path.read_text() == text
+    damage(path)
+    with pytest.raises(InputError, match=named):
+        rows_of_updates(path, COLUMNS, 3)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from coinrun_jax.checks import InputError
 from train.__main__ import main
-from train.config import ConfigError, EnvConfig, PPOConfig, TrainConfig, load_config, save_config
+from train.config import EnvConfig, PPOConfig, TrainConfig, load_config, save_config
 from train.overrides import override
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
@@ -52,7 +53,7 @@ def test_yaml_scientific_notation_without_a_point_is_a_number(tmp_path):
 )
 def test_unusable_settings_are_named(tmp_path, text, named):
     (tmp_path / "c.yaml").write_text(text)
-    with pytest.raises(ConfigError) as error:
+    with pytest.raises(InputError) as error:
         load_config(tmp_path / "c.yaml")
     assert named in str(error.value)
     assert "\n" not in str(error.value)
@@ -107,7 +108,7 @@ def test_how_often_the_coin_is_moved(settings, expected):
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"seed: 2026-13-45"])
 def test_what_is_no_text_is_no_yaml(tmp_path, content):
     (tmp_path / "c.yaml").write_bytes(content)
-    with pytest.raises(ConfigError, match="not YAML"):
+    with pytest.raises(InputError, match=r"not YAML|not UTF-8"):
         load_config(tmp_path / "c.yaml")
 
 

@@ -15,11 +15,13 @@ import numpy as np
 import pytest
 import yaml
 
+from coinrun_jax import placement
+from coinrun_jax.checks import InputError
 from coinrun_jax.hardware import device_name
 from coinrun_jax.observations import symbolic
 from tests.runs import CONFIG, assert_same_policy, read_metrics, without_clock
 from train import memory, run
-from train.config import ConfigError, EnvConfig, load_config
+from train.config import EnvConfig, load_config
 from train.loggers import CsvLogger
 from train.policy import PolicyError, load_policy
 from train.program import make_learner
@@ -62,7 +64,7 @@ def test_run_directory_describes_itself(finished):
 
 def test_existing_run_is_never_overwritten(finished):
     before = sorted((p, p.stat().st_mtime_ns) for p in finished.rglob("*"))
-    with pytest.raises(ConfigError, match="exists"):
+    with pytest.raises(InputError, match="exists"):
         run.start(CONFIG, finished)
     assert sorted((p, p.stat().st_mtime_ns) for p in finished.rglob("*")) == before
 
@@ -102,12 +104,12 @@ def test_sigterm_writes_a_checkpoint_and_the_run_goes_on(finished, tmp_path, mon
 
     folder = tmp_path / "stopped"
     monkeypatch.setattr(CsvLogger, "log", log_then_ask_to_stop)
-    assert not run.start(CONFIG, folder)
+    assert run.start(CONFIG, folder) == 128 + signal.SIGTERM
     monkeypatch.undo()
     assert f"--resume {folder}" in capsys.readouterr().out
     assert len(read_metrics(folder)) == 3
     assert load_policy(folder).update == 3
-    assert run.resume(folder)
+    assert run.resume(folder) == 0
     assert without_clock(read_metrics(folder)) == without_clock(read_metrics(finished))
     assert_same_policy(finished, folder)
 
@@ -118,15 +120,112 @@ def test_resuming_a_finished_run_changes_nothing(finished):
     assert read_metrics(finished) == rows
 
 
-def test_a_run_without_its_checkpoints_is_left_as_it_is(finished, tmp_path):
+def content_of(folder):
+    return {
+        path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()
+    }
+
+
+def refused(folder, match):
+    """A resume that is refused and changes nothing."""
+    before = content_of(folder)
+    with pytest.raises(InputError, match=match) as error:
+        run.resume(folder)
+    assert "\n" not in str(error.value)
+    assert content_of(folder) == before
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
     folder = tmp_path / "copied"
-    shutil.copytree(finished, folder, ignore=shutil.ignore_patterns("checkpoints"))
-    before = {path: path.read_bytes() for path in folder.iterdir()}
-    for _ in range(2):
-        with pytest.raises(ConfigError, match="no checkpoint to go on"):
-            run.resume(folder)
-        assert {path: path.read_bytes() for path in folder.iterdir() if path.is_file()} == before
-        (folder / "checkpoints").mkdir(exist_ok=True)  # nor with an empty folder of them
+    shutil.copytree(finished, folder)
+    return folder
+
+
+def empty(checkpoints):
+    shutil.rmtree(checkpoints)
+    checkpoints.mkdir()
+
+
+def leave_a_file(checkpoints):
+    empty(checkpoints)
+    (checkpoints / ".DS_Store").touch()
+
+
+def leave_folders(checkpoints):
+    empty(checkpoints)
+    (checkpoints / "tmp").mkdir()
+
+
+def empty_each(checkpoints):
+    for path in checkpoints.iterdir():
+        empty(path)
+
+
+@pytest.mark.parametrize(
+    ("lose", "without", "match"),
+    [
+        (shutil.rmtree, "nothing", "no checkpoint to go on from"),
+        (empty, "policy.json", "no checkpoint to go on from"),
+        (leave_a_file, "nothing", "no checkpoint to go on from"),
+        (leave_folders, "metrics.csv", "no checkpoint to go on from"),
+        (empty_each, "nothing", "none of the checkpoints"),
+    ],
+)
+def test_what_was_trained_is_not_trained_over(copied, lose, without, match):
+    lose(copied / "checkpoints")
+    (copied / without).unlink(missing_ok=True)
+    refused(copied, match)
+
+
+def test_a_run_that_has_not_begun_begins(copied):
+    for name in ("policy.json", "policy.npz", "metrics.csv"):
+        (copied / name).unlink()
+    shutil.rmtree(copied / "checkpoints")
+    assert run.resume(copied) == 0
+    assert load_policy(copied).update == 4
+
+
+@pytest.mark.parametrize("name", ["run.json", "metrics.csv", "config.yaml"])
+@pytest.mark.parametrize("content", [b"[1, 2]", b"\xff\x00", b"a,b\n1,2\n", None])
+def test_damaged_files_of_a_run_are_refused(copied, name, content):
+    (copied / name).unlink()
+    if content is None:
+        (copied / name).mkdir()
+    else:
+        (copied / name).write_bytes(content)
+    refused(copied, name.replace(".", r"\."))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "named"),
+    [
+        ("seed: 0", "seed: 1", "seed 0"),
+        ("gamma: 0.999", "gamma: 0.9", "ppo.gamma 0.999"),
+        ("placement: end", "placement: uniform", "env.placement 'end'"),
+    ],
+)
+def test_a_run_goes_on_as_what_it_was_begun(copied, old, new, named):
+    path = copied / "config.yaml"
+    path.write_text(path.read_text().replace(old, new, 1))
+    refused(copied, f"was begun with {named}")
+
+
+def test_how_a_run_is_kept_may_change(copied):
+    path = copied / "config.yaml"
+    path.write_text(path.read_text().replace("keep_checkpoints: 2", "keep_checkpoints: 1"))
+    assert run.resume(copied) == 0
+
+
+def test_a_checkpoint_does_not_depend_on_the_catalogue(copied, monkeypatch):
+    more = {**placement.CATALOGUE, "one_more": lambda terrain: terrain.tiles == 0}
+    monkeypatch.setattr(placement, "CATALOGUE", more)
+    jax.clear_caches()
+    try:
+        assert run.resume(copied) == 0
+    finally:
+        monkeypatch.undo()
+        jax.clear_caches()
 
 
 def test_a_run_is_trained_by_one_process_at_a_time(finished, tmp_path):
@@ -135,20 +234,20 @@ def test_a_run_is_trained_by_one_process_at_a_time(finished, tmp_path):
         [sys.executable, "-c", HOLD, str(finished)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
     assert other.stdout.readline() == b"held\n"
-    with pytest.raises(ConfigError, match="another process"):
+    with pytest.raises(InputError, match="another process"):
         run.resume(finished)
     assert sorted((p, p.stat().st_mtime_ns) for p in finished.rglob("*")) == before
     other.kill()
     other.communicate()
-    assert run.resume(finished)
+    assert run.resume(finished) == 0
 
 
 def test_what_does_not_fit_leaves_nothing_in_its_place(tmp_path, monkeypatch):
     def refuse(compiled):
-        raise ConfigError("too large")
+        raise InputError("too large")
 
     monkeypatch.setattr(memory, "require_compiled", refuse)
-    with pytest.raises(ConfigError, match="too large"):
+    with pytest.raises(InputError, match="too large"):
         run.start(CONFIG, tmp_path / "run")
     assert not list(tmp_path.iterdir())
 
@@ -156,7 +255,7 @@ def test_what_does_not_fit_leaves_nothing_in_its_place(tmp_path, monkeypatch):
 @pytest.mark.parametrize("num_levels", [0, 17])
 def test_more_environments_than_levels_in_the_pool_are_refused(tmp_path, num_levels):
     env = EnvConfig(num_levels=num_levels, pool_size=CONFIG.ppo.num_envs - 1)
-    with pytest.raises(ConfigError, match="pool_size 7 is below"):
+    with pytest.raises(InputError, match="pool_size 7 is below"):
         run.start(dataclasses.replace(CONFIG, env=env), tmp_path / "run")
     assert not list(tmp_path.iterdir())
     few = EnvConfig(num_levels=3, pool_size=CONFIG.ppo.num_envs - 1)  # all of them in the pool
@@ -178,9 +277,16 @@ def test_policy_loads_and_answers(finished):
         (lambda d: d.update(environment="CoinRun-v0"), "CoinRun-v0"),
         (lambda d: d.update(format=99), "99"),
         (lambda d: d["config"].update(colour="red"), "colour"),
-        (lambda d: d["config"]["network"].update(width=7), "symbolic observations"),
+        (lambda d: d["config"]["network"].update(width=7), "has shape"),
         (lambda d: d["config"]["network"].update(kind="impala"), "impala"),
         (lambda d: d.update(update="many"), "many"),
+        (lambda d: d.update(update=-1), "update -1"),
+        (lambda d: d.update(update=2.5), "update 2.5"),
+        (lambda d: d["config"]["env"].update(placement="nowhere"), "nowhere"),
+        (lambda d: d["config"]["env"].update(id="Maze-v9"), "Maze-v9"),
+        (lambda d: d["config"]["env"]["cues"].update(mirrored="no"), "mirrored 'no'"),
+        (lambda d: d["config"]["env"]["reward"].update(coin=1e300), "reward.coin"),
+        (lambda d: d["config"].update(plugins=["antigravity"]), "--plugins antigravity"),
         (lambda d: d.clear(), "format"),
     ],
 )
@@ -190,6 +296,34 @@ def test_foreign_policies_are_refused(finished, tmp_path, change, named):
     description = json.loads((tmp_path / "policy.json").read_text())
     change(description)
     (tmp_path / "policy.json").write_text(json.dumps(description))
+    with pytest.raises(PolicyError, match=named):
+        load_policy(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda a: a.__setitem__("more", np.zeros(3, np.float32)), "more"),
+        (lambda a: a.popitem(), "not the network"),
+        *[
+            (lambda a, change=change: a.update({k: change(v) for k, v in a.items()}), named)
+            for change, named in [
+                (lambda v: v * np.float32(np.nan), "not finite"),
+                (lambda v: v.astype(np.int32), "type int32"),
+                (lambda v: v > 0, "type bool"),
+                (lambda v: v.astype(str), "not float32"),
+                (lambda v: v.astype(np.float64), "type float64"),
+                (lambda v: v[None], "has shape"),
+            ]
+        ],
+    ],
+)
+def test_foreign_weights_are_refused(finished, tmp_path, change, named):
+    (tmp_path / "policy.json").write_bytes((finished / "policy.json").read_bytes())
+    with np.load(finished / "policy.npz") as file:
+        arrays = dict(file)
+    change(arrays)
+    np.savez(tmp_path / "policy.npz", **arrays)
     with pytest.raises(PolicyError, match=named):
         load_policy(tmp_path)
 

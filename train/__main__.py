@@ -11,30 +11,42 @@ variables that jax reads; under SLURM nothing is needed.
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import os
 import sys
 from pathlib import Path
 
+from coinrun_jax.checks import InputError
+from coinrun_jax.cli import Parser, command
 from train import distributed
-from train.config import ConfigError, TrainConfig, TrainError, load_config
-from train.overrides import Parser, override
+from train.config import TrainConfig, load_config
+from train.overrides import override
 
 
 def _default_run_dir() -> Path:
     """Of an agent of `wandb agent`, which starts many runs with one command.
 
     Raises:
-      ConfigError: elsewhere.
+      InputError: elsewhere.
     """
     sweep, run_id = os.environ.get("WANDB_SWEEP_ID"), os.environ.get("WANDB_RUN_ID")
     if not sweep or not run_id:
-        raise ConfigError("--run-dir DIR is missing: where to keep the run")
+        raise InputError("--run-dir DIR is missing: where to keep the run")
     return Path("runs") / sweep / run_id
 
 
+def _config(known: argparse.Namespace, settings: list[str]) -> TrainConfig:
+    default = load_config(known.config) if known.config else TrainConfig()
+    if "WANDB_SWEEP_ID" in os.environ:  # an agent's runs are there to be seen
+        online = dataclasses.replace(default.wandb, mode="online")
+        default = dataclasses.replace(default, wandb=online)
+    return override(default, settings, about=__doc__ or "")
+
+
+@command
 def main(arguments: list[str] | None = None) -> int:
-    """Entry point; 2 for unusable input and 1 for a run that had to stop, each in one line."""
+    """Entry point; see `cli` for its exit status."""
     parser = Parser(prog="python -m train", add_help=False, allow_abbrev=False)
     parser.add_argument("--config", type=Path)
     parser.add_argument("--run-dir", type=Path)
@@ -43,36 +55,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--coordinator")
     parser.add_argument("--num-processes", type=int)
     parser.add_argument("--process-id", type=int)
-    try:
-        known, settings = parser.parse_known_args(arguments)
-        if known.resume is not None:
-            if known.config or known.run_dir or settings:
-                raise ConfigError("--resume takes no other settings: a run keeps its own config")
-        else:
-            default = load_config(known.config) if known.config else TrainConfig()
-            if "WANDB_SWEEP_ID" in os.environ:  # an agent's runs are there to be seen
-                online = dataclasses.replace(default.wandb, mode="online")
-                default = dataclasses.replace(default, wandb=online)
-            config = override(default, settings, about=__doc__ or "")
-            run_dir = known.run_dir or _default_run_dir()
-        distributed.initialize(known.coordinator, known.num_processes, known.process_id)
+    known, settings = parser.parse_known_args(arguments)
+    if known.resume is not None:
+        if known.config or known.run_dir or settings:
+            raise InputError("--resume takes no other settings: a run keeps its own config")
+    else:
+        config, run_dir = _config(known, settings), known.run_dir or _default_run_dir()
+    distributed.initialize(known.coordinator, known.num_processes, known.process_id)
 
-        # Not before, because these touch devices as they are imported.
-        from coinrun_jax.compilation import enable_compilation_cache
-        from train import run
+    from coinrun_jax.compilation import enable_compilation_cache
+    from train import run  # not before: its imports touch devices
 
-        enable_compilation_cache()
-        if known.resume is not None:
-            run.resume(known.resume, known.profile)
-        else:
-            run.start(config, run_dir, known.profile)
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except TrainError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
+    enable_compilation_cache()
+    if known.resume is not None:
+        return run.resume(known.resume, known.profile)
+    return run.start(config, run_dir, known.profile)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ the rounds. Rows are appended to the CSV with the command, commit and hardware.
 
 from __future__ import annotations
 
+import argparse
 import csv
 import dataclasses
 import os
@@ -24,10 +25,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from coinrun_jax.checks import InputError
+from coinrun_jax.cli import Parser, command, integer
 from coinrun_jax.compilation import enable_compilation_cache
+from coinrun_jax.files import require_makeable
 from coinrun_jax.hardware import device_name, num_cores
-from train.config import ConfigError, TrainConfig, load_config
-from train.overrides import Parser, override
+from train.config import MOST_ENVS, TrainConfig, load_config
+from train.overrides import override
 from train.ppo import Batch, Learner, ppo_loss
 from train.program import Program, make_learner
 from train.provenance import source_commit
@@ -147,7 +151,7 @@ def breakdown_if_it_fits(config: TrainConfig) -> Row | None:
     """`breakdown`, or None, with a line that says so, for what the memory does not hold."""
     try:
         return breakdown(config)
-    except (ConfigError, jax.errors.JaxRuntimeError) as error:
+    except (InputError, jax.errors.JaxRuntimeError) as error:
         if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
             raise
         point = f"num_envs {config.ppo.num_envs}, {config.network.precision}"
@@ -228,44 +232,50 @@ def append(path: Path, rows: list[Row], command: str) -> None:
         print(", ".join(f"{name} {value}" for name, value in row.items()), flush=True)
 
 
+def _measure(known: argparse.Namespace, config: TrainConfig, settings: list[str]) -> None:
+    command = " ".join(["python -m train.benchmark", *known.words])
+    if known.what == "scaling":
+        words = ["--config", str(known.config)] if known.config else []
+        scaling(config, known.devices, [*words, *settings], known.csv)
+    elif known.what == "seeds":
+        append(known.csv, seeds(config, known.num_seeds), command)
+    elif known.what == "throughput":
+        append(known.csv, [throughput(config)], command)
+    else:
+        for precision in known.precision or [config.network.precision]:
+            for num_envs in known.num_envs or [config.ppo.num_envs]:
+                network = dataclasses.replace(config.network, precision=precision)
+                ppo = dataclasses.replace(config.ppo, num_envs=num_envs)
+                pool_size = max(config.env.pool_size, num_envs)
+                env = dataclasses.replace(config.env, pool_size=pool_size)
+                point = dataclasses.replace(config, env=env, network=network, ppo=ppo)
+                if (row := breakdown_if_it_fits(point)) is not None:
+                    append(known.csv, [row], command)
+
+
+@command
 def main(arguments: list[str] | None = None) -> int:
-    """Entry point; 2 for unusable input, said in one line."""
+    """Entry point; see `cli` for its exit status."""
     arguments = sys.argv[1:] if arguments is None else arguments
     parser = Parser(prog="python -m train.benchmark", allow_abbrev=False)
-    parser.add_argument("what", choices=("breakdown", "scaling", "seeds", "throughput"))
-    parser.add_argument("--csv", type=Path, required=True, metavar="FILE")
-    parser.add_argument("--config", type=Path, metavar="FILE")
-    parser.add_argument("--num-envs", type=int, nargs="+", metavar="N")
-    parser.add_argument("--precision", nargs="+", choices=("float32", "bfloat16"))
-    parser.add_argument("--devices", type=int, nargs="+", default=[1, 2], metavar="N")
-    parser.add_argument("--num-seeds", type=int, default=4, metavar="K")
-    try:
-        known, settings = parser.parse_known_args(arguments)
-        default = load_config(known.config) if known.config else TrainConfig()
-        config = override(default, settings)
-        make_learner(config)
-        enable_compilation_cache()
-        command = " ".join(["python -m train.benchmark", *arguments])
-        if known.what == "scaling":
-            words = ["--config", str(known.config)] if known.config else []
-            scaling(config, known.devices, [*words, *settings], known.csv)
-        elif known.what == "seeds":
-            append(known.csv, seeds(config, known.num_seeds), command)
-        elif known.what == "throughput":
-            append(known.csv, [throughput(config)], command)
-        else:
-            for precision in known.precision or [config.network.precision]:
-                for num_envs in known.num_envs or [config.ppo.num_envs]:
-                    network = dataclasses.replace(config.network, precision=precision)
-                    ppo = dataclasses.replace(config.ppo, num_envs=num_envs)
-                    pool_size = max(config.env.pool_size, num_envs)
-                    env = dataclasses.replace(config.env, pool_size=pool_size)
-                    point = dataclasses.replace(config, env=env, network=network, ppo=ppo)
-                    if (row := breakdown_if_it_fits(point)) is not None:
-                        append(known.csv, [row], command)
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    add, envs, few = parser.add_argument, integer(1, MOST_ENVS), integer(1, 10_000)
+    add("what", choices=("breakdown", "scaling", "seeds", "throughput"))
+    add("--csv", type=Path, required=True, metavar="FILE", help="rows are added to it")
+    add("--config", type=Path, metavar="FILE")
+    add("--num-envs", type=envs, nargs="+", metavar="N")
+    add("--precision", nargs="+", choices=("float32", "bfloat16"))
+    add("--devices", type=few, nargs="+", default=[1, 2], metavar="N")
+    add("--num-seeds", type=few, default=4, metavar="K")
+    known, settings = parser.parse_known_args(arguments)
+    known.words = list(arguments)
+    default = load_config(known.config) if known.config else TrainConfig()
+    config = override(default, settings)
+    require_makeable(known.csv, "--csv")
+    if known.csv.is_dir():
+        raise InputError(f"--csv {known.csv} is a folder")
+    make_learner(config)
+    enable_compilation_cache()
+    _measure(known, config, settings)
     return 0
 
 

@@ -1,11 +1,15 @@
 """Checkpoints of a whole run (orbax), from which it goes on bit for bit.
 
-A checkpoint holds plain arrays, whole, so that it can be read with any number of devices
-and hosts, and the checksum of every array, so that one that was damaged later is known.
+A checkpoint holds plain arrays, whole, so that it can be read with any number of devices and
+hosts; the checksum of every array, so that one that was damaged later is known; and its score.
+What is kept is decided from what is on disk, so that it does not matter how often a run was
+stopped and resumed in between.
 """
 
 from __future__ import annotations
 
+import logging
+import shutil
 import sys
 import zlib
 from pathlib import Path
@@ -14,127 +18,175 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
-from orbax.checkpoint.checkpoint_managers import (
-    AnyPreservationPolicy,
-    BestN,
-    LatestN,
-)
 
-STATE, CHECKSUMS, SCORE = "state", "checksums", "score"
+from coinrun_jax.checks import InputError, one_line
+from train import distributed
+
+STATE, ABOUT = "state", "about"
+_DAMAGED, _DELETED = "damaged-", "deleted-"
+
+# What fails is told once, in a line, by this module; orbax and asyncio would add tracebacks, the
+# latter also of writes that end after the one that failed.
+for _name in ("absl", "asyncio"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL)
+_say_ignored = sys.unraisablehook
+
+
+def _say_other_ignored(ignored: sys.UnraisableHookArgs) -> None:
+    if str(ignored.exc_value) != "Event loop is closed":
+        _say_ignored(ignored)
+
+
+sys.unraisablehook = _say_other_ignored
 
 
 class CheckpointError(RuntimeError):
-    """A checkpoint that could not be written, or none that can be read."""
+    """A checkpoint that could not be written."""
 
 
 class Checkpoints:
     """The newest checkpoints of a run and the one with the best score, by updates done.
 
     Args:
-      folder: made if it does not exist.
+      folder: made when the first checkpoint is written.
       keep: how many of the newest are kept.
     """
 
     def __init__(self, folder: Path, keep: int = 2) -> None:
-        policy = AnyPreservationPolicy([LatestN(keep), BestN(get_metric_fn=_score, n=1)])
-        self._manager = ocp.CheckpointManager(
-            folder.resolve(),
-            options=ocp.CheckpointManagerOptions(
-                preservation_policy=policy, create=True, cleanup_tmp_directories=True
-            ),
-        )
+        self._folder, self._keep = folder.absolute(), keep
+        self._orbax = ocp.Checkpointer(ocp.CompositeCheckpointHandler())
 
     @property
     def updates(self) -> list[int]:
-        """Of the checkpoints there are, oldest first."""
-        return sorted(self._manager.all_steps())
+        """Of the checkpoints there are, readable or not, oldest first."""
+        if not self._folder.is_dir():
+            return []
+        names = (path.name for path in self._folder.iterdir() if path.is_dir())
+        return sorted(int(name) for name in names if name.isdecimal() and name.isascii())
 
-    def save(self, update: int, state: Any, score: float) -> None:
-        """Write a checkpoint and wait until it is on disk; nothing to do if it is there.
+    def save(self, update: int, state: Any, score: float | None) -> None:
+        """Write a checkpoint, then delete those that are neither new nor the best.
 
         Args:
           state: a tree of numpy arrays.
-          score: the higher, the better.
+          score: the higher, the better; None for one that cannot be the best.
 
         Raises:
           CheckpointError: if it could not be written. Earlier ones are untouched.
         """
-        if update in self._manager.all_steps():
+        if update in self.updates:
             return
+        if score is not None and not np.isfinite(score):
+            score = None
+        about = {"crc32": _checksums(state), "score": score}
         args = ocp.args.Composite(
-            state=ocp.args.StandardSave(state),
-            checksums=ocp.args.JsonSave({"crc32": _checksums(state)}),
+            **{STATE: ocp.args.StandardSave(state), ABOUT: ocp.args.JsonSave(about)}
         )
         try:
-            self._manager.save(update, args=args, metrics={SCORE: score}, force=True)
-            self._manager.wait_until_finished()
+            self._orbax.save(self._path(update), args=args)
+            self._delete_old()
         except Exception as error:  # of many types, by where it came from
+            self.tidy()
             raise CheckpointError(
-                f"checkpoint {update} could not be written: {_first_line(error)}"
+                f"checkpoint {update} could not be written: {_reason(error)}"
             ) from error
 
-    def restore(self, like: Any) -> tuple[int, Any] | None:
+    def tidy(self) -> None:
+        """Remove what a killed process has left half-written or half-deleted."""
+        if not (distributed.is_main() and self._folder.is_dir()):
+            return
+        for path in self._folder.iterdir():
+            if path.name.startswith(_DELETED) or ".orbax-checkpoint-tmp" in path.name:
+                shutil.rmtree(path, ignore_errors=True)
+
+    def restore(self, shapes: Any) -> tuple[int, Any] | None:
         """The newest checkpoint that is whole: updates done and state; None without any.
 
-        Says on stderr which newer ones were passed over, and removes them: the run will
-        write its own in their place.
+        Says on stderr, a line each, which newer ones were passed over. Changes nothing.
 
         Args:
-          like: a tree of the same structure, shapes and types.
+          shapes: a tree of the same structure with shapes and types.
 
         Raises:
-          CheckpointError: if there are checkpoints and none of them is whole.
+          InputError: if there are checkpoints and none of them is whole.
         """
-        shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), like)
         found = self.updates
         for update in reversed(found):
             try:
-                state = self._read(update, shapes)
+                return update, self._read(update, shapes)
             except Exception as error:  # of many types, by what is broken
                 print(
                     f"warning: checkpoint {update} cannot be read and is passed over "
-                    f"({_first_line(error)})",
+                    f"({_reason(error)})",
                     file=sys.stderr,
                 )
-                continue
-            for newer in (other for other in found if other > update):
-                self._manager.delete(newer)
-            return update, state
         if found:
-            raise CheckpointError(
-                f"none of the checkpoints {found} can be read: damaged, or of another version "
-                "of the code (run.json names the commit)"
+            raise InputError(
+                f"none of the checkpoints {found} in {self._folder} can be read: damaged, or of "
+                "another version of the code (run.json names the commit)"
             )
         return None
 
+    def set_aside_after(self, update: int) -> None:
+        """Rename the checkpoints that `restore` passed over: the run will write its own."""
+        if distributed.is_main():
+            for newer in (other for other in self.updates if other > update):
+                self._rename(newer, _DAMAGED)
+
+    def _path(self, update: int) -> Path:
+        return self._folder / str(update)
+
     def _read(self, update: int, shapes: Any) -> Any:
+        blank = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
         args = ocp.args.Composite(
-            state=ocp.args.StandardRestore(jax.tree.map(_blank, shapes)),
-            checksums=ocp.args.JsonRestore(),
+            **{STATE: ocp.args.StandardRestore(blank), ABOUT: ocp.args.JsonRestore()}
         )
-        restored = self._manager.restore(update, args=args)
+        restored = self._orbax.restore(self._path(update), args=args)
         state = restored[STATE]
         for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(shapes), strict=True):
             if a.shape != b.shape or a.dtype != b.dtype:
                 raise ValueError(f"an array is {a.dtype} {a.shape}, not {b.dtype} {b.shape}")
-        if _checksums(state) != restored[CHECKSUMS]["crc32"]:
+        if _checksums(state) != restored[ABOUT]["crc32"]:
             raise ValueError("its arrays are not those that were written")
         return state
 
+    def _score(self, update: int) -> float:
+        """Minus infinity where it has none, or none that can be read."""
+        try:
+            args = ocp.args.Composite(**{ABOUT: ocp.args.JsonRestore()})
+            score = self._orbax.restore(self._path(update), args=args)[ABOUT]["score"]
+            return -np.inf if score is None else float(score)
+        except Exception:  # of many types, by what is broken
+            return -np.inf
+
+    def _delete_old(self) -> None:
+        if not distributed.is_main():
+            return
+        updates = self.updates
+        best = max(updates, key=lambda update: (self._score(update), update))
+        for update in updates[: -self._keep]:
+            if update != best:
+                shutil.rmtree(self._rename(update, _DELETED))
+
+    def _rename(self, update: int, prefix: str) -> Path:
+        """At once, so that no checkpoint is ever half there; the new path."""
+        path, number = self._folder / f"{prefix}{update}", 1
+        while path.exists():
+            number += 1
+            path = self._folder / f"{prefix}{update}-{number}"
+        self._path(update).rename(path)
+        return path
+
     def close(self) -> None:
-        self._manager.close()
+        self._orbax.close()
 
 
-def _score(metrics: Any) -> float:
-    return metrics[SCORE]
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or repr(error)).splitlines()[0][:200]
-
-
-def _blank(shape: jax.ShapeDtypeStruct) -> np.ndarray:
-    return np.zeros(shape.shape, shape.dtype)
+def _reason(error: BaseException) -> str:
+    """One line of what lies at the bottom of an error: orbax wraps what the system said."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    strerror = getattr(error, "strerror", None)
+    return one_line(strerror or str(error).strip().split("\n")[0] or error)[:200]
 
 
 def _checksums(state: Any) -> list[int]:

@@ -7,29 +7,29 @@ before anything compiles.
 from __future__ import annotations
 
 import dataclasses
-import math
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal
 
 import yaml
 
+from coinrun_jax.checks import InputError, positive, real, shown, whole
+from coinrun_jax.files import read_yaml, write_text
+from coinrun_jax.placement import make_placement, weight_of
+from coinrun_jax.types import NUM_SEEDS
+from train.settings import from_mapping, require_types
 from train.variants import CuesConfig, ItemsConfig, RewardConfig
 
 CONFIG = "config.yaml"
 """Of a run's directory: every setting, resolved."""
 
-
-class ConfigError(ValueError):
-    """A setting that cannot be used: says which, and what is allowed."""
-
-
-class TrainError(RuntimeError):
-    """Why a run had to stop; its directory is as of the last checkpoint."""
+ConfigError = InputError
+MOST_STEPS = 10**12  # of a run
+MOST_ENVS, MOST_WIDTH = 2**20, 2**16
 
 
 def _require(holds: bool, message: str) -> None:
     if not holds:
-        raise ConfigError(message)
+        raise InputError(message)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,13 +59,11 @@ class EnvConfig:
     reward: RewardConfig = dataclasses.field(default_factory=RewardConfig)
 
     def __post_init__(self) -> None:
-        _require(self.num_levels >= 0, f"env.num_levels {self.num_levels} is below 0")
-        _require(self.start_level >= 0, f"env.start_level {self.start_level} is below 0")
-        _require(self.pool_size >= 1, f"env.pool_size {self.pool_size} is below 1")
-        _require(
-            0 <= self.placement_probability <= 1,
-            f"env.placement_probability {self.placement_probability} is outside [0, 1]",
-        )
+        require_types(self, "env")
+        whole("env.num_levels", self.num_levels, 0, NUM_SEEDS)
+        whole("env.start_level", self.start_level, 0, NUM_SEEDS - 1)
+        whole("env.pool_size", self.pool_size, 1, 2**24)
+        real("env.placement_probability", self.placement_probability, 0, 1)
 
     @property
     def p_moved(self) -> float:
@@ -74,8 +72,6 @@ class EnvConfig:
         Raises:
           ValueError: for a placement that does not exist.
         """
-        from coinrun_jax.placement import make_placement, weight_of  # not before hosts have met
-
         at_end = float(weight_of(make_placement(self.placement, cell=self.placement_cell), "end"))
         return self.placement_probability * (1.0 - at_end)
 
@@ -91,7 +87,8 @@ class NetworkConfig:
     """Of the layers' arithmetic; parameters, logits and values are float32 in any case."""
 
     def __post_init__(self) -> None:
-        _require(self.width >= 1, f"network.width {self.width} is below 1")
+        require_types(self, "network")
+        whole("network.width", self.width, 1, MOST_WIDTH)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,8 +120,9 @@ class PPOConfig:
     """Divide rewards by the running deviation of the discounted return."""
 
     def __post_init__(self) -> None:
+        require_types(self, "ppo")
         for name in ("num_envs", "num_steps", "num_minibatches", "num_epochs"):
-            _require(getattr(self, name) >= 1, f"ppo.{name} {getattr(self, name)} is below 1")
+            whole(f"ppo.{name}", getattr(self, name), 1, MOST_ENVS)
         _require(
             self.batch_size % self.num_minibatches == 0,
             f"ppo.num_minibatches {self.num_minibatches} does not divide the batch of "
@@ -136,14 +134,11 @@ class PPOConfig:
             f"{self.num_steps}, as ppo.shuffle steps needs it to",
         )
         for name in ("gamma", "gae_lambda"):
-            value = getattr(self, name)
-            _require(0 <= value <= 1, f"ppo.{name} {value} is outside [0, 1]")
+            real(f"ppo.{name}", getattr(self, name), 0, 1)
         for name in ("learning_rate", "clip", "max_grad_norm"):
-            value = getattr(self, name)
-            _require(0 < value < math.inf, f"ppo.{name} {value} is not a number above 0")
+            positive(f"ppo.{name}", getattr(self, name))
         for name in ("entropy_coefficient", "value_coefficient"):
-            value = getattr(self, name)
-            _require(0 <= value < math.inf, f"ppo.{name} {value} is not a number from 0 on")
+            real(f"ppo.{name}", getattr(self, name), 0)
 
     @property
     def batch_size(self) -> int:
@@ -158,6 +153,9 @@ class WandbConfig:
     project: str = "coinrun_jax"
     group: str | None = None
     name: str | None = None
+
+    def __post_init__(self) -> None:
+        require_types(self, "wandb")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,18 +179,31 @@ class TrainConfig:
     """Updates between looks at held-out levels with the coin at the end and moved; 0: never."""
     eval_levels: int = 128
     """Levels of such a look; each is played once either way."""
+    plugins: tuple[str, ...] = ()
+    """Modules of your own to import first, such as one that registers placements."""
 
     def __post_init__(self) -> None:
-        _require(self.total_steps >= 1, f"total_steps {self.total_steps} is below 1")
-        _require(0 <= self.seed < 2**32, f"seed {self.seed} is outside 0 ... 2^32 - 1")
-        for name in ("num_seeds", "checkpoint_every", "keep_checkpoints", "eval_levels"):
-            _require(getattr(self, name) >= 1, f"{name} {getattr(self, name)} is below 1")
+        require_types(self, "")
+        whole("total_steps", self.total_steps, 1, MOST_STEPS)
+        _require(
+            self.num_updates < 2**31,
+            f"total_steps {self.total_steps} are {self.num_updates} updates; at most 2^31 - 1",
+        )
+        whole("seed", self.seed, 0, 2**32 - 1)
+        whole("num_seeds", self.num_seeds, 1, 10_000)
         _require(
             self.seed + self.num_seeds <= 2**32,
             f"num_seeds {self.num_seeds} from seed {self.seed} reaches beyond 2^32 - 1",
         )
-        _require(self.eval_every >= 0, f"eval_every {self.eval_every} is below 0")
-        _require(self.eval_levels <= 10_000, f"eval_levels {self.eval_levels} is above 10000")
+        for name in ("checkpoint_every", "keep_checkpoints"):
+            whole(name, getattr(self, name), 1, 2**31)
+        whole("eval_every", self.eval_every, 0, 2**31)
+        whole("eval_levels", self.eval_levels, 1, 10_000)
+        for module in self.plugins:
+            _require(
+                all(part.isidentifier() for part in module.split(".")),
+                f"plugins {shown(module)} is not the name of a module",
+            )
 
     @property
     def num_updates(self) -> int:
@@ -211,50 +222,9 @@ def config_from_dict(values: Any) -> TrainConfig:
     """The config that a mapping of settings describes; the rest keep their defaults.
 
     Raises:
-      ConfigError: for a key or value that cannot be used.
+      InputError: for a key or value that cannot be used.
     """
-    return _from_dict(TrainConfig, values, "")
-
-
-def _from_dict(cls: type, values: Any, path: str) -> Any:
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path or 'config'} is {values!r}, not a section of settings")
-    hints = get_type_hints(cls)
-    allowed = [field.name for field in dataclasses.fields(cls)]
-    arguments = {}
-    for name, value in values.items():
-        where = f"{path}.{name}" if path else str(name)
-        if name not in allowed:
-            raise ConfigError(f"unknown setting {where}; allowed: {', '.join(allowed)}")
-        if dataclasses.is_dataclass(hints[name]):
-            value = _from_dict(hints[name], value, where)
-        arguments[name] = _checked(value, hints[name], where)
-    return cls(**arguments)
-
-
-def _checked(value: Any, hint: Any, where: str) -> Any:
-    """The value if it is of the annotated type (an int serves as a float)."""
-    choices: tuple[Any, ...] = getattr(hint, "__args__", ())
-    if getattr(hint, "__origin__", None) is Literal:
-        if value not in choices:
-            raise ConfigError(f"{where} {value!r} is not one of {', '.join(map(str, choices))}")
-        return value
-    if hint is float and type(value) in (int, str):
-        # YAML 1.1 reads 5e-4 as text.
-        try:
-            return float(value)
-        except ValueError:
-            pass
-    if getattr(hint, "__origin__", None) is tuple:
-        length = None if choices[-1] is ... else len(choices)
-        if not isinstance(value, list | tuple) or length not in (None, len(value)):
-            raise ConfigError(f"{where} {value!r} is not a list of {length or 'names'}")
-        return tuple(_checked(each, choices[0], where) for each in value)
-    kinds = choices or (hint,)
-    if type(value) not in kinds:
-        names = " or ".join(kind.__name__ for kind in kinds)
-        raise ConfigError(f"{where} {value!r} is not of type {names}")
-    return value
+    return from_mapping(TrainConfig, values)
 
 
 def flat_settings(config: TrainConfig) -> dict[str, Any]:
@@ -270,30 +240,19 @@ def flat_settings(config: TrainConfig) -> dict[str, Any]:
     return flat(dataclasses.asdict(config), "")
 
 
-def read_yaml(path: Path, what: str) -> Any:
-    """The content of a YAML file.
-
-    Raises:
-      ConfigError: if it cannot be read; calls it `what`.
-    """
-    try:
-        return yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise ConfigError(f"cannot read {what} {path}: {error.strerror}") from error
-    except (yaml.YAMLError, ValueError) as error:  # not UTF-8, or no date that there is
-        raise ConfigError(f"{what} {path} is not YAML: {' '.join(str(error).split())}") from error
-
-
 def load_config(path: Path) -> TrainConfig:
     """Read a YAML file; settings that it leaves out keep their defaults.
 
     Raises:
-      ConfigError: where the file, a key or a value cannot be used.
+      InputError: where the file, a key or a value cannot be used.
     """
     values = read_yaml(path, "config")
-    return config_from_dict({} if values is None else values)
+    try:
+        return config_from_dict({} if values is None else values)
+    except InputError as error:
+        raise InputError(f"config {path}: {error}") from error
 
 
 def save_config(config: TrainConfig, path: Path) -> None:
     """Write every setting, defaults included, so that the file reproduces the run."""
-    path.write_text(yaml.safe_dump(dataclasses.asdict(config), sort_keys=False))
+    write_text(path, yaml.safe_dump(dataclasses.asdict(config), sort_keys=False))

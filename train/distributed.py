@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from train.config import ConfigError
+from coinrun_jax.checks import InputError
 
 
 def initialize(
@@ -27,24 +27,24 @@ def initialize(
     `JAX_PROCESS_ID`, or from SLURM. Call it before anything else of jax.
 
     Raises:
-      ConfigError: for an incomplete or impossible description, or if the others do not come.
+      InputError: for an incomplete or impossible description, or if the others do not come.
     """
     environment = os.environ
     coordinator = coordinator or environment.get("JAX_COORDINATOR_ADDRESS")
     num_processes = _number(num_processes, "JAX_NUM_PROCESSES")
     process_id = _number(process_id, "JAX_PROCESS_ID")
-    by_slurm = int(environment.get("SLURM_NTASKS", 1)) > 1 and "SLURM_PROCID" in environment
+    by_slurm = (_number(None, "SLURM_NTASKS") or 1) > 1 and "SLURM_PROCID" in environment
     if coordinator is None and num_processes is None and process_id is None:
         if not by_slurm:
             return
     elif not by_slurm and (coordinator is None or num_processes is None or process_id is None):
-        raise ConfigError(
+        raise InputError(
             "--coordinator HOST:PORT, --num-processes and --process-id belong together "
             "(or JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID)"
         )
     if num_processes is not None and process_id is not None:
         if not 0 <= process_id < num_processes:
-            raise ConfigError(f"--process-id {process_id} is not within 0 ... {num_processes - 1}")
+            raise InputError(f"--process-id {process_id} is not within 0 ... {num_processes - 1}")
         if num_processes == 1:
             return
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
@@ -52,7 +52,7 @@ def initialize(
         jax.distributed.initialize(coordinator, num_processes, process_id)
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise ConfigError(f"cannot join the run at {coordinator}: {reason}") from error
+        raise InputError(f"cannot join the run at {coordinator}: {reason}") from error
 
 
 def _number(given: int | None, variable: str) -> int | None:
@@ -60,7 +60,7 @@ def _number(given: int | None, variable: str) -> int | None:
     if given is not None or text is None:
         return given
     if not text.isdecimal():
-        raise ConfigError(f"{variable} {text!r} is not a number")
+        raise InputError(f"{variable} {text!r} is not a number")
     return int(text)
 
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import csv
-import os
+import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
+
+from coinrun_jax.checks import InputError, shown
+from coinrun_jax.files import read_text, write_text
 
 
 class Logger(Protocol):
@@ -17,55 +21,66 @@ class Logger(Protocol):
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """The whole rows of a metrics file, in order; a last one that was cut short is left out."""
-    with open(path, newline="") as file:
-        text = file.read()
-    lines = text[: text.rfind("\n") + 1].splitlines()
-    reader = csv.DictReader(lines)
-    return [row for row in reader if None not in row and None not in row.values()]
+    """The whole rows of a metrics file, in order; a last one that was cut short is left out.
+
+    Raises:
+      InputError: where there is no such file.
+    """
+    text = read_text(path, "metrics")
+    reader = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
+    try:
+        return [row for row in reader if None not in row and None not in row.values()]
+    except csv.Error as error:
+        raise InputError(f"metrics {path} is not CSV: {error}") from error
 
 
-class MetricsError(ValueError):
-    """A metrics file that cannot be gone on with: says why."""
+def rows_of_updates(path: Path, columns: Sequence[str], done: int) -> list[dict[str, str]]:
+    """The rows of the updates that a checkpoint has done.
+
+    Raises:
+      InputError: if one is missing, or the file has other columns: it is not the run's.
+    """
+    rows = read_rows(path) if path.exists() else []
+    if rows and list(rows[0]) != list(columns):
+        odd = sorted(set(rows[0]) ^ set(columns))
+        raise InputError(
+            f"{path} has other columns than this version writes ({shown(', '.join(odd))}); restore "
+            "the file, or move it and the checkpoints away"
+        )
+    kept = [row for row in rows if row["update"].isdecimal() and int(row["update"]) <= done]
+    if [int(row["update"]) for row in kept] != list(range(1, done + 1)):
+        raise InputError(
+            f"{path} has {len(kept)} of the rows 1 ... {done} that came before the checkpoint; "
+            "restore the file, or move it and the checkpoints away"
+        )
+    return kept
 
 
 class CsvLogger:
-    """One row per update. After a resume the rows past the checkpoint are dropped first.
+    """One row per update.
+
+    Args:
+      columns: of every row.
+      kept: rows that the file begins with, as `rows_of_updates` gives them. The file that is
+        there stays as it is until the one in its place is whole.
 
     Raises:
       OSError: if the file cannot be written.
-      MetricsError: if rows of updates already done are missing from it, or have other columns.
     """
 
-    def __init__(self, path: Path, done_updates: int = 0) -> None:
-        rows = read_rows(path) if path.exists() else []
-        kept = [row for row in rows if int(row["update"]) <= done_updates]
-        if [int(row["update"]) for row in kept] != list(range(1, done_updates + 1)):
-            raise MetricsError(
-                f"{path} has {len(kept)} of the rows 1 ... {done_updates} that came before the "
-                "checkpoint; restore the file, or move it and the checkpoints away"
-            )
-        self._fields: list[str] | None = list(kept[0]) if kept else None
-        # The file that is there stays as it is until the one in its place is whole.
-        part = Path(f"{path}.part")
-        with open(part, "w", newline="") as file:
-            if self._fields:
-                writer = csv.DictWriter(file, self._fields)
-                writer.writeheader()
-                writer.writerows(kept)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
+    def __init__(
+        self, path: Path, columns: Sequence[str], kept: Sequence[dict[str, str]] = ()
+    ) -> None:
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, columns)
+        writer.writeheader()
+        writer.writerows(kept)
+        write_text(path, text.getvalue())
         self._file = open(path, "a", newline="")  # noqa: SIM115, open as long as the run
+        self._writer = csv.DictWriter(self._file, columns)
 
     def log(self, row: dict[str, Any]) -> None:
-        if self._fields is None:
-            self._fields = list(row)
-            csv.DictWriter(self._file, self._fields).writeheader()
-        if set(row) != set(self._fields):
-            odd = ", ".join(sorted(set(row) ^ set(self._fields)))
-            raise MetricsError(f"{self._file.name} was begun by another version: without {odd}")
-        csv.DictWriter(self._file, self._fields).writerow(row)
+        self._writer.writerow(row)
         self._file.flush()
 
     def close(self) -> None:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from tqdm import tqdm
 
-from train import curves, distributed, metrics
+from coinrun_jax.checks import InputError, one_line
+from coinrun_jax.cli import Fault
+from train import curves, distributed, metrics, policy
 from train.checkpoints import CheckpointError, Checkpoints
-from train.config import TrainError
-from train.loggers import CsvLogger, MetricsError
-from train.policy import save_policy
+from train.loggers import CsvLogger, read_rows, rows_of_updates
 from train.ppo import Metrics, TrainState
 from train.program import Program
-from train.relocation import RelocationCheck
+from train.relocation import NAMES, RelocationCheck
 from train.wandb_logger import WandbLogger
 
 METRICS, CHECKPOINTS, PROFILE = "metrics.csv", "checkpoints", "profile"
@@ -32,22 +33,31 @@ def train(
     run_dir: Path,
     folders: Sequence[Path],
     run_ids: Sequence[str],
+    begin: Callable[[], None],
     profile: bool = False,
-) -> bool:
-    """Train from the newest checkpoint to the end; False if a signal stopped it earlier.
+) -> int:
+    """Train from the newest checkpoint to the end.
 
     Args:
       folders: one per seed, for its metrics and policy.
       run_ids: one per seed, for wandb.
+      begin: called once all that is there has been read and found usable; nothing has been
+        written before.
       profile: whether to write jax's profile of a few updates.
 
+    Returns:
+      0, or 128 and the number of the signal that stopped it earlier.
+
     Raises:
-      ConfigError: if the compiled program does not fit into memory.
-      TrainError: if the run's files cannot be read or written.
+      InputError: if the run's files do not belong together, or the compiled program does not
+        fit into memory.
+      Fault: if the run's files cannot be written.
     """
     stopping = _StopRequest()
     try:
-        loop = _Loop(program, run_dir, folders)
+        past = _Past.read(program, run_dir, folders)
+        begin()
+        loop = _Loop(program, run_dir, folders, past)
         try:
             if not loop.is_finished:
                 loop.compile()
@@ -60,35 +70,93 @@ def train(
                 wandb.close()
         finally:
             loop.close()
-    except (OSError, CheckpointError, MetricsError) as error:
-        raise TrainError(
-            f"{error}; once that is mended, go on with: python -m train --resume {run_dir}"
+    except (OSError, CheckpointError) as error:
+        raise Fault(
+            f"{_reason(error)}; once that is mended, go on with: python -m train --resume {run_dir}"
         ) from error
     finally:
         stopping.restore()
-    if not loop.is_finished:
-        _say(f"stopped after {loop.done} updates; go on with: python -m train --resume {run_dir}")
-    return loop.is_finished
+    if loop.is_finished:
+        return 0
+    _say(f"stopped after {loop.done} updates; go on with: python -m train --resume {run_dir}")
+    return 128 + (stopping.number or signal.SIGTERM)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'file'}: {error.strerror}"
+    return one_line(error)
+
+
+class _Past(NamedTuple):
+    """What a run has done so far, read from its directory."""
+
+    done: int
+    """Updates."""
+    packed: TrainState | None
+    """Of the newest readable checkpoint, if there is one."""
+    rows: list[list[dict[str, str]]]
+    """Of metrics.csv, up to the checkpoint; for every seed."""
+    columns: list[str]
+
+    @classmethod
+    def read(cls, program: Program, run_dir: Path, folders: Sequence[Path]) -> _Past:
+        """Everything that is needed to go on; changes nothing.
+
+        Raises:
+          InputError: where something has been trained that no readable checkpoint leads to, or
+            metrics.csv is not that of the checkpoint.
+        """
+        looks = NAMES if program.config.eval_every else ()
+        columns = metrics.columns(program.learner.env.outcomes, looks)
+        restored = Checkpoints(run_dir / CHECKPOINTS).restore(program.shapes())
+        if restored is None:
+            for folder in folders:
+                _require_untrained(folder, run_dir / CHECKPOINTS)
+        done, packed = restored or (0, None)
+        rows = [rows_of_updates(folder / METRICS, columns, done) for folder in folders]
+        return cls(done, packed, rows, columns)
+
+
+def _require_untrained(folder: Path, checkpoints: Path) -> None:
+    """A run without its checkpoints would begin anew, over what has been trained."""
+    trained = (folder / policy.DESCRIPTION, folder / policy.ARRAYS)
+    metrics_csv = folder / METRICS
+    if any(map(os.path.lexists, trained)) or (metrics_csv.exists() and read_rows(metrics_csv)):
+        raise InputError(
+            f"{folder} has been trained, but {checkpoints} holds no checkpoint to go on from; "
+            "restore them, or train anew in another --run-dir"
+        )
 
 
 class _Loop:
     """A run under way."""
 
-    def __init__(self, program: Program, run_dir: Path, folders: Sequence[Path]) -> None:
+    def __init__(
+        self, program: Program, run_dir: Path, folders: Sequence[Path], past: _Past
+    ) -> None:
         config = program.config
         self.program, self.config = program, config
         self.run_dir, self.folders = run_dir, folders
         self.checkpoints = Checkpoints(run_dir / CHECKPOINTS, config.keep_checkpoints)
-        state = jax.device_get(program.init())
-        restored = self.checkpoints.restore(state)
-        self.done = restored[0] if restored else 0
+        self.checkpoints.tidy()
+        self.checkpoints.set_aside_after(past.done)
+        self.done = past.done
         """Updates."""
-        self.state: TrainState = program.layout.place(restored[1] if restored else state)
-        self.saved = self.done
         self.recent = metrics.RecentReturn()
         self.look = RelocationCheck(config, program.learner.network.apply)
-        paths = [folder / METRICS for folder in folders] if distributed.is_main() else []
-        self.tables = [CsvLogger(path, self.done) for path in paths]
+        state = jax.device_get(program.init())
+        if past.packed is None:
+            # Before anything else: whatever is trained, there is a checkpoint that leads to it.
+            self.checkpoints.save(0, jax.device_get(program.pack(state)), None)
+        else:
+            state = program.unpack(past.packed, state)
+        self.state: TrainState = program.layout.place(state)
+        self.saved = self.done
+        self.tables = []
+        if distributed.is_main():
+            for folder, rows in zip(folders, past.rows, strict=True):
+                self.tables.append(CsvLogger(folder / METRICS, past.columns, rows))
 
     @property
     def is_finished(self) -> bool:
@@ -169,7 +237,7 @@ class _Loop:
         return self.look(params) if distributed.is_main() else [{} for _ in self.folders]
 
     def _save(self) -> None:
-        state = distributed.to_host(self.state)
+        state = distributed.to_host(self.program.pack(self.state))
         self.checkpoints.save(self.done, state, self.recent.take())
         self.saved = self.done
         self._export(state.params)
@@ -181,7 +249,7 @@ class _Loop:
         if distributed.is_main():
             for index, (seed, folder) in enumerate(zip(config.seeds, self.folders, strict=True)):
                 own = metrics.of_seed(params, index, config.num_seeds)
-                save_policy(folder, own, config.of_seed(seed), self.done)
+                policy.save_policy(folder, own, config.of_seed(seed), self.done)
 
 
 def _say(text: str) -> None:
@@ -204,13 +272,14 @@ class _StopRequest:
 
     def __init__(self) -> None:
         self.requested = False
+        self.number: int | None = None
         self._before = {
             number: signal.signal(number, self._request)
             for number in (signal.SIGTERM, signal.SIGINT)
         }
 
     def _request(self, number: int, frame: Any) -> None:
-        self.requested = True
+        self.requested, self.number = True, number
         signal.signal(number, signal.SIG_DFL)  # a second one stops at once
 
     def restore(self) -> None:

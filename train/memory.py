@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any
 
 import jax
-import numpy as np
 
-from train.config import ConfigError, TrainConfig
+from coinrun_jax.checks import InputError
+from train.config import TrainConfig
 from train.parallel import in_turn
 from train.ppo import Learner
 from train.rollout import rollout
@@ -46,7 +47,9 @@ def needed(learner: Learner, config: TrainConfig, num_devices: int) -> int:
             config.ppo.num_steps,
         )[2]
 
-    state = jax.eval_shape(learner.init, jax.random.key(0))
+    state = jax.eval_shape(
+        lambda params: learner.init(jax.random.key(0), params), learner.env_params
+    )
     whole = _size((state.params, state.opt_state, state.env_params))
     divided = _size((state.env_state, state.observation))
     kept = _size(jax.eval_shape(play, state))
@@ -58,17 +61,17 @@ def needed(learner: Learner, config: TrainConfig, num_devices: int) -> int:
 
 
 def _size(tree: Any) -> int:
-    return sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+    return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
 def require(learner: Learner, config: TrainConfig, num_devices: int) -> None:
-    """Raise a ConfigError unless the least that a run needs is there."""
+    """Raise a InputError unless the least that a run needs is there."""
     free = available()
     if free is None:
         return
     size = needed(learner, config, num_devices)
     if size > free:
-        raise ConfigError(
+        raise InputError(
             f"num_seeds {config.num_seeds} with ppo.num_envs {config.ppo.num_envs} and "
             f"ppo.num_steps {config.ppo.num_steps} needs at least {_giga(size)} of memory per "
             f"device; there are {_giga(free)}"
@@ -76,7 +79,7 @@ def require(learner: Learner, config: TrainConfig, num_devices: int) -> None:
 
 
 def require_compiled(compiled: Any) -> None:
-    """Raise a ConfigError if a compiled program needs more than there is."""
+    """Raise a InputError if a compiled program needs more than there is."""
     free, analysis = available(), compiled.memory_analysis()
     if free is None or analysis is None:
         return
@@ -87,7 +90,7 @@ def require_compiled(compiled: Any) -> None:
         - analysis.alias_size_in_bytes
     )
     if size > free:
-        raise ConfigError(
+        raise InputError(
             f"the compiled update needs {_giga(size)} of memory per device; there are "
             f"{_giga(free)}: lower num_seeds, ppo.num_envs or ppo.num_steps"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -39,6 +40,19 @@ def row(metrics: Metrics, update: int, config: TrainConfig, names: tuple[str, ..
     }
 
 
+def columns(names: tuple[str, ...], looks: Sequence[str]) -> list[str]:
+    """Names of all columns of metrics.csv.
+
+    Args:
+      names: the environment's outcomes.
+      looks: columns of the look at held-out levels.
+    """
+    rates = (f"rate_{name}" for name in names[1:])
+    losses = (name for name in Metrics._fields if name != "episodes")
+    episodes = ("update", "steps", "episodes", "return", "length", *rates, "rate_end")
+    return [*episodes, *losses, *looks, "seconds", "steps_per_second"]
+
+
 def of_seed(metrics: Any, index: int, num_seeds: int) -> Any:
     """One seed's part of a tree with a leading seed axis where there are several."""
     if num_seeds == 1:
@@ -57,8 +71,8 @@ class RecentReturn:
         self._total += float(np.sum(metrics.episodes.reward))
         self._episodes += int(np.sum(metrics.episodes.episodes))
 
-    def take(self) -> float:
-        """The mean so far, 0 without an episode; starts anew."""
-        mean = self._total / self._episodes if self._episodes else 0.0
+    def take(self) -> float | None:
+        """The mean so far, None without an episode; starts anew."""
+        mean = self._total / self._episodes if self._episodes else None
         self._total, self._episodes = 0.0, 0
         return mean

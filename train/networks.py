@@ -14,7 +14,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from train.config import ConfigError, NetworkConfig
+from coinrun_jax.checks import InputError
+from train.config import NetworkConfig
 
 
 class Output(NamedTuple):
@@ -113,10 +114,10 @@ def make_network(
     """The network of a config; the same functions for equal ones, which share programs.
 
     Raises:
-      ConfigError: where the kind cannot read such observations.
+      InputError: where the kind cannot read such observations.
     """
     if config.kind == "impala" and len(observation_shape) != 3:
-        raise ConfigError("network.kind impala needs env.observation rgb")
+        raise InputError("network.kind impala needs env.observation rgb")
     module = NETWORKS[config.kind](
         num_actions=num_actions, width=config.width, dtype=jnp.dtype(config.precision)
     )

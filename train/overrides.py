@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
-from typing import NoReturn
 
 import tyro
 
-from train.config import ConfigError, TrainConfig
-
-
-class Parser(argparse.ArgumentParser):
-    """An ArgumentParser that raises a ConfigError instead of leaving the program."""
-
-    def error(self, message: str) -> NoReturn:
-        raise ConfigError(message)
+from coinrun_jax.checks import InputError
+from train.config import TrainConfig
 
 
 def override(config: TrainConfig, arguments: list[str], about: str = "Settings.") -> TrainConfig:
@@ -26,7 +18,7 @@ def override(config: TrainConfig, arguments: list[str], about: str = "Settings."
       about: what `--help` says above the settings.
 
     Raises:
-      ConfigError: for an unknown setting or a value that it cannot have, in one line.
+      InputError: for an unknown setting or a value that it cannot have, in one line.
     """
     complaint = io.StringIO()
     words = [word for argument in arguments for word in _words(argument)]
@@ -38,7 +30,7 @@ def override(config: TrainConfig, arguments: list[str], about: str = "Settings."
     except SystemExit as stop:
         if not stop.code:
             raise  # --help
-        raise ConfigError(_one_line(complaint.getvalue())) from None
+        raise InputError(_one_line(complaint.getvalue())) from None
 
 
 def _words(argument: str) -> list[str]:

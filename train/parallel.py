@@ -13,7 +13,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from train.config import ConfigError, TrainConfig
+from coinrun_jax.checks import InputError
+from train.config import TrainConfig
 from train.ppo import ReturnScale, TrainState
 from train.shards import WHOLE, Shards
 
@@ -33,7 +34,7 @@ class Layout:
     """Where the parts of a `TrainState` lie.
 
     Raises:
-      ConfigError: where the work cannot be divided equally.
+      InputError: where the work cannot be divided equally.
     """
 
     def __init__(self, config: TrainConfig) -> None:
@@ -86,4 +87,4 @@ def _require_divisible(config: TrainConfig, count: int) -> None:
     minibatch = ppo.batch_size // ppo.num_minibatches
     for name, size in (("ppo.num_envs", ppo.num_envs), ("the minibatch", minibatch)):
         if size % count:
-            raise ConfigError(f"{name} of {size} cannot be divided among {count} devices")
+            raise InputError(f"{name} of {size} cannot be divided among {count} devices")

@@ -7,8 +7,8 @@ to. Neither can carry code.
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +18,24 @@ import jax.numpy as jnp
 import numpy as np
 
 import coinrun_jax
-from coinrun_jax.archive import DAMAGED
+from coinrun_jax.checks import InputError, shown, whole
+from coinrun_jax.files import (
+    Array,
+    array_names,
+    read_arrays,
+    read_mapping,
+    write_json,
+    writing,
+)
 from train.config import EnvConfig, TrainConfig, config_from_dict
-from train.networks import Apply, make_network
+from train.environment import network_of, observation_shape, settings_of
+from train.networks import Apply, Network
 
 ARRAYS, DESCRIPTION = "policy.npz", "policy.json"
 _FORMAT = 1
 
 
-class PolicyError(ValueError):
+class PolicyError(InputError):
     """A folder that holds no policy this version can load: says what is wrong with it."""
 
 
@@ -51,7 +60,7 @@ class Policy:
 
 
 def save_policy(folder: Path, params: Any, config: TrainConfig, update: int) -> None:
-    """Write the two files whole or not at all."""
+    """Write the two files, each whole or not at all."""
     flat = flax.traverse_util.flatten_dict(params, sep="/")
     description = {
         "format": _FORMAT,
@@ -60,62 +69,88 @@ def save_policy(folder: Path, params: Any, config: TrainConfig, update: int) -> 
         "steps": update * config.ppo.batch_size,
         "config": dataclasses.asdict(config),
     }
-    arrays, text = folder / ARRAYS, folder / DESCRIPTION
-    with open(f"{arrays}.part", "wb") as file:
+    with writing(folder / ARRAYS) as part, open(part, "wb") as file:
         np.savez(file, allow_pickle=False, **{path: np.asarray(flat[path]) for path in flat})
-    Path(f"{text}.part").write_text(json.dumps(description, indent=1) + "\n")
-    os.replace(f"{arrays}.part", arrays)
-    os.replace(f"{text}.part", text)
+    write_json(folder / DESCRIPTION, description)
 
 
-def _shapes(params: Any) -> dict[str, tuple[int, ...]]:
-    flat = flax.traverse_util.flatten_dict(params, sep="/")
-    return {path: leaf.shape for path, leaf in flat.items()}
-
-
-def load_policy(folder: str | Path) -> Policy:
+def load_policy(folder: str | Path, plugins: Sequence[str] = ()) -> Policy:
     """Load the policy of a run directory, or of any folder with the two files.
+
+    Nothing is compiled, and no code runs that the folder names.
+
+    Args:
+      plugins: modules that have been imported; those that it was trained with must be there.
 
     Raises:
       PolicyError: where there is none, or it belongs to another environment version.
     """
     folder = Path(folder)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise PolicyError(f"{folder} is not a run directory: there is no such folder")
+    for name in (DESCRIPTION, ARRAYS):
+        if not os.path.lexists(folder / name):
+            raise PolicyError(_missing(folder, name))
     try:
-        description = json.loads((folder / DESCRIPTION).read_text())
-        with np.load(folder / ARRAYS, allow_pickle=False) as arrays:
-            flat = {path: jnp.asarray(arrays[path]) for path in arrays.files}
-        if description["format"] != _FORMAT:
-            raise PolicyError(f"{folder} has policy format {description['format']}, not {_FORMAT}")
-        if description["environment"] != coinrun_jax.ENV_ID:
-            raise PolicyError(
-                f"{folder} was trained on {description['environment']}; this is "
-                f"{coinrun_jax.ENV_ID}, where it would mean something else"
-            )
-        config = config_from_dict(description["config"])
-        update = int(description["update"])
-        env = coinrun_jax.CoinRun(mode=config.env.mode, observation=config.env.observation)
-        shape = env.observation_space().shape
-        network = make_network(config.network, shape, env.num_actions)
-    except FileNotFoundError as error:
-        seeds = sorted(path.parent.name for path in folder.glob(f"seed_*/{DESCRIPTION}"))
-        if seeds:
-            raise PolicyError(
-                f"{folder} holds {len(seeds)} policies; give one of {', '.join(seeds)} in it"
-            ) from error
-        name = Path(error.filename).name
-        raise PolicyError(f"{folder} holds no trained policy: {name} is missing") from error
-    except PolicyError:
-        raise
-    except (OSError, KeyError, TypeError, *DAMAGED) as error:
+        description = read_mapping(folder / DESCRIPTION, "policy")
+        config, update = _described(description, plugins)
+        network = network_of(config.network, config.env)
+        shapes = _shapes(network, config)
+        flat = read_arrays(folder / ARRAYS, "policy", _expected(folder, shapes))
+    except PolicyError as error:
+        raise PolicyError(f"{folder} {error}") from error
+    except InputError as error:
         raise PolicyError(f"{folder} holds no readable policy: {error}") from error
-    params = flax.traverse_util.unflatten_dict(flat, sep="/")
-    one = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
-    expected = jax.eval_shape(network.init, jax.random.key(0), one)
-    if _shapes(params) != _shapes(expected):
-        raise PolicyError(
-            f"{folder} holds a network that does not take {config.env.observation} observations "
-            f"{shape}, or is not the one of its config"
-        )
+    params = flax.traverse_util.unflatten_dict(
+        {path: jnp.asarray(array) for path, array in flat.items()}, sep="/"
+    )
     return Policy(config=config, params=params, network=network.apply, update=update)
+
+
+def _missing(folder: Path, name: str) -> str:
+    seeds = sorted(path.parent.name for path in folder.glob(f"seed_*/{DESCRIPTION}"))
+    if seeds:
+        return f"{folder} holds {len(seeds)} policies; give one of {', '.join(seeds)} in it"
+    return f"{folder} holds no trained policy: {name} is missing"
+
+
+def _described(description: dict[str, Any], plugins: Sequence[str]) -> tuple[TrainConfig, int]:
+    """Config and updates.
+
+    Raises:
+      InputError: for what this version cannot play.
+    """
+    for name in ("format", "environment", "update", "config"):
+        if name not in description:
+            raise InputError(f"{DESCRIPTION} has no {name!r}")
+    if description["format"] != _FORMAT:
+        raise PolicyError(f"has policy format {shown(description['format'])}, not {_FORMAT}")
+    if description["environment"] != coinrun_jax.ENV_ID:
+        raise PolicyError(
+            f"was trained on {shown(description['environment'])}; this is {coinrun_jax.ENV_ID}, "
+            "where it would mean something else"
+        )
+    config = config_from_dict(description["config"])
+    if missing := [name for name in config.plugins if name not in plugins]:
+        raise PolicyError(f"was trained with plugins; give --plugins {' '.join(missing)}")
+    settings_of(config.env)
+    return config, whole("update", description["update"], 0, 2**31 - 1)
+
+
+def _shapes(network: Network, config: TrainConfig) -> dict[str, tuple[int, ...]]:
+    """Of the network's parameters, by path."""
+
+    def init() -> Any:
+        one = jnp.zeros((1, *observation_shape(config.env)), jnp.float32)
+        return network.init(jax.random.key(0), one)
+
+    flat = flax.traverse_util.flatten_dict(jax.eval_shape(init), sep="/")
+    return {path: leaf.shape for path, leaf in flat.items()}
+
+
+def _expected(folder: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, Array]:
+    names = array_names(folder / ARRAYS, "policy")
+    if names != set(shapes):
+        odd = ", ".join(sorted(names ^ set(shapes)))
+        raise InputError(f"it is not the network of its config: {shown(odd)}")
+    return {path: Array("float32", shape) for path, shape in shapes.items()}

@@ -186,7 +186,7 @@ class Learner:
     Args:
       env: a gymnax environment; see `rollout` for what it must offer. If it has `refresh`,
         its levels are renewed before every update.
-      env_params: its params at the start.
+      env_params: its params at the start; shapes where `init` is given others.
       network: of `networks.make_network`.
       config: PPO's settings.
       num_updates: length of the run, for the schedules.
@@ -219,11 +219,15 @@ class Learner:
             optax.adam(self._learning_rate, eps=1e-5),
         )
 
-    def init(self, key: jax.Array) -> TrainState:
-        """A run's first state, of all environments."""
+    def init(self, key: jax.Array, env_params: Any = None) -> TrainState:
+        """A run's first state, of all environments.
+
+        Args:
+          env_params: those of the learner if left out.
+        """
         key, key_net, key_env = jax.random.split(key, 3)
         num_envs = self.config.num_envs
-        env_params = self.env_params
+        env_params = self.env_params if env_params is None else env_params
         observation, env_state = jax.vmap(self.env.reset, in_axes=(0, None))(
             jax.random.split(key_env, num_envs), env_params
         )

@@ -8,34 +8,27 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from train import memory
-from train.config import ConfigError, TrainConfig
-from train.environment import make_environment
-from train.networks import make_network
+from train.config import TrainConfig
+from train.environment import make_environment, network_of, outline_environment, require_usable
 from train.parallel import Layout, in_turn
 from train.ppo import Learner, Metrics, TrainState
 from train.shards import WHOLE, Shards
 
 
 def make_learner(config: TrainConfig, shards: Shards = WHOLE) -> Learner:
-    """The learner of a config.
+    """The learner of a config; nothing is built or compiled yet.
 
     Raises:
-      ConfigError: for settings that do not fit together.
+      InputError: for settings that cannot be used, alone or together.
     """
-    env, env_params = make_environment(config.env)
-    if env.takes_turns and env.pool_size < config.ppo.num_envs:
-        # Episodes would stand on nearly all of the pool, and the few others be all that is drawn.
-        raise ConfigError(
-            f"env.pool_size {env.pool_size} is below ppo.num_envs {config.ppo.num_envs}: levels "
-            f"that episodes stand on cannot be renewed; give --env.pool-size "
-            f"{config.ppo.num_envs} or more"
-        )
-    shape = env.observation_space(env_params).shape
-    network = make_network(config.network, shape, env.num_actions)
-    return Learner(env, env_params, network, config.ppo, config.num_updates, shards)
+    require_usable(config)
+    env, shapes = outline_environment(config.env)
+    network = network_of(config.network, config.env)
+    return Learner(env, shapes, network, config.ppo, config.num_updates, shards)
 
 
 Update = Callable[..., tuple[TrainState, Metrics]]
@@ -50,11 +43,15 @@ def _over_seeds(update: Update) -> Update:
     return jax.vmap(partial(update, seeds=SEEDS), axis_name=SEEDS)
 
 
+def _of_seed(index: int, *states: TrainState) -> Any:
+    return jax.tree.map(lambda leaf: leaf[index], [state.env_params for state in states])
+
+
 class Program:
     """What a run computes. Trees have a leading seed axis [K] where there are several.
 
     Raises:
-      ConfigError: for settings that do not fit together, the devices, or into memory.
+      InputError: for settings that do not fit together, the devices, or into memory.
     """
 
     def __init__(self, config: TrainConfig) -> None:
@@ -67,20 +64,55 @@ class Program:
 
     def init(self) -> TrainState:
         """The first state, whole on this host's first device."""
-        seeds = np.array(self.config.seeds, np.uint32)
+        return jax.jit(self._init)(make_environment(self.config.env)[1])
 
+    def shapes(self) -> TrainState:
+        """Of what `pack` gives: shapes and types; nothing is computed."""
+        return jax.eval_shape(lambda params: self.pack(self._init(params)), self.learner.env_params)
+
+    def _init(self, env_params: Any) -> TrainState:
         def init(seed: jax.Array) -> TrainState:
-            return self.learner.init(jax.random.key(seed))
+            return self.learner.init(jax.random.key(seed), env_params)
 
+        seeds = jnp.asarray(np.array(self.config.seeds, np.uint32))
+        return init(seeds[0]) if self.config.num_seeds == 1 else jax.vmap(init)(seeds)
+
+    def pack(self, state: TrainState) -> TrainState:
+        """The state as a checkpoint holds it: of the params only what `refresh` changes.
+
+        So a checkpoint depends neither on the catalogue of placements nor on what a pool
+        precomputes, and levels take a few bytes.
+        """
+        env = self.learner.env
+        if not hasattr(env, "save_levels"):
+            return state
+        return state.replace(env_params=env.save_levels(state.env_params))
+
+    def unpack(self, packed: TrainState, first: TrainState) -> TrainState:
+        """The state that was packed.
+
+        Args:
+          packed: of numpy arrays.
+          first: of `init`, whose params the run began with; numpy.
+        """
+        env = self.learner.env
+        if not hasattr(env, "load_levels"):
+            return packed
         if self.config.num_seeds == 1:
-            return jax.jit(init)(seeds[0])
-        return jax.jit(jax.vmap(init))(seeds)
+            params = env.load_levels(packed.env_params, first.env_params)
+        else:
+            parts = [
+                jax.device_get(env.load_levels(*_of_seed(index, packed, first)))
+                for index in range(self.config.num_seeds)
+            ]
+            params = jax.tree.map(lambda *leaves: np.stack(leaves), *parts)
+        return packed.replace(env_params=jax.device_get(params))
 
     def compile(self, state: TrainState) -> None:
         """Compile `update` for states like this one.
 
         Raises:
-          ConfigError: if the program needs more memory than there is.
+          InputError: if the program needs more memory than there is.
         """
         began = time.perf_counter()
         self._compiled = self.lower(state).compile()

@@ -8,13 +8,15 @@ report with its data as an artifact.
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any, Literal
 
-from train.config import CONFIG, ConfigError, load_config
-from train.overrides import Parser
+from coinrun_jax.checks import InputError, one_line
+from coinrun_jax.cli import Fault, Parser, command
+from coinrun_jax.files import read_mapping
+from train.config import CONFIG, load_config
+from train.run import read_description
 
 SUMMARY, REPORT = "summary.json", "report.html"
 KEPT = (REPORT, SUMMARY, "episodes.csv")
@@ -35,34 +37,31 @@ def run_id_of(run_dir: Path) -> str:
     """The wandb id of a run, or of one of several seeds.
 
     Raises:
-      ConfigError: if the directory is no run, or holds several.
+      InputError: if the directory is no run, or holds several.
     """
-    try:
-        description = json.loads((run_dir / "run.json").read_text())
-        config = load_config(run_dir / CONFIG)
-        if "one_of" in description:
-            whole = run_dir.parent
-            seeds = load_config(whole / CONFIG).seeds
-            ids = json.loads((whole / "run.json").read_text())["wandb_ids"]
-            return ids[config.seed - seeds.start]
-        if config.num_seeds > 1:
-            raise ConfigError(f"{run_dir} holds several runs; give one of its seed_N")
-        return description["wandb_ids"][0]
-    except (OSError, json.JSONDecodeError, KeyError) as error:
-        raise ConfigError(f"{run_dir} is not a run directory: {error}") from error
+    description, config = read_description(run_dir), load_config(run_dir / CONFIG)
+    if "one_of" in description:
+        whole = run_dir.absolute().parent
+        seeds = load_config(whole / CONFIG).seeds
+        if config.seed not in seeds:
+            raise InputError(f"{run_dir} has seed {config.seed}, which is none of {whole}'s")
+        return read_description(whole)["wandb_ids"][config.seed - seeds.start]
+    if config.num_seeds > 1:
+        raise InputError(f"{run_dir} holds several runs; give one of its seed_N")
+    return description["wandb_ids"][0]
 
 
 def publish(run_dir: Path, results: Path, mode: Literal["online", "offline"]) -> None:
     """Log an evaluation's directory.
 
     Raises:
-      ConfigError: if either directory is not what it should be.
+      InputError: if either directory is not what it should be.
     """
     run_id, config = run_id_of(run_dir), load_config(run_dir / CONFIG)
     try:
-        names, rows = columns_and_rows(json.loads((results / SUMMARY).read_text()))
-    except (OSError, json.JSONDecodeError, KeyError, IndexError) as error:
-        raise ConfigError(f"{results} holds no evaluation: {error}") from error
+        names, rows = columns_and_rows(read_mapping(results / SUMMARY, "summary"))
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise InputError(f"{results} holds no evaluation: {SUMMARY} has no conditions") from error
     import wandb
 
     settings = wandb.Settings(console="off", silent=True)
@@ -87,21 +86,20 @@ def publish(run_dir: Path, results: Path, mode: Literal["online", "offline"]) ->
         run.log_artifact(artifact)
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
-    """Entry point; 2 for unusable input and 1 where wandb fails, each in one line."""
+    """Entry point; 1 where wandb fails."""
     parser = Parser(prog="python -m train.publish", allow_abbrev=False)
     parser.add_argument("--run", type=Path, required=True, metavar="DIR")
     parser.add_argument("--eval", type=Path, required=True, metavar="DIR")
     parser.add_argument("--mode", choices=("online", "offline"), default="online")
+    known = parser.parse_args(arguments)
     try:
-        known = parser.parse_args(arguments)
         publish(known.run, known.eval, known.mode)
-    except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    except InputError:
+        raise
     except Exception as error:  # whatever the service says
-        print(f"error: wandb: {' '.join(str(error).split())}", file=sys.stderr)
-        return 1
+        raise Fault(f"wandb: {one_line(error)}") from error
     return 0
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 import coinrun_jax
 from train.config import TrainConfig
+from train.environment import settings_of
 from train.networks import Apply
 
 NAMES = ("eval_coin_at_end", "eval_coin_moved", "eval_end_moved")
@@ -28,12 +29,15 @@ class RelocationCheck:
     """Plays the levels with given parameters; compiles once.
 
     Args:
-      config: of the run; its environment's mode and observation are played.
+      config: of the run; but for the coin's place the levels are set up as there.
       apply: of its network.
     """
 
     def __init__(self, config: TrainConfig, apply: Apply) -> None:
         count = config.eval_levels
+        settings = settings_of(config.env)
+        del settings["placement"]  # each level is played with either
+        self._settings = settings
         self.env = coinrun_jax.CoinRun(
             mode=config.env.mode,
             observation=config.env.observation,
@@ -52,9 +56,8 @@ class RelocationCheck:
 
     def __call__(self, network_params: Any) -> list[dict[str, float]]:
         """`NAMES` of every seed, for its parameters (a leading axis [K] for several seeds)."""
-        shares = np.atleast_2d(
-            np.stack(self._compiled(network_params, self.env.default_params), axis=-1)
-        )
+        params = self.env.default_params.replace(**self._settings)
+        shares = np.atleast_2d(np.stack(self._compiled(network_params, params), axis=-1))
         return [
             {name: round(float(share), 6) for name, share in zip(NAMES, row, strict=True)}
             for row in shares

@@ -19,17 +19,20 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 
 import coinrun_jax
+from coinrun_jax.checks import InputError, shown
+from coinrun_jax.cli import Fault
+from coinrun_jax.files import read_mapping, require_makeable, write_json
 from coinrun_jax.hardware import device_name
-from train import distributed, policy
-from train.config import CONFIG, ConfigError, TrainConfig, load_config, save_config
-from train.loop import CHECKPOINTS, train
+from train import distributed
+from train.config import CONFIG, TrainConfig, flat_settings, load_config, save_config
+from train.loop import train
 from train.program import Program
 from train.provenance import source_commit
 from train.wandb_logger import new_run_ids
@@ -44,15 +47,19 @@ def seed_folders(run_dir: Path, config: TrainConfig) -> list[Path]:
     return [run_dir / f"seed_{seed}" for seed in config.seeds]
 
 
-def start(config: TrainConfig, run_dir: Path, profile: bool = False) -> bool:
-    """Train from scratch into a new directory; False if it was stopped before its end.
+def start(config: TrainConfig, run_dir: Path, profile: bool = False) -> int:
+    """Train from scratch into a new directory.
+
+    Returns:
+      0, or the exit status of a run that a signal stopped before its end.
 
     Raises:
-      ConfigError: if the directory has anything in it, or the config cannot be used; nothing
+      InputError: if the directory has anything in it, or the config cannot be used; nothing
         is left of the run then.
     """
+    require_makeable(run_dir, "run directory")
     if distributed.agree_on(distributed.is_main() and _is_taken(run_dir)):
-        raise ConfigError(
+        raise InputError(
             f"run directory {run_dir} exists and is not empty; give another --run-dir, or go on "
             f"with --resume {run_dir}"
         )
@@ -62,45 +69,59 @@ def start(config: TrainConfig, run_dir: Path, profile: bool = False) -> bool:
     distributed.agree_on(False)  # the others wait for the directory
     with _held(run_dir):
         try:
-            return _train(program, config, run_dir, profile)
-        except ConfigError:  # the compiled program does not fit: no update was made
+            return _train(program, config, run_dir, lambda: None, profile)
+        except InputError:  # the compiled program does not fit: no update was made
             if distributed.is_main():
                 shutil.rmtree(run_dir)
             raise
 
 
-def resume(run_dir: Path, profile: bool = False) -> bool:
-    """Go on from a run's newest whole checkpoint, or from its beginning if it has none.
+def resume(run_dir: Path, profile: bool = False) -> int:
+    """Go on from a run's newest whole checkpoint, or from its beginning if it has not begun.
+
+    Everything is read and checked before anything is written.
+
+    Returns:
+      as `start`.
 
     Raises:
-      ConfigError: if the directory is no run, is one of a run's seeds, is being trained
-        already, or holds what has been trained without the checkpoints to go on from.
+      InputError: if the directory is no run, is one of a run's seeds, is being trained already,
+        is not what it was when it was begun, or holds what has been trained without the
+        checkpoints to go on from.
     """
-    if not (run_dir / CONFIG).is_file():
-        raise ConfigError(f"{run_dir} is not a run directory: it has no {CONFIG}")
-    if "one_of" in _read_description(run_dir):
-        raise ConfigError(
+    if not os.path.isfile(run_dir / CONFIG):
+        raise InputError(f"{run_dir} is not a run directory: it has no {CONFIG}")
+    config = load_config(run_dir / CONFIG)
+    description = read_description(run_dir)
+    if "one_of" in description:
+        raise InputError(
             f"{run_dir} is one of several seeds of one program; give --resume {run_dir.parent}"
         )
-    config = load_config(run_dir / CONFIG)
-    _require_checkpoints(run_dir, config)
+    _require_unchanged(config, description, run_dir)
     with _held(run_dir):
         program = Program(config)
-        if distributed.is_main():
-            _describe_again(run_dir)
-        return _train(program, config, run_dir, profile)
+
+        def begin() -> None:
+            if distributed.is_main():
+                _describe_again(run_dir)
+
+        return _train(program, config, run_dir, begin, profile)
 
 
-def _require_checkpoints(run_dir: Path, config: TrainConfig) -> None:
-    """A run copied without them would begin anew, over the metrics of the one that was."""
-    checkpoints = run_dir / CHECKPOINTS
-    if not checkpoints.is_dir() or not any(checkpoints.iterdir()):
-        for folder in seed_folders(run_dir, config):
-            if (folder / policy.DESCRIPTION).exists():
-                raise ConfigError(
-                    f"{folder} holds a trained policy, but {checkpoints} no checkpoint to go on "
-                    "from; restore them, or train anew in another --run-dir"
-                )
+_FREE = ("wandb.", "checkpoint_every", "keep_checkpoints")
+"""Settings that may change between a run's beginning and its going on: how it is kept and where
+it is logged. Any other one would make of it what no config describes."""
+
+
+def _require_unchanged(config: TrainConfig, description: dict[str, Any], run_dir: Path) -> None:
+    begun = description["settings"]
+    now = json.loads(json.dumps(flat_settings(config)))  # lists for tuples
+    for name in {**now, **begun}:
+        if begun.get(name) != now.get(name) and not name.startswith(_FREE):
+            raise InputError(
+                f"{run_dir} was begun with {name} {shown(begun.get(name))}; its {CONFIG} now says "
+                f"{shown(now.get(name))}. Put it back, or train anew in another --run-dir"
+            )
 
 
 @contextlib.contextmanager
@@ -108,12 +129,12 @@ def _held(run_dir: Path) -> Iterator[None]:
     """Keeps other processes from training there meanwhile; a killed one holds nothing.
 
     Raises:
-      ConfigError: if one does.
+      InputError: if one does.
     """
     folder = os.open(run_dir, os.O_RDONLY) if distributed.is_main() else None
     try:
         if distributed.agree_on(folder is not None and not _lock(folder)):
-            raise ConfigError(f"{run_dir} is being trained by another process")
+            raise InputError(f"{run_dir} is being trained by another process")
         yield
     finally:
         if folder is not None:
@@ -131,9 +152,11 @@ def _lock(folder: int) -> bool:
     return True
 
 
-def _train(program: Program, config: TrainConfig, run_dir: Path, profile: bool) -> bool:
-    run_ids = _read_description(run_dir).get("wandb_ids") or new_run_ids(config.num_seeds)
-    return train(program, run_dir, seed_folders(run_dir, config), run_ids, profile)
+def _train(
+    program: Program, config: TrainConfig, run_dir: Path, begin: Callable[[], None], profile: bool
+) -> int:
+    run_ids = read_description(run_dir)["wandb_ids"]
+    return train(program, run_dir, seed_folders(run_dir, config), run_ids, begin, profile)
 
 
 def _is_taken(run_dir: Path) -> bool:
@@ -155,33 +178,42 @@ def _make(config: TrainConfig, run_dir: Path) -> None:
         os.replace(part, run_dir)
     except OSError as error:
         shutil.rmtree(part, ignore_errors=True)
-        reason = error.strerror or error
-        raise ConfigError(f"run directory {run_dir} cannot be made: {reason}") from error
+        raise Fault(f"run directory {run_dir} cannot be made: {error.strerror}") from error
 
 
 def _write(config: TrainConfig, description: dict[str, Any], folder: Path) -> None:
     save_config(config, folder / CONFIG)
-    _write_description(folder, description)
+    write_json(folder / DESCRIPTION, description | {"settings": flat_settings(config)})
 
 
-def _write_description(folder: Path, description: dict[str, Any]) -> None:
-    part = folder / f"{DESCRIPTION}.part"
-    part.write_text(json.dumps(description, indent=1) + "\n")
-    os.replace(part, folder / DESCRIPTION)
+def read_description(run_dir: Path) -> dict[str, Any]:
+    """What run.json says of a run.
 
-
-def _read_description(run_dir: Path) -> dict[str, Any]:
-    try:
-        return json.loads((run_dir / DESCRIPTION).read_text())
-    except (OSError, json.JSONDecodeError):
-        return {}  # nothing in it is needed to go on
+    Raises:
+      InputError: where it is missing or damaged.
+    """
+    path = run_dir / DESCRIPTION
+    description = read_mapping(path, "run description")
+    kinds = {"settings": dict, "wandb_ids": list, "resumed": list}
+    for name, kind in kinds.items():
+        if not isinstance(description.setdefault(name, kind()), kind):
+            raise InputError(f"{path}: {name} is {shown(description[name])}, not a {kind.__name__}")
+    if not description["settings"]:
+        raise InputError(f"{path} has no settings: it is damaged, or of an earlier version")
+    seeds = description["settings"].get("num_seeds")
+    ids = description["wandb_ids"]
+    if "one_of" not in description and (
+        len(ids) != seeds or not all(isinstance(each, str) for each in ids)
+    ):
+        raise InputError(f"{path}: wandb_ids are not {shown(seeds)} names, one for each seed")
+    return description
 
 
 def _describe_again(run_dir: Path) -> None:
     """Note in run.json that the run goes on, and with what."""
-    description = _read_description(run_dir)
-    description.setdefault("resumed", []).append(_describe())
-    _write_description(run_dir, description)
+    description = read_description(run_dir)
+    description["resumed"].append(_describe())
+    write_json(run_dir / DESCRIPTION, description)
 
 
 def _describe() -> dict[str, Any]:

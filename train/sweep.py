@@ -16,7 +16,7 @@ import argparse
 import contextlib
 import dataclasses
 import itertools
-import json
+import math
 import os
 import queue
 import signal
@@ -28,11 +28,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from train.config import CONFIG, ConfigError, TrainConfig, flat_settings, load_config, read_yaml
-from train.overrides import Parser, override
+from coinrun_jax.checks import InputError, shown
+from coinrun_jax.cli import Parser, command, integer
+from coinrun_jax.files import read_mapping, read_yaml, require_makeable, require_plain_name
+from train.config import CONFIG, TrainConfig, flat_settings, load_config
+from train.environment import require_usable as require_usable_settings
+from train.overrides import override
 from train.shares import Share, shares
 
 ARGS, ENV = "${args}", "${env}"
+MOST_RUNS = 10_000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,29 +72,42 @@ def load_sweep(path: Path) -> Sweep:
     """Read a sweep in wandb's format.
 
     Raises:
-      ConfigError: if it cannot be read, is no grid, or does not run `python -m train`.
+      InputError: if it cannot be read, is no grid, or does not run `python -m train`.
     """
     values = read_yaml(path, "sweep")
+    try:
+        return _sweep(values, path.stem)
+    except InputError as error:
+        raise InputError(f"sweep {path}: {error}") from error
+
+
+def _sweep(values: Any, name: str) -> Sweep:
     if not isinstance(values, dict) or not isinstance(values.get("parameters"), dict):
-        raise ConfigError(f"sweep {path} has no parameters")
+        raise InputError("it has no parameters")
     if values.get("method") != "grid":
-        raise ConfigError(f"sweep {path}: method {values.get('method')!r} needs wandb; grid works")
-    command = [str(word) for word in values.get("command", ())]
-    words = [word for word in command if word != ENV]
+        raise InputError(f"method {shown(values.get('method'))} needs wandb; grid works here")
+    command = values.get("command")
+    words = [str(word) for word in command if word != ENV] if isinstance(command, list) else []
     if words[:3] != ["python", "-m", "train"] or words[-1] != ARGS:
-        raise ConfigError(f"sweep {path}: command is not [python, -m, train, ..., {ARGS}]")
+        raise InputError(f"command {shown(command)} is not [python, -m, train, ..., {ARGS}]")
     parameters = {}
-    for name, choice in values["parameters"].items():
+    for key, choice in values["parameters"].items():
         choices = choice.get("values", [choice.get("value")]) if isinstance(choice, dict) else None
         if not isinstance(choices, list) or not choices or None in choices:
-            raise ConfigError(f"sweep {path}: parameter {name} has neither value nor values")
-        parameters[str(name)] = tuple(choices)
-    return Sweep(str(values.get("name", path.stem)), tuple(words[3:-1]), parameters)
+            raise InputError(f"parameter {shown(key)} has neither value nor values")
+        if not isinstance(key, str):
+            raise InputError(f"parameter {shown(key)} is not the name of a setting")
+        parameters[key] = tuple(choices)
+    count = math.prod(len(choices) for choices in parameters.values())
+    if count > MOST_RUNS:
+        raise InputError(f"it has {count:,} combinations; at most {MOST_RUNS:,} are run")
+    name = require_plain_name("name", str(values.get("name", name)))
+    return Sweep(name, tuple(words[3:-1]), parameters)
 
 
 def config_of(arguments: list[str]) -> TrainConfig:
     """What `python -m train` would make of its arguments."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser = Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config", type=Path)
     known, settings = parser.parse_known_args(arguments)
     return override(load_config(known.config) if known.config else TrainConfig(), settings)
@@ -101,24 +119,25 @@ def is_done(run_dir: Path) -> bool:
         config = load_config(run_dir / CONFIG)
         several = config.num_seeds > 1
         folders = [run_dir / f"seed_{seed}" for seed in config.seeds] if several else [run_dir]
-        updates = [json.loads((f / "policy.json").read_text())["update"] for f in folders]
-    except (OSError, ConfigError, json.JSONDecodeError, KeyError):
+        updates = [read_mapping(f / "policy.json", "policy").get("update") for f in folders]
+    except InputError:
         return False
-    return min(updates) >= config.num_updates
+    return all(isinstance(each, int) and each >= config.num_updates for each in updates)
 
 
 def require_usable(runs: list[tuple[str, list[str]]], out: Path) -> None:
     """Before any is run: each has settings that it can have, and a folder that is its own.
 
     Raises:
-      ConfigError: for the first that cannot be run.
+      InputError: for the first that cannot be run.
     """
     names = set()
     for name, words in runs:
         if name in names:
-            raise ConfigError(f"two of the runs would be called {name}")
-        names.add(name)
+            raise InputError(f"two of the runs would be called {name}")
+        names.add(require_plain_name("name of a run", name))
         config = config_of(words)
+        require_usable_settings(config)
         if (out / name / CONFIG).exists():
             _require_same(config, load_config(out / name / CONFIG), out / name)
 
@@ -128,7 +147,7 @@ def _require_same(asked: TrainConfig, there: TrainConfig, run_dir: Path) -> None
     wanted = flat_settings(asked)
     for name, value in flat_settings(there).items():
         if value != wanted[name] and not name.startswith("wandb."):
-            raise ConfigError(
+            raise InputError(
                 f"{run_dir} was begun with {name} {value}, not {wanted[name]}; give another --out"
             )
 
@@ -147,7 +166,7 @@ class _Runner:
         self._shares: queue.SimpleQueue[Share] = queue.SimpleQueue()
         for share in shares(jobs):
             self._shares.put(share)
-        self._stopped = False
+        self.stopped_by: int | None = None
         self._processes: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
 
@@ -163,7 +182,7 @@ class _Runner:
                 signal.signal(number, handler)
 
     def _stop(self, number: int, frame: Any) -> None:
-        self._stopped = True
+        self.stopped_by = number
         for process in list(self._processes):
             process.send_signal(signal.SIGTERM)
 
@@ -185,7 +204,7 @@ class _Runner:
         words = ["--resume", str(run_dir)] if goes_on else [*arguments, "--run-dir", str(run_dir)]
         with self._own_share() as share, open(self._out / f"{name}.log", "ab") as log:
             with self._lock:
-                if self._stopped:
+                if self.stopped_by is not None:
                     return False
                 process = subprocess.Popen(
                     [sys.executable, "-m", "train", *words],
@@ -205,8 +224,11 @@ class _Runner:
         return done
 
 
-def train_all(runs: list[tuple[str, list[str]]], out: Path, jobs: int) -> bool:
-    """Train what is not done yet, `jobs` side by side; False if one of them is not done then.
+def train_all(runs: list[tuple[str, list[str]]], out: Path, jobs: int) -> int:
+    """Train what is not done yet, `jobs` side by side.
+
+    Returns:
+      0; 1 if a run is not done then; 128 and the number of the signal that stopped them all.
 
     Args:
       runs: names of folders in `out`, and arguments of `python -m train`, which
@@ -216,7 +238,10 @@ def train_all(runs: list[tuple[str, list[str]]], out: Path, jobs: int) -> bool:
         (out / name).parent.mkdir(parents=True, exist_ok=True)
     runner = _Runner(out, jobs)
     with runner.stopped_by_signals(), ThreadPoolExecutor(jobs) as executor:
-        return all(list(executor.map(lambda run: runner.run(*run), runs)))
+        done = list(executor.map(lambda run: runner.run(*run), runs))
+    if runner.stopped_by is not None:
+        return 128 + runner.stopped_by
+    return 0 if all(done) else 1
 
 
 def _shard(text: str) -> tuple[int, int]:
@@ -226,8 +251,9 @@ def _shard(text: str) -> tuple[int, int]:
     return int(index), int(count)
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
-    """Entry point; 2 for unusable input, said in one line, 1 if a run is not done."""
+    """Entry point; 1 if a run is not done."""
     parser = Parser(
         prog="python -m train.sweep",
         description=__doc__,
@@ -237,27 +263,21 @@ def main(arguments: list[str] | None = None) -> int:
     add = parser.add_argument
     add("file", type=Path, metavar="FILE", help="YAML in wandb's format, method grid")
     add("--out", type=Path, metavar="DIR", help="where runs go (default: runs/ and its name)")
-    add("--jobs", type=int, default=1, metavar="N", help="runs side by side (default: 1)")
+    add("--jobs", type=integer(1, 1024), default=1, metavar="N", help="side by side (default: 1)")
     add("--shard", type=_shard, default=(0, 1), metavar="I/N", help="every N-th run from the I-th")
-    try:
-        known, settings = parser.parse_known_args(arguments)
-        if known.jobs < 1:
-            raise ConfigError(f"--jobs {known.jobs} is below 1")
-        sweep = load_sweep(known.file)
-        index, count = known.shard
-        runs = [
-            (sweep.run_name(point), [*sweep.arguments(point), *settings])
-            for point in sweep.points()
-        ]
-        out = known.out or Path("runs") / sweep.name
-        require_usable(runs, out)
-        out.mkdir(parents=True, exist_ok=True)
-    except (ConfigError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    known, settings = parser.parse_known_args(arguments)
+    sweep = load_sweep(known.file)
+    index, count = known.shard
+    runs = [
+        (sweep.run_name(point), [*sweep.arguments(point), *settings]) for point in sweep.points()
+    ]
+    out = known.out or Path("runs") / sweep.name
+    require_makeable(out, "--out")
+    require_usable(runs, out)
+    out.mkdir(parents=True, exist_ok=True)
     own = runs[index::count]
     print(f"{len(own)} of {len(runs)} runs, in {out}", flush=True)
-    return 0 if train_all(own, out, known.jobs) else 1
+    return train_all(own, out, known.jobs)
 
 
 if __name__ == "__main__":

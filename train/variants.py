@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from train.settings import require_types
+
 
 @dataclasses.dataclass(frozen=True)
 class CuesConfig:
@@ -27,6 +29,9 @@ class CuesConfig:
     """Chance per episode that the ground's theme tells the coin's share of the way; pixels only."""
     tie_background: float = 0.0
     tie_agent: float = 0.0
+
+    def __post_init__(self) -> None:
+        require_types(self, "env.cues")
 
     def arguments(self) -> dict[str, Any]:
         """Of `coinrun_jax.cues.make_cues`."""
@@ -50,6 +55,9 @@ class ItemsConfig:
     respawn: int = 0
     """Steps after which a taken piece is back; 0: never."""
 
+    def __post_init__(self) -> None:
+        require_types(self, "env.items")
+
     def arguments(self) -> dict[str, Any]:
         """Of `coinrun_jax.items.make_items`."""
         return dataclasses.asdict(self) | {"respawn": self.respawn or None}
@@ -68,3 +76,6 @@ class RewardConfig:
     """First touch of the end cell."""
     terminate_at_end: bool = False
     """Whether that ends an episode."""
+
+    def __post_init__(self) -> None:
+        require_types(self, "env.reward")

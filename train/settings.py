@@ -1,0 +1,83 @@
+"""Settings as frozen dataclasses: from nested mappings, with every type checked."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from coinrun_jax.checks import InputError, choice, flag, real, shown, whole
+
+Settings = TypeVar("Settings")
+_LARGEST_INTEGER = 2**63 - 1
+
+
+def from_mapping(cls: type[Settings], values: Any, section: str = "") -> Settings:
+    """An instance with the given values; fields that are left out keep their defaults.
+
+    Args:
+      section: dotted name of what the values are, for messages.
+
+    Raises:
+      InputError: for a key that is no field, or what the class does not take.
+    """
+    if not isinstance(values, dict):
+        raise InputError(f"{section or 'config'} is {shown(values)}, not a section of settings")
+    hints = get_type_hints(cls)
+    allowed = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    arguments = {}
+    for name, value in values.items():
+        where = f"{section}.{name}" if section else str(name)
+        if name not in allowed:
+            raise InputError(f"unknown setting {shown(where)}; allowed: {', '.join(allowed)}")
+        nested = dataclasses.is_dataclass(hints[name])
+        arguments[name] = from_mapping(hints[name], value, where) if nested else value
+    return cls(**arguments)
+
+
+def require_types(settings: Any, section: str) -> None:
+    """Check every field of a frozen dataclass against its annotation, when it is made.
+
+    A list serves as a tuple, an integer as a float, and so does text that is a number: YAML 1.1
+    reads 5e-4 as text.
+
+    Raises:
+      InputError: for a value of another type.
+    """
+    for name, hint in get_type_hints(type(settings)).items():
+        where = f"{section}.{name}" if section else name
+        value = getattr(settings, name)
+        if dataclasses.is_dataclass(hint):
+            if not isinstance(value, hint):  # type: ignore[arg-type]
+                raise InputError(f"{where} is {shown(value)}, not a section of settings")
+        else:
+            object.__setattr__(settings, name, _typed(where, value, hint))
+
+
+def _typed(where: str, value: Any, hint: Any) -> Any:
+    options = get_args(hint)
+    if get_origin(hint) is Literal:
+        return choice(where, value, options)
+    if get_origin(hint) is tuple:
+        length = None if options[-1] is ... else len(options)
+        if not isinstance(value, list | tuple) or length not in (None, len(value)):
+            raise InputError(f"{where} {shown(value)} is not a list of {length or 'names'}")
+        return tuple(_typed(where, each, options[0]) for each in value)
+    if type(None) in options:
+        return None if value is None else _typed(where, value, options[0])
+    if hint is int:
+        return whole(where, value, -_LARGEST_INTEGER, _LARGEST_INTEGER)
+    if hint is float:
+        return real(where, _number(value))
+    if hint is bool:
+        return flag(where, value)
+    if not isinstance(value, hint):
+        raise InputError(f"{where} {shown(value)} is not of type {hint.__name__}")
+    return value
+
+
+def _number(value: Any) -> Any:
+    """The number that a text stands for."""
+    try:
+        return float(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
