@@ -4,6 +4,9 @@ A placement is a few traced numbers, so that changing it never recompiles anythi
 every environment of a batch may have its own. The draw takes its own key: the same key
 on the same level gives the same candidate cell whatever the probability, and whether or
 not the coin is there to be seen, which makes comparisons between placements paired.
+
+A coin that moves leaves the end: a draw that would be the end is drawn again among the other
+candidates. It may lie there all the same only if it is sent there, or has nowhere else to go.
 """
 
 from __future__ import annotations
@@ -40,6 +43,7 @@ _END, _FRACTION, _BEHIND, _FIXED, _ABSENT = (
 )
 NUM_UNIFORMS = 4
 _NOWHERE = -1  # column and row of the cell of a coin that is not to be anywhere
+_STEPS_OF_UNIFORM = 2**23  # that jax.random.uniform draws from
 BEHIND_BY = 2  # columns that a coin behind the agent is at least away
 
 
@@ -49,7 +53,7 @@ def register_placement(name: str, candidates: PlacementFn) -> None:
     Args:
       name: by which `make_placement` knows it.
       candidates: marks the cells that the coin is drawn from, in the manner of `places`. A
-        level where it marks none keeps its coin at the end.
+        level where it marks none, or the end alone, keeps its coin at the end.
 
     Raises:
       ValueError: for a name that is taken.
@@ -104,7 +108,7 @@ def make_placement(
         end otherwise. At 0 no coin ever moves, at 1 every coin does.
       present: False takes the coin away and turns its cell into the ghost cell.
       fraction: share, or range of shares (low, high), of the way from the spawn (0) to the
-        end (1) at which "fraction" puts it.
+        end (1) at which "fraction" puts it; at the end itself only if `low` is 1.
       cell: (x, y) where "fixed" puts it.
 
     Raises:
@@ -221,6 +225,15 @@ def _pick(uniform: jax.Array, number: jax.Array) -> jax.Array:
     return jnp.clip((uniform * number).astype(jnp.int32), 0, number - 1)
 
 
+def _rest(uniform: jax.Array, number: jax.Array) -> jax.Array:
+    """What `_pick` leaves of a uniform number: uniform again, whichever was picked.
+
+    In whole numbers, which no compiler rounds its own way; they may wrap around.
+    """
+    drawn = (uniform * _STEPS_OF_UNIFORM).astype(jnp.uint32) * number.astype(jnp.uint32)
+    return (drawn % _STEPS_OF_UNIFORM).astype(jnp.float32) / _STEPS_OF_UNIFORM
+
+
 def _start_further_on(
     uniform: jax.Array, index: jax.Array, table: Places, start_cell: jax.Array
 ) -> jax.Array:
@@ -253,9 +266,14 @@ def _candidate(
     )
     number = places.count_upto(pool.places, index, which, last)
     is_last = (kind == _FRACTION) | (kind == _FIXED)
-    cell = places.look_up(
-        pool.places, index, which, jnp.where(is_last, number - 1, _pick(uniform, number))
-    )
+    drawn = jnp.where(is_last, number - 1, _pick(uniform, number))
+    # To leave the end: any of the others, or the next to the left where the place is given.
+    of_end, is_listed = places.number_of(pool.places, index, which, end)
+    again = _pick(_rest(uniform, number), number - 1)
+    other = jnp.where(is_last, drawn - 1, again + (again >= of_end))
+    is_sent_there = (kind == _FRACTION) & (low == 1)
+    leaves = is_listed & (drawn == of_end) & (number > 1) & ~is_sent_there
+    cell = places.look_up(pool.places, index, which, jnp.where(leaves, other, drawn))
     x, y = placement.cell
     is_free = pool.tiles[index, y + MARGIN, x + MARGIN] == Tile.EMPTY
     cell = jnp.where((kind == _FIXED) & is_free, placement.cell, cell)

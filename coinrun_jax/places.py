@@ -155,15 +155,34 @@ def look_up(places: Places, index: jax.Array, which: jax.Array, number: jax.Arra
     return jnp.stack([column, _nth_bit(low, high, number - before)])
 
 
+def number_of(
+    places: Places, index: jax.Array, which: jax.Array, cell: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """What `look_up` knows a cell by, int32 [], and whether it is marked at all, bool []."""
+    column, row = cell
+    low, high = places.rows[index, which, :, column]
+    beyond = row >= _WORD
+    word = jnp.where(beyond, high, low)
+    bit = jnp.uint32(1) << (row % _WORD).astype(jnp.uint32)
+    # All up to its column, without the column's own, and with those below it.
+    number = count_upto(places, index, which, column) - _count(low) - _count(high)
+    number += _count(word & (bit - 1)) + jnp.where(beyond, _count(low), 0)
+    return number, word & bit != 0
+
+
+def _count(word: jax.Array) -> jax.Array:
+    return jax.lax.population_count(word).astype(jnp.int32)
+
+
 def _nth_bit(low: jax.Array, high: jax.Array, number: jax.Array) -> jax.Array:
     """Position of a set bit of two words by its number, counted from 0; int32 []."""
-    count = jax.lax.population_count(low).astype(jnp.int32)
+    count = _count(low)
     beyond = number >= count
     word, number = jnp.where(beyond, high, low), jnp.where(beyond, number - count, number)
     position = jnp.where(beyond, _WORD, 0)
     for step in _HALVES_OF_64[1:]:
         lower = word & jnp.uint32((1 << step) - 1)
-        count = jax.lax.population_count(lower).astype(jnp.int32)
+        count = _count(lower)
         beyond = number >= count
         word = jnp.where(beyond, word >> step, lower)
         number = jnp.where(beyond, number - count, number)

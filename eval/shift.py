@@ -51,10 +51,7 @@ def _kinds(placement: CoinPlacement) -> set[str]:
         name for name, weight in zip(CATALOGUE, placement.weights, strict=True) if weight > 0
     }
     at_end = {"end"} if placement.probability < 1 else set()
-    if "fraction" in candidates:
-        low, high = placement.fraction
-        if high == 1:  # all of the way is the end
-            candidates.add("end")
-        if low == 1:
-            candidates.remove("fraction")
+    if "fraction" in candidates and placement.fraction[0] == 1:  # all of the way is the end
+        candidates.remove("fraction")
+        candidates.add("end")
     return at_end | (candidates if placement.probability > 0 else set())

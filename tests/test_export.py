@@ -298,8 +298,9 @@ def test_what_does_not_fit_is_refused(policy: Policy) -> None:
         (
             Condition("x", placement="fraction", fraction=(1.0, 1.0)),
             EnvConfig(placement="fraction", placement_fraction=(0.5, 1.0)),
-            False,
+            True,
         ),
+        (Condition("x"), EnvConfig(placement="fraction", placement_fraction=(1.0, 1.0)), False),
     ],
 )
 def test_what_counts_as_a_shift(condition: Condition, trained: EnvConfig, expected: bool) -> None:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from coinrun_jax import CoinRun, generate_level, make_placement, placement
+from coinrun_jax import TEST_LEVELS, CoinRun, generate_level, make_placement, placement, places
 from coinrun_jax.generator import MODES
 from coinrun_jax.placement import BEHIND_BY, CATALOGUE, NUM_UNIFORMS, draw_coin
 from coinrun_jax.places import HIGH
@@ -17,6 +17,7 @@ from coinrun_jax.pool import build_pool
 from coinrun_jax.types import MARGIN, Cell, Tile
 
 NUMBER = 10_000
+HELD_OUT = 2_000  # of these levels, the last ones
 KEYS = jax.random.split(jax.random.key(0), NUMBER)
 WHERE = {"fixed": {"cell": (9, 4)}}  # what a placement of that name needs
 
@@ -28,7 +29,7 @@ def pool(request):
 
 @cache
 def pool_of(mode):
-    seeds = jnp.arange(NUMBER, dtype=jnp.uint32)
+    seeds = np.r_[: NUMBER - HELD_OUT, TEST_LEVELS[:HELD_OUT]].astype(np.uint32)
     return build_pool(jax.jit(jax.vmap(partial(generate_level, mode=mode)))(seeds))
 
 
@@ -112,8 +113,10 @@ def test_uniform_draws_all_cells_alike():
     cells, counts = np.unique(draws.coin_cell, axis=0, return_counts=True)
     free = np.asarray(pool.tiles[5])[MARGIN:-MARGIN, MARGIN:-MARGIN] == Tile.EMPTY
     below = np.roll(np.asarray(pool.tiles[5])[MARGIN:-MARGIN, MARGIN:-MARGIN], 1, 0)
-    expected = np.argwhere((free & (is_ground(below) | (below >= Tile.CRATE))).T)
-    np.testing.assert_array_equal(cells, expected)
+    wanted = np.argwhere((free & (is_ground(below) | (below >= Tile.CRATE))).T)
+    is_end = (wanted == np.asarray(pool.levels.end_cell[5])).all(1)
+    assert is_end.sum() == 1
+    np.testing.assert_array_equal(cells, wanted[~is_end])
     share = 1 / len(cells)
     assert np.abs(counts / NUMBER - share).max() < 4 * np.sqrt(share * (1 - share) / NUMBER)
 
@@ -130,8 +133,124 @@ def test_fraction_is_that_share_of_the_way_or_the_next_cell_before(pool, fractio
     assert (behind < 1).mean() > 0.8
     share = (x - 1) / (end - 1)
     assert share.mean() == pytest.approx((low + high) / 2, abs=0.05)
-    if fraction == 1.0:
-        assert not coins.moved.any()
+    assert coins.moved.all() if low < 1 else not coins.moved.any()
+
+
+MOVED = [
+    ("uniform", {}),
+    ("fraction", {"fraction": (0.8, 1.0)}),
+    ("fraction", {"fraction": (0.0, 1.0)}),
+    ("random_section", {}),
+    ("off_path", {}),
+    ("behind", {}),
+    ("fixed", {"cell": (30, 2)}),  # beyond the end of many levels
+]
+
+
+def cells_of(pool, candidates):
+    """Marked cells [n, 2] of each held-out level, from the left and then from below."""
+    fields = (pool.levels, pool.tiles, pool.lane_edge, pool.lane_row)
+    levels = jax.tree.map(lambda leaf: leaf[-HELD_OUT:], fields)
+    mark = jax.jit(jax.vmap(lambda *level: candidates(places.survey(*level))))
+    return [np.argwhere(cells.T) for cells in np.asarray(mark(*levels))]
+
+
+def drawn_with_the_end(kind, arguments, cells, uniform, end, start):
+    """A candidate cell as one was drawn while the end was as good as any other."""
+    if kind == "fixed":
+        return cells[cells[:, 0] <= arguments["cell"][0]][-1]
+    if kind == "fraction":
+        low, high = np.float32(arguments["fraction"])
+        aim = 1 + np.rint((low + uniform * (high - low)) * np.float32(end[0] - 1))
+        return cells[cells[:, 0] <= aim][-1]
+    if kind == "behind":
+        cells = cells[cells[:, 0] <= np.floor(start[0]) - BEHIND_BY]
+    return cells[int(uniform * np.float32(len(cells)))]
+
+
+@pytest.mark.parametrize(("kind", "arguments"), MOVED)
+def test_a_moved_coin_leaves_the_end_and_other_draws_are_as_they_were(pool, kind, arguments):
+    coins = draw(kind, pool=pool, **arguments)
+    ends = np.asarray(pool.levels.end_cell, int)
+    is_sent_there = (ends == arguments.get("cell", -1)).all(1)
+    np.testing.assert_array_equal(coins.moved, ~is_sent_there)
+    uniforms = jax.vmap(lambda key: jax.random.uniform(key, (NUM_UNIFORMS,)))(KEYS)
+    each = (ends, coins.coin_cell, coins.start_xy, np.asarray(uniforms)[:, 2])
+    of_held_out = zip(
+        cells_of(pool, CATALOGUE[kind]), *(leaf[-HELD_OUT:] for leaf in each), strict=True
+    )
+    redrawn = 0
+    for cells, end, cell, start, uniform in of_held_out:
+        expected = drawn_with_the_end(kind, arguments, cells, uniform, end, start)
+        if kind == "fixed" and (cell == arguments["cell"]).all():
+            expected = cell  # a free one, which another test sees to
+        elif (expected == end).all():
+            others = cells[(cells != end).any(1)]
+            rest = float(uniform) * len(cells) % 1
+            is_given = kind in ("fraction", "fixed")
+            expected = others[-1 if is_given else int(rest * len(others))]
+            redrawn += 1
+        np.testing.assert_array_equal(cell, expected)
+    assert (redrawn > 0) == (kind in ("uniform", "fraction", "fixed"))
+
+
+def test_a_coin_that_would_lie_at_the_end_is_drawn_among_all_others_alike():
+    pool, kind = pool_of("hard"), make_placement("uniform")
+    upto = pool.places.upto[5, placement.lists().index(places.standing)]
+    end_x = pool.levels.end_cell[5, 0]
+    assert upto[end_x] == upto[end_x - 1] + 1 == upto[-1]  # the last of the cells
+    number = int(upto[-1])
+    uniforms = np.random.default_rng(0).random((NUMBER, NUM_UNIFORMS), np.float32)
+    uniforms[:, 2] = (number - 1 + uniforms[:, 2]) / number
+    draws = jax.jit(jax.vmap(lambda u: draw_coin(u, jnp.int32(5), pool, kind)))(uniforms)
+    _, counts = np.unique(draws.coin_cell, axis=0, return_counts=True)
+    assert draws.moved.all()
+    assert len(counts) == number - 1
+    share = 1 / len(counts)
+    assert np.abs(counts / NUMBER - share).max() < 4 * np.sqrt(share * (1 - share) / NUMBER)
+
+
+def test_marked_cells_are_looked_up_by_their_number_and_numbered():
+    marked = np.random.default_rng(0).random((64, 64)) < 0.1
+    table = jax.tree.map(lambda leaf: leaf[None], places.tabulate([jnp.asarray(marked)]))
+    zero = jnp.int32(0)
+    expected = np.argwhere(marked.T)
+    numbers = np.arange(len(expected))
+    cells = jax.vmap(lambda n: places.look_up(table, zero, zero, n))(numbers)
+    np.testing.assert_array_equal(cells, expected)
+    every = np.argwhere(np.ones_like(marked))
+    found, known = jax.vmap(lambda cell: places.number_of(table, zero, zero, cell))(every)
+    np.testing.assert_array_equal(known, marked[every[:, 1], every[:, 0]])
+    np.testing.assert_array_equal(found[known], numbers)
+
+
+@pytest.mark.parametrize("kind", ["uniform", "fraction", "random_section"])
+def test_a_coin_with_nowhere_else_to_go_stays_at_the_end(kind):
+    level = jax.device_get(jax.tree.map(lambda leaf: leaf[0], pool_of("hard").levels))
+    x, y = level.end_cell
+    grid = np.full_like(level.grid, Cell.SOLID)
+    grid[y, x] = Cell.EMPTY
+    nothing = np.zeros_like(level.entity_type)
+    pool = build_pool(level.replace(grid=grid, entity_type=nothing, section_cell=[[x, y]] * 5))
+    coin = draw_coin(jnp.full(NUM_UNIFORMS, 0.5), jnp.int32(0), pool, make_placement(kind))
+    np.testing.assert_array_equal(coin.coin_cell, level.end_cell)
+    assert not coin.moved
+
+
+def test_draws_are_the_same_with_64_bits():
+    pool, kind = pool_of("hard"), make_placement("uniform,fraction,behind")
+    uniforms = jax.random.uniform(jax.random.key(0), (1000, NUM_UNIFORMS))
+
+    def draws():
+        draw = jax.vmap(lambda u, index: draw_coin(u, index, pool, kind))
+        return jax.jit(draw)(uniforms, jnp.arange(1000, dtype=jnp.int32))
+
+    expected = draws()
+    with jax.enable_x64(True):
+        actual = draws()
+    for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
+        assert a.dtype == b.dtype
+        np.testing.assert_array_equal(a, b)
 
 
 def test_no_placement_touches_the_layout():
@@ -163,11 +282,14 @@ def test_random_section_draws_every_section_alike():
     assert first.mean() == pytest.approx(0.564, abs=0.03)
 
 
-@pytest.mark.parametrize("probability", [0.0, 0.01, 0.3, 1.0])
-def test_realised_frequency_is_the_probability(probability):
-    moved = draw("random_section", probability).moved
+@pytest.mark.parametrize("kind", ["uniform", "random_section"])
+@pytest.mark.parametrize("probability", [0.0, 0.03, 0.3, 1.0])
+def test_that_share_of_coins_moves(kind, probability):
+    moved = draw(kind, probability).moved
     deviation = np.sqrt(probability * (1 - probability) / NUMBER)
     assert abs(moved.mean() - probability) <= 4 * deviation  # at 0 and 1: exactly
+    to_move = jax.vmap(lambda key: jax.random.uniform(key, (NUM_UNIFORMS,)))(KEYS)[:, 0]
+    np.testing.assert_array_equal(moved, to_move < np.float32(probability))
 
 
 def test_same_key_gives_the_same_candidate_whatever_the_probability_and_presence():

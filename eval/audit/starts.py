@@ -23,7 +23,8 @@ _GROUND = np.array([Cell.SOLID, Cell.SURFACE, Cell.LAVA, Cell.LAVA_SURFACE], np.
 class Starts:
     """N episode starts. Of the 1 + `OTHERS` cells of each, the coin's is the first.
 
-    The others are drawn from its level's standing cells, all alike (`places.standing`).
+    The others are drawn from its level's standing cells but the end, all alike
+    (`places.standing`).
     """
 
     level_seed: np.ndarray  # uint32 [N]
