@@ -79,7 +79,7 @@ def level_statistics(levels, mode):
     number = {name: (kind == name).sum(1) for name in Entity}
     count("level/coin_x", end_x)
     count("level/coin_y", end_y)
-    count("level/barriers", (grid == Cell.BARRIER).sum((1, 2)) * 0 + levels.num_sections)
+    count("level/barriers", (grid == Cell.BARRIER).sum((1, 2)))
     count("level/crates", number[Entity.CRATE])
     count("level/saws_total", number[Entity.SAW])
     count("level/enemies_total", number[Entity.ENEMY])
@@ -172,6 +172,8 @@ def test_every_level_is_well_formed(first, mode):
     assert (levels.grid[:, [0, -1]][:, :, [0, -1]] == Cell.SOLID).all()  # corners
     assert (levels.num_sections >= 1).all()
     assert (levels.num_sections <= MAX_SECTIONS).all()
+    barriers = (levels.grid == Cell.BARRIER).sum((1, 2))
+    np.testing.assert_array_equal(barriers, levels.num_sections)  # one where each begins
     used = levels.entity_type != Entity.NONE
     column, row = np.moveaxis(levels.entity_xy.astype(int), -1, 0)
     assert (levels.grid[rows[:, None], row, column][used] == Cell.EMPTY).all()
