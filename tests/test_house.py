@@ -27,7 +27,7 @@ MAY_IMPORT = {"coinrun_jax": set(), "train": {"coinrun_jax"}, "eval": {"coinrun_
 MAX_LINES = 449
 
 # What `coinrun_jax` may import when it is installed without extras, and who may import more.
-CORE = {"chex", "flax", "gymnax", "jax", "numpy"}
+CORE = {"flax", "gymnax", "jax", "numpy"}
 INSTALLED_AS = {"PIL": "pillow", "orbax": "orbax-checkpoint", "yaml": "pyyaml"}
 WITH_EXTRA = {"coinrun_jax.play": {"pygame"}, "coinrun_jax.adapters": {"gymnasium"}}
 
