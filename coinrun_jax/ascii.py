@@ -23,13 +23,15 @@ are drawn: column by column from the left, each from the bottom up.
 from __future__ import annotations
 
 import string
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from coinrun_jax.checks import InputError, shown
 from coinrun_jax.generator import ENEMY_SPEED
+from coinrun_jax.levels import require_levels
 from coinrun_jax.physics import HALF_HEIGHT
 from coinrun_jax.types import (
     MAX_ENTITIES,
@@ -100,12 +102,12 @@ def level_to_ascii(level: Level) -> str:
       level: one level, not a batch.
 
     Raises:
-      ValueError: for a batch, and for what the text cannot say: entities or a start off the
-        middle of a cell, enemies of another speed.
+      ValueError: for a batch, for what is no level, as `levels.require_levels`, and for what
+        the text cannot say: entities or a start off the middle of a cell, enemies of another
+        speed.
     """
+    require_levels(level, one=True)
     level = jax.tree.map(np.asarray, level)
-    if level.grid.ndim != 2:
-        raise ValueError(f"level_to_ascii takes one level, not a batch {level.grid.shape}")
     places, glyphs = _entities(level)
     drawn = sorted(range(len(places)), key=places.__getitem__)  # stable: creation order in a cell
     contents: dict[_Place, list[str]] = {}
@@ -150,7 +152,7 @@ def _entities(level: Level) -> tuple[list[_Place], list[str]]:
     for kind, theme, vx, (x, y) in zip(*(field[used].tolist() for field in fields), strict=True):
         glyph = _GLYPH_OF_THING.get(_Thing(kind, theme, vx))
         if glyph is None or x % 1 != 0.5 or y % 1 != 0.5:
-            raise ValueError(
+            raise InputError(
                 f"no glyph for an entity of type {kind}, theme {theme} and speed {vx} at ({x}, {y})"
             )
         places.append((int(x), int(y)))
@@ -167,7 +169,7 @@ def _start_place(level: Level) -> _Place:
     x, y = level.start_xy.tolist()
     place = int(x), int(y)
     if not np.array_equal(_start_xy(place), level.start_xy):
-        raise ValueError(f"the start ({x}, {y}) does not stand in the middle of a cell")
+        raise InputError(f"the start ({x}, {y}) does not stand in the middle of a cell")
     return place
 
 
@@ -203,6 +205,8 @@ def level_from_ascii(text: str) -> Level:
       ValueError: one line that says where (line and column of the text), what, and what is
         allowed there.
     """
+    if not isinstance(text, str):
+        raise InputError(f"{shown(text)} is not the text of a level")
     values: dict[str, str] = {}
     lines = []
     for number, line in enumerate(text.splitlines(), start=1):
@@ -211,9 +215,11 @@ def level_from_ascii(text: str) -> Level:
                 key, colon, value = word.partition(":")
                 if not colon or key not in _DEFAULTS:
                     allowed = ", ".join(f"{name}:" for name in _DEFAULTS)
-                    raise ValueError(f"line {number}: {word!r} is not one of {allowed}")
+                    raise InputError(f"line {number}: {shown(word)} is not one of {allowed}")
                 if key in values:
-                    raise ValueError(f"line {number}: {word!r} after {key}:{values[key]}")
+                    raise InputError(
+                        f"line {number}: {shown(word)} after {shown(f'{key}:{values[key]}')}"
+                    )
                 values[key] = value
         elif line.strip():
             lines.append((number, line))
@@ -228,7 +234,6 @@ def level_from_ascii(text: str) -> Level:
         for glyph in picture.contents[place]
     ]
     entities = [entities[number] for number in _read_order(values["order"], len(entities))]
-    _check_lanes(entities, picture.grid)
     sections = _read_sections(values["sections"]) or [picture.only(END)]
 
     def padded(rows: list, size: int, width: tuple[int, ...], dtype: type) -> np.ndarray:
@@ -256,6 +261,8 @@ def level_from_ascii(text: str) -> Level:
         "background_index": np.int8(numbers["background"]),
         "background_shift": np.float32(numbers["shift"]),
     }
+    level: Any = fields
+    require_levels(Level(**level), one=True)
     return Level(**{name: jnp.asarray(value) for name, value in fields.items()})
 
 
@@ -280,16 +287,16 @@ class _Picture:
         places = self.marks[mark]
         if len(places) != 1:
             name = {START: "start", END: "end"}[mark]
-            raise ValueError(f"{len(places)} cells with {mark!r}: a level has one {name}")
+            raise InputError(f"{len(places)} cells with {mark!r}: a level has one {name}")
         return places[0]
 
 
 def _read_picture(lines: list[tuple[int, str]]) -> _Picture:
     if not lines:
-        raise ValueError("the text draws nothing: no line without a colon")
+        raise InputError("the text draws nothing: no line without a colon")
     width = len(lines[0][1].strip())
     if len(lines) > WORLD_SIZE or width > WORLD_SIZE:
-        raise ValueError(
+        raise InputError(
             f"{len(lines)} lines of {width} glyphs: the world has {WORLD_SIZE} x {WORLD_SIZE} cells"
         )
     picture = _Picture()
@@ -297,14 +304,16 @@ def _read_picture(lines: list[tuple[int, str]]) -> _Picture:
     for row, (number, line) in enumerate(reversed(lines)):
         glyphs = line.strip()
         if len(glyphs) != width:
-            raise ValueError(f"line {number}: {len(glyphs)} glyphs, the first line has {width}")
+            raise InputError(f"line {number}: {len(glyphs)} glyphs, the first line has {width}")
         for column, glyph in enumerate(glyphs):
             if glyph in TERRAIN:
                 terrain[row, column] = TERRAIN[glyph]
                 continue
             if glyph not in ENTITIES and glyph not in picture.marks:
                 at = line.index(glyphs) + column + 1
-                raise ValueError(f"line {number}, column {at}: {glyph!r} is not one of {_ALLOWED}")
+                raise InputError(
+                    f"line {number}, column {at}: {shown(glyph)} is not one of {_ALLOWED}"
+                )
             picture.put((column, row), glyph)
             picture.covered.add((column, row))
     picture.grid = _complete(terrain)
@@ -315,14 +324,16 @@ def _add_hidden(text: str, picture: _Picture) -> None:
     for entry in text.split("/") if text else []:
         column, row, glyph = [*entry.split(","), "", ""][:3]
         if entry.count(",") != 2 or glyph == "." or glyph not in _GLYPHS:
-            raise ValueError(f"also: {entry!r} is not column,row,glyph with one of {_ALLOWED}")
+            raise InputError(f"also: {shown(entry)} is not column,row,glyph with one of {_ALLOWED}")
         place = _integer("also", column, WORLD_SIZE - 1), _integer("also", row, WORLD_SIZE - 1)
         if place not in picture.covered:
-            raise ValueError(f"also: {entry!r} adds to a cell that draws no entity, start or end")
+            raise InputError(
+                f"also: {shown(entry)} adds to a cell that draws no entity, start or end"
+            )
         if glyph not in TERRAIN:
             picture.put(place, glyph)
         elif picture.grid[place[1], place[0]] != Cell.EMPTY:
-            raise ValueError(f"also: {entry!r} is the second ground of that cell")
+            raise InputError(f"also: {shown(entry)} is the second ground of that cell")
         else:
             picture.grid[place[1], place[0]] = TERRAIN[glyph]
 
@@ -330,56 +341,45 @@ def _add_hidden(text: str, picture: _Picture) -> None:
 def _number(key: str, text: str) -> float:
     low, high = _RANGES[key]
     try:
-        number = float(text) if key == "shift" else int(text)
+        number = float(text) if key == "shift" else _decimal(text)
     except ValueError:
         number = np.nan
     if not low <= number <= high:
         kind = "a number" if key == "shift" else "an integer"
-        raise ValueError(f"{key}: {text!r} is not {kind} in {low} ... {high}")
+        raise InputError(f"{key}: {shown(text)} is not {kind} in {low} ... {high}")
     return number
 
 
 def _integer(key: str, text: str, highest: int) -> int:
-    if not (text.isascii() and text.isdecimal() and int(text) <= highest):
-        raise ValueError(f"{key}: {text!r} is not an integer in 0 ... {highest}")
-    return int(text)
+    if not (number := _decimal(text)) <= highest:
+        raise InputError(f"{key}: {shown(text)} is not an integer in 0 ... {highest}")
+    return int(number)
+
+
+def _decimal(text: str) -> float:
+    """The number that plain digits are, NaN for other texts; exact up to 15 digits."""
+    is_number = text.isascii() and text.isdecimal() and len(text) <= 15
+    return int(text) if is_number else np.nan
 
 
 def _read_sections(text: str) -> list[_Place]:
     cells = []
     for entry in text.split("/") if text else []:
         if entry.count(",") != 1:
-            raise ValueError(f"sections: {entry!r} is not column,row")
+            raise InputError(f"sections: {shown(entry)} is not column,row")
         column, row = (_integer("sections", part, WORLD_SIZE - 1) for part in entry.split(","))
         cells.append((column, row))
     if len(cells) > MAX_SECTIONS:
-        raise ValueError(f"sections: {len(cells)} cells, at most {MAX_SECTIONS}")
+        raise InputError(f"sections: {len(cells)} cells, at most {MAX_SECTIONS}")
     return cells
 
 
 def _read_order(text: str, count: int) -> list[int]:
     if count > MAX_ENTITIES:
-        raise ValueError(f"{count} crates, saws and enemies: a level has at most {MAX_ENTITIES}")
+        raise InputError(f"{count} crates, saws and enemies: a level has at most {MAX_ENTITIES}")
     if not text:
         return list(range(count))
     order = [_integer("order", part, max(count - 1, 0)) for part in text.split(",")]
     if sorted(order) != list(range(count)):
-        raise ValueError(f"order: {text!r} does not name each of 0 ... {count - 1} once")
+        raise InputError(f"order: {shown(text)} does not name each of 0 ... {count - 1} once")
     return order
-
-
-def _check_lanes(entities: list[tuple[_Place, _Thing]], grid: np.ndarray) -> None:
-    """What a step looks up about an enemy's lane holds two runs of crates; see `pool`."""
-    crates = {place for place, thing in entities if thing.type == Entity.CRATE}
-    for (x, y), thing in entities:
-        if thing.type == Entity.ENEMY:
-            turns = np.isin(grid[y], (Cell.SOLID, Cell.SURFACE, Cell.BARRIER))
-            left = np.flatnonzero(turns[:x]).max(initial=-1)
-            right = x + 1 + np.flatnonzero(turns[x + 1 :]).min(initial=WORLD_SIZE)
-            lane = range(int(left) + 1, min(int(right), WORLD_SIZE))
-            runs = sum((c, y) in crates and (c - 1, y) not in crates for c in lane)
-            if runs > 2:
-                raise ValueError(
-                    f"the enemy at column {x}, row {y} walks through {runs} separate rows of "
-                    "crates: at most 2"
-                )

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from coinrun_jax.checks import InputError, choice, flag, real, shown, whole
 from coinrun_jax.types import (
     NUM_AGENT_THEMES,
     NUM_BACKGROUNDS,
@@ -59,12 +60,6 @@ class Cues(struct.PyTreeNode):
     tie_agent: jax.Array
 
 
-def _index(what: str, name: str, names: tuple[str, ...]) -> int:
-    if name not in names:
-        raise ValueError(f"{what} {name!r} is not one of {', '.join(names)}")
-    return names.index(name)
-
-
 def make_cues(
     coin_look: str = "gold",
     coin_spread: int = 0,
@@ -87,22 +82,24 @@ def make_cues(
     Raises:
       ValueError: for an unknown name, a spread or a strength out of range.
     """
-    if not 0 <= coin_spread <= MAX_SPREAD:
-        raise ValueError(f"coin_spread {coin_spread} is not one of 0 ... {MAX_SPREAD}")
-    strengths = dict(tie or {})
-    for name, strength in strengths.items():
-        _index("tied cue", name, TIED)
-        if not 0.0 <= strength <= 1.0:
-            raise ValueError(f"strength {strength} of the tie of {name} is outside [0, 1]")
-    hidden = [hide] if isinstance(hide, str) else list(hide)
+    if not isinstance(tie, Mapping | None):
+        raise InputError(f"tie {shown(tie)} is not strengths by name")
+    strengths = {
+        choice("tied cue", name, TIED): real(f"strength of the tie of {name}:", strength, 0, 1)
+        for name, strength in (tie or {}).items()
+    }
+    names: Any = [hide] if isinstance(hide, str) else hide
+    if not isinstance(names, Iterable) or isinstance(names, Mapping):
+        raise InputError(f"hide {shown(hide)} is not a list of names")
+    hidden = list(names)
     for name in hidden:
-        _index("hidden object", name, HIDEABLE)
+        choice("hidden object", name, HIDEABLE)
     flags: dict[str, Any] = {f"hide_{name}": np.bool_(name in hidden) for name in HIDEABLE}
     numbers: dict[str, Any] = {
-        "coin_look": np.int32(_index("coin look", coin_look, LOOKS)),
-        "coin_spread": np.int32(coin_spread),
-        "end_wall": np.int32(_index("end wall", end_wall, END_WALLS)),
-        "mirrored": np.bool_(mirrored),
+        "coin_look": np.int32(LOOKS.index(choice("coin look", coin_look, LOOKS))),
+        "coin_spread": np.int32(whole("coin_spread", coin_spread, 0, MAX_SPREAD)),
+        "end_wall": np.int32(END_WALLS.index(choice("end wall", end_wall, END_WALLS))),
+        "mirrored": np.bool_(flag("mirrored", mirrored)),
         **{f"tie_{name}": np.float32(strengths.get(name, 0.0)) for name in TIED},
     }
     return Cues(**numbers, **flags)

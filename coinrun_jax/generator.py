@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from coinrun_jax.checks import choice, whole_or_traced
 from coinrun_jax.rng import mt19937, rand01, randn
 from coinrun_jax.types import (
     MAX_ENTITIES,
@@ -207,22 +208,26 @@ def _compact(slots: _Slots) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]
     )
 
 
-@partial(jax.jit, static_argnames="mode")
-def generate_level(seed: jax.Array, mode: str = "hard") -> Level:
+def generate_level(seed: jax.Array | int, mode: str = "hard") -> Level:
     """The level that Procgen's CoinRun 0.10.7 builds for a level seed.
 
     Args:
-      seed: uint32 [], a level seed (Procgen draws them below 2^31).
+      seed: uint32 [], a level seed in [0, 2^32) (Procgen draws them below 2^31).
       mode: "hard" or "easy" (fewer enemies; themes and background fixed). Static.
 
     Returns:
       One `Level`; `vmap` over seeds for a batch.
 
     Raises:
-      ValueError: for another mode.
+      ValueError: for another mode, and for a seed that is known, not traced, and no such number.
     """
-    if mode not in MODES:
-        raise ValueError(f"mode {mode!r} is not one of {MODES}")
+    seed = whole_or_traced("level seed", seed, 0, 2**32 - 1)
+    known = seed if isinstance(seed, jax.Array) else np.uint32(seed)
+    return _generate_level(known, choice("mode", mode, MODES))
+
+
+@partial(jax.jit, static_argnames="mode")
+def _generate_level(seed: jax.Array, mode: str) -> Level:
     hard = mode == "hard"
     draws = _Draws(mt19937(seed), jnp.int32(0))
 

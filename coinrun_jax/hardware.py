@@ -9,6 +9,12 @@ from pathlib import Path
 
 import jax
 
+# Version 2 and 1 of Linux's control groups.
+_CONTAINER_LIMITS = (
+    "/sys/fs/cgroup/memory.max",
+    "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+)
+
 
 def device_name() -> str:
     """Kind and number of jax's devices; on CPU the processor's name and the cores we may use."""
@@ -26,6 +32,22 @@ def num_cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # only Linux has it
         return os.cpu_count() or 1
+
+
+def memory_per_device() -> int | None:
+    """Bytes of a device's memory that a program may use; None where it cannot be known."""
+    device = jax.local_devices()[0]
+    if device.platform != "cpu":
+        stats = device.memory_stats() or {}
+        return stats.get("bytes_limit")
+    try:
+        size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError):  # not on this system
+        return None
+    for path in _CONTAINER_LIMITS:
+        with contextlib.suppress(OSError, ValueError):  # not in a container, or "max"
+            size = min(size, int(Path(path).read_text()))
+    return size // jax.local_device_count()
 
 
 def _processor() -> str:

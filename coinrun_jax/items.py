@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from coinrun_jax.checks import InputError, choice, real, whole
 from coinrun_jax.cues import LOOKS
 from coinrun_jax.placement import (
     NUM_UNIFORMS,
@@ -64,25 +65,21 @@ def make_items(
       ValueError: as `make_placement`; for an unknown look, or the coin's; for numbers out of
         range.
     """
-    if not 0 <= number <= NUM_ITEMS:
-        raise ValueError(f"number of items {number} is not one of 0 ... {NUM_ITEMS}")
-    if look not in LOOKS:
-        raise ValueError(f"item look {look!r} is not one of {', '.join(LOOKS)}")
-    if number and look == coin_look:
-        raise ValueError(f"items must not look like the coin, {look!r}")
-    if not np.isfinite(worth):
-        raise ValueError(f"item worth {worth} is not finite")
-    if respawn is not None and not 1 <= respawn <= NEVER:
-        raise ValueError(f"item respawn {respawn} is not within 1 ... {NEVER} steps")
+    number = whole("number of items", number, 0, NUM_ITEMS)
+    choice("item look", look, LOOKS)
+    if number and look == choice("coin look", coin_look, LOOKS):
+        raise InputError(f"items must not look like the coin, {look!r}")
+    worth = real("item worth", worth)
+    steps = NEVER if respawn is None else whole("item respawn", respawn, 1, NEVER)
     where = make_placement(placement, probability, fraction=fraction, cell=cell)
     if weight_of(where, "absent") > 0:
-        raise ValueError("items cannot be absent; no items are number 0")
+        raise InputError("items cannot be absent; no items are number 0")
     numbers: dict[str, Any] = {
         "number": np.int32(number),
         "placement": where,
         "look": np.int32(LOOKS.index(look)),
         "worth": np.float32(worth),
-        "respawn": np.int32(NEVER if respawn is None else respawn),
+        "respawn": np.int32(steps),
     }
     return Items(**numbers)
 

@@ -20,6 +20,7 @@ import numpy as np
 from flax import struct
 
 from coinrun_jax import places
+from coinrun_jax.checks import InputError, choice, flag, real, shown, whole
 from coinrun_jax.places import Terrain
 from coinrun_jax.types import MARGIN, WORLD_SIZE, Level, LevelPool, Places, Tile
 
@@ -56,10 +57,15 @@ def register_placement(name: str, candidates: PlacementFn) -> None:
         level where it marks none, or the end alone, keeps its coin at the end.
 
     Raises:
-      ValueError: for a name that is taken.
+      ValueError: for a name that is taken, or could not be written in a mixture.
     """
+    given: Any = name
+    if not isinstance(given, str) or not given or any(c in ":," or c.isspace() for c in given):
+        raise InputError(f"placement {shown(name)} is not a name without spaces, colons and commas")
     if name in CATALOGUE:
-        raise ValueError(f"placement {name!r} exists already")
+        raise InputError(f"placement {shown(name)} exists already")
+    if not callable(candidates):
+        raise InputError(f"candidates of placement {shown(name)} are no function")
     CATALOGUE[name] = candidates
 
 
@@ -115,27 +121,27 @@ def make_placement(
       ValueError: for an unknown name, a probability or fraction outside [0, 1], unusable
         weights, or a cell that is missing or outside the world.
     """
-    mixture = parse_mixture(kind) if isinstance(kind, str) else dict(kind)
-    for name in mixture:
-        if name not in CATALOGUE:
-            raise ValueError(f"placement {name!r} is not one of {', '.join(CATALOGUE)}")
-    if not 0.0 <= probability <= 1.0:
-        raise ValueError(f"placement probability {probability} is outside [0, 1]")
-    weights = np.array([mixture.get(name, 0.0) for name in CATALOGUE], np.float32)
-    if not np.isfinite(weights).all() or (weights < 0).any() or weights.sum() <= 0:
-        raise ValueError(f"placement weights {mixture} must be >= 0 and not all 0")
-    low, high = fraction if isinstance(fraction, tuple | list) else (fraction, fraction)
-    if not 0.0 <= low <= high <= 1.0:
-        raise ValueError(f"placement fraction {fraction} is not a range within [0, 1]")
+    weights = _weights(kind)
+    probability = real("placement probability", probability, 0, 1)
+    given = tuple(fraction) if isinstance(fraction, tuple | list) else (fraction, fraction)
+    if len(given) != 2:
+        raise InputError(f"placement fraction {shown(fraction)} is not a share or two")
+    low, high = (real("placement fraction", share, 0, 1) for share in given)
+    if low > high:
+        raise InputError(f"placement fraction {shown(fraction)} is not a range within [0, 1]")
     if cell is None and weights[_FIXED] > 0:
-        raise ValueError("placement 'fixed' needs a cell (x, y)")
-    x, y = (1, 1) if cell is None else cell
-    if not (0 < x < WORLD_SIZE - 1 and 0 < y < WORLD_SIZE - 1):
-        raise ValueError(f"placement cell {cell} is not within 1 ... {WORLD_SIZE - 2}")
+        raise InputError("placement 'fixed' needs a cell (x, y)")
+    pair: Any = (1, 1) if cell is None else cell
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise InputError(f"placement cell {shown(cell)} is not a pair (x, y)")
+    x, y = (
+        whole(f"{axis} of placement cell {shown(cell)}:", number, 1, WORLD_SIZE - 2)
+        for axis, number in zip("xy", pair, strict=True)
+    )
     numbers: dict[str, Any] = {  # NumPy's: concrete also where this is called under jit
         "probability": np.float32(probability),
-        "weights": weights / weights.sum(),
-        "present": np.bool_(present),
+        "weights": weights,
+        "present": np.bool_(flag("placement present", present)),
         "fraction": np.array([low, high], np.float32),
         "cell": np.array([x, y], np.int32),
     }
@@ -143,15 +149,41 @@ def make_placement(
 
 
 def parse_mixture(text: str) -> dict[str, float]:
-    """{"uniform": 3.0, "off_path": 1.0} of "uniform:3,off_path:1"; the weight 1 may be left out."""
-    mixture = {}
+    """{"uniform": 3.0, "off_path": 1.0} of "uniform:3,off_path:1"; the weight 1 may be left out.
+
+    Raises:
+      ValueError: for a name that comes twice, and for a weight that is no number.
+    """
+    mixture: dict[str, float] = {}
     for part in text.split(","):
-        name, _, weight = part.strip().partition(":")
+        name, colon, weight = (each.strip() for each in part.partition(":"))
+        if name in mixture:
+            raise InputError(f"placement {shown(name)} is named twice in {shown(text)}")
         try:
-            mixture[name] = float(weight or 1)
+            mixture[name] = float(weight) if colon else 1.0
         except ValueError:
-            raise ValueError(f"weight {weight!r} of placement {name!r} is no number") from None
+            raise InputError(
+                f"weight {shown(weight)} of placement {shown(name)} is no number"
+            ) from None
     return mixture
+
+
+def _weights(kind: str | Mapping[str, float]) -> np.ndarray:
+    """Shares of all kinds, float32 [len(CATALOGUE)], their sum 1."""
+    if not isinstance(kind, str | Mapping):
+        raise InputError(f"placement {shown(kind)} is neither a name nor weights by name")
+    mixture = parse_mixture(kind) if isinstance(kind, str) else kind
+    for name, weight in mixture.items():
+        choice("placement", name, CATALOGUE)
+        real(f"placement weights: that of {name}", weight, 0)
+    weights = np.array([mixture.get(name, 0.0) for name in CATALOGUE], np.float32)
+    with np.errstate(over="ignore"):
+        total = weights.sum()
+    if not 0 < total < np.inf:
+        raise InputError(
+            f"placement weights {shown(dict(mixture))} are all 0, or too large for float32 together"
+        )
+    return weights / total
 
 
 def weight_of(placement: CoinPlacement, name: str) -> jax.Array:

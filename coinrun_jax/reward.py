@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from flax import struct
 
+from coinrun_jax.checks import real
 from coinrun_jax.types import COIN_REWARD
 
 
@@ -31,11 +32,10 @@ def make_reward(
     """What is paid; by default as in Procgen, for the coin alone.
 
     Raises:
-      ValueError: for a part that is not finite.
+      ValueError: for a part that float32 does not hold.
     """
     parts = {"coin": coin, "progress": progress, "step": step, "end": end}
-    for name, value in parts.items():
-        if not np.isfinite(value):
-            raise ValueError(f"reward {name} {value} is not finite")
-    numbers: dict[str, Any] = {name: np.float32(value) for name, value in parts.items()}
+    numbers: dict[str, Any] = {
+        name: np.float32(real(f"reward {name}", value)) for name, value in parts.items()
+    }
     return RewardSpec(**numbers)

@@ -133,7 +133,7 @@ def test_the_end_of_a_hand_drawn_level_has_the_coin():
         ("." * 65, "1 lines of 65 glyphs: the world has 64 x 64 cells"),
         ("coin:3\n@$", r"line 1: 'coin:3' is not one of seed:, .*order:"),
         ("seed: 3\n@$", r"line 1: '3' is not one of seed:"),
-        ("seed:3\n@$\nseed:4", "line 3: 'seed:4' after seed:3"),
+        ("seed:3\n@$\nseed:4", "line 3: 'seed:4' after 'seed:3'"),
         ("wall:6\n@$", r"wall: '6' is not an integer in 0 \.\.\. 5"),
         ("shift:nan\n@$", r"shift: 'nan' is not a number in 0 \.\.\. 1"),
         ("sections:1\n@$", "sections: '1' is not column,row"),

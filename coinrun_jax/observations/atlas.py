@@ -17,6 +17,7 @@ from functools import cache
 import numpy as np
 from flax import struct
 
+from coinrun_jax.checks import whole
 from coinrun_jax.cues import LOOKS
 from coinrun_jax.observations import backgrounds, creatures, tiles
 from coinrun_jax.observations.canvas import Canvas, Colour, Texture, sample
@@ -30,6 +31,7 @@ from coinrun_jax.types import (
 )
 
 VIEW = 13  # tiles that a frame shows, both ways
+MAX_SIZE = 4096  # pixels: the tables have some 100 MB then
 MAX_BACKGROUND_CUT = 96  # larger frames magnify the background of a frame of this size
 DUST_BANDS = 8  # of the height that dust reaches, a bit each
 
@@ -189,15 +191,26 @@ def _background_table(cut: int) -> np.ndarray:
     return column.reshape(len(column), -1)
 
 
-@cache
+def require_size(size: int) -> int:
+    """A frame's size in pixels, at least one a tile.
+
+    Raises:
+      ValueError: for what is not a whole number within 13 ... 4096.
+    """
+    return whole("frame size", size, VIEW, MAX_SIZE)
+
+
 def load(size: int) -> Atlas:
     """Tables for frames of `size` x `size` pixels, drawn on first use.
 
     Raises:
-      ValueError: for a size under 13, a pixel a tile.
+      ValueError: as `require_size`.
     """
-    if size < VIEW:
-        raise ValueError(f"frame size {size} is not at least {VIEW}")
+    return _load(require_size(size))
+
+
+@cache
+def _load(size: int) -> Atlas:
     common = math.gcd(VIEW, size)
     steps, stride = size // common, VIEW // common
     levels = min(steps, 16 if size <= MAX_BACKGROUND_CUT else 64)

@@ -8,7 +8,10 @@ from functools import cache, partial
 import jax
 import numpy as np
 
+from coinrun_jax.checks import whole
+from coinrun_jax.levels import require_levels
 from coinrun_jax.observations import backgrounds, creatures, rgb, tiles
+from coinrun_jax.observations.atlas import MAX_SIZE, require_size
 from coinrun_jax.observations.canvas import RESOLUTION, Colour, Texture, sample
 from coinrun_jax.observations.look import Look
 from coinrun_jax.physics import HALF_HEIGHT
@@ -27,9 +30,13 @@ PATH_COLOURS: tuple[Colour, ...] = (
 )
 
 
-@partial(jax.jit, static_argnames="size")
 def render(state: EnvState, pool: LevelPool, look: Look, size: int = 512) -> jax.Array:
     """The observation of a state in a size for people; uint8 [size, size, 3]."""
+    return _render(state, pool, look, require_size(size))
+
+
+@partial(jax.jit, static_argnames="size")
+def _render(state: EnvState, pool: LevelPool, look: Look, size: int) -> jax.Array:
     return rgb.observe(state, pool, look, size)
 
 
@@ -91,6 +98,7 @@ def level_map(
     trajectories: Sequence[np.ndarray] = (),
     pixels_per_tile: int = 16,
     colours: Sequence[Colour] = PATH_COLOURS,
+    agent: bool = True,
 ) -> np.ndarray:
     """A whole level as it is at the start, with paths through it.
 
@@ -100,14 +108,19 @@ def level_map(
       trajectories: centres of the agent, float [steps, 2] each; a dot marks the last.
       pixels_per_tile: scale.
       colours: of the trajectories, in turn.
+      agent: whether it is drawn, where it starts.
 
     Returns:
       uint8 [H, W, 3], top row first; from the world's lower left corner to a little beyond
       what is to be seen.
+
+    Raises:
+      ValueError: for what is no level, as `levels.require_levels`, and for a scale that is
+        not within 1 ... 64.
     """
+    whole("pixels_per_tile", pixels_per_tile, 1, MAX_SIZE // WORLD_SIZE)
+    require_levels(level, one=True)
     level = jax.tree.map(np.asarray, level)
-    if level.grid.ndim != 2:
-        raise ValueError(f"level_map takes one level, not a batch {level.grid.shape}")
     coin = np.asarray(level.end_cell if coin_cell is None else coin_cell, int)
     paths = [np.asarray(path, float).reshape(-1, 2) for path in trajectories]
     picture = _blank(level, coin, paths, pixels_per_tile)
@@ -134,8 +147,9 @@ def level_map(
         image = sprite(*things[int(kind)])
         picture.put(image[:, ::-1] if vx > 0 else image, float(x) - 0.5, float(y) - 0.5)
     picture.put(sprite(tiles.coin, ()), *coin)
-    agent = sprite(creatures.agent, (int(level.agent_theme), "stand"))
-    picture.put(agent, float(level.start_xy[0]) - 0.5, float(level.start_xy[1]) - HALF_HEIGHT)
+    if agent:
+        image = sprite(creatures.agent, (int(level.agent_theme), "stand"))
+        picture.put(image, float(level.start_xy[0]) - 0.5, float(level.start_xy[1]) - HALF_HEIGHT)
     for number, path in enumerate(paths):
         colour = colours[number % len(colours)]
         if len(path):
