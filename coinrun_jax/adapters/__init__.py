@@ -5,6 +5,8 @@ Importing this registers "CoinRun-v1" with Gymnasium; `import coinrun_jax` does 
 
 from __future__ import annotations
 
+import os
+
 import gymnasium
 
 GYMNASIUM_ID = "CoinRun-v1"
@@ -16,3 +18,35 @@ if GYMNASIUM_ID not in gymnasium.registry:
         vector_entry_point="coinrun_jax.adapters.gymnasium_vector:CoinRunVectorEnv",
         # Deterministic given a seed, and no TimeLimit around it: time-outs are the game's own.
     )
+
+_forked = False  # whether this process was forked from one that had imported this
+
+
+def _mark_forked() -> None:
+    global _forked
+    _forked = True
+
+
+# Who imports this has started JAX (gymnax does), and its threads do not survive a fork: what is
+# computed in the child never ends.
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_mark_forked)
+
+
+def is_forked() -> bool:
+    """Whether this process is the fork of one in which JAX runs, so that it cannot run here."""
+    return _forked
+
+
+def refuse_if_forked() -> None:
+    """Say what to do instead of waiting for ever.
+
+    Raises:
+      RuntimeError: in a forked process.
+    """
+    if _forked:
+        raise RuntimeError(
+            "CoinRun cannot run in a forked process, where JAX hangs: use "
+            'gymnasium.make_vec("CoinRun-v1", num_envs=N), which needs no processes, or '
+            'vectorization_mode="async" with vector_kwargs={"context": "spawn"}'
+        )

@@ -128,7 +128,8 @@ def advance(
 
     def step(state: EnvState, action: jax.Array) -> tuple[Any, ...]:
         _, state, reward, terminated, _ = env.step_env(jax.random.key(0), state, action, params)
-        return state, reward, terminated, env.is_truncated(state, params)
+        # An episode that ends in the step of the time limit is over, not cut short.
+        return state, reward, terminated, env.is_truncated(state, params) & ~terminated
 
     state, reward, terminated, truncated = jax.vmap(step)(episodes.state, action)
     reward = jnp.where(ended, 0.0, reward)

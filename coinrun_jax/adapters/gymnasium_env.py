@@ -7,13 +7,18 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
+from coinrun_jax.adapters import is_forked, refuse_if_forked
 from coinrun_jax.adapters.gymnasium_vector import (
+    LARGEST_SEED,
     RENDER_MODES,
     STEPS_PER_SECOND,
     CoinRunVectorEnv,
+    single_spaces,
 )
+from coinrun_jax.checks import whole
 
 
 class CoinRunEnv(gymnasium.Env[np.ndarray, np.int64]):
@@ -21,6 +26,11 @@ class CoinRunEnv(gymnasium.Env[np.ndarray, np.int64]):
 
     Observations are float32 [1357] or uint8 [64, 64, 3]; `info` has the numbers that
     `CoinRunVectorEnv` documents. For speed use that one: here a step costs a call.
+
+    `gymnasium.make` keeps a `max_episode_steps` to itself and puts its `TimeLimit` around the
+    environment, which can only shorten episodes, and sets `truncated` in the step of the limit
+    even where the episode ends by itself: there ask for `terminated` first. The argument below
+    does neither.
 
     Args:
       mode: "hard" or "easy".
@@ -32,10 +42,12 @@ class CoinRunEnv(gymnasium.Env[np.ndarray, np.int64]):
       coin_present: False takes the coin away.
       pool_size: most levels held at a time.
       render_mode: "rgb_array" to have `render`; `gymnasium.make` makes "human" of it.
-      render_size: pixels, both ways.
+      render_size: pixels, both ways, at most 4096.
+      max_episode_steps: after which an episode is truncated; 1000, as in Procgen.
 
     Raises:
       ValueError: for arguments outside their range.
+      RuntimeError: in a forked process, where JAX hangs, as soon as it is used.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012 - as Gymnasium's Env declares it
@@ -55,8 +67,14 @@ class CoinRunEnv(gymnasium.Env[np.ndarray, np.int64]):
         pool_size: int | None = None,
         render_mode: str | None = None,
         render_size: int = 512,
+        max_episode_steps: int | None = None,
     ) -> None:
-        self._batch = CoinRunVectorEnv(
+        self.render_mode = render_mode
+        if is_forked():
+            # Gymnasium's workers tell their parent what goes wrong in a command, but not here.
+            self.observation_space, self.action_space = single_spaces(observation, _RefusingBox)
+            return
+        self._unforked = CoinRunVectorEnv(
             num_envs=1,
             mode=mode,
             observation=observation,
@@ -69,10 +87,15 @@ class CoinRunEnv(gymnasium.Env[np.ndarray, np.int64]):
             autoreset_mode=AutoresetMode.DISABLED,
             render_mode=render_mode,
             render_size=render_size,
+            max_episode_steps=max_episode_steps,
         )
-        self.render_mode = render_mode
         self.observation_space = self._batch.single_observation_space
         self.action_space = self._batch.single_action_space
+
+    @property
+    def _batch(self) -> CoinRunVectorEnv:
+        refuse_if_forked()
+        return self._unforked
 
     def set_placement(
         self,
@@ -89,8 +112,10 @@ class CoinRunEnv(gymnasium.Env[np.ndarray, np.int64]):
         """Begin the next episode, or the first one of a seed; there are no options.
 
         Raises:
-          ValueError: for a negative seed.
+          ValueError: for a seed that is not within 0 ... 2^32 - 1.
         """
+        if seed is not None:
+            seed = whole("seed", seed, 0, LARGEST_SEED)
         super().reset(seed=seed)
         observations, infos = self._batch.reset(seed=seed)
         return observations[0], _first(infos)
@@ -112,6 +137,18 @@ class CoinRunEnv(gymnasium.Env[np.ndarray, np.int64]):
         """A picture, uint8 [render_size, render_size, 3]; None without a render mode."""
         frames = self._batch.render()
         return None if frames is None else frames[0]
+
+
+class _RefusingBox(spaces.Box):
+    """The observation space in a forked process.
+
+    To compare the spaces is the first command that `AsyncVectorEnv` gives its workers: an error
+    there is raised by `make_vec`, before anything waits for JAX.
+    """
+
+    def __eq__(self, other: object) -> bool:
+        refuse_if_forked()
+        return super().__eq__(other)
 
 
 def _first(infos: dict[str, Any]) -> dict[str, Any]:

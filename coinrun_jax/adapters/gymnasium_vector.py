@@ -15,11 +15,17 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from coinrun_jax.adapters import episodes as batch
-from coinrun_jax.env import DEFAULT_POOL_SIZE, CoinRun
-from coinrun_jax.types import EnvState
+from coinrun_jax.adapters import refuse_if_forked
+from coinrun_jax.checks import choice, flag, whole
+from coinrun_jax.env import DEFAULT_POOL_SIZE, OBSERVATIONS, CoinRun
+from coinrun_jax.generator import MODES
+from coinrun_jax.types import NEVER, NUM_SEEDS, EnvState
 
 STEPS_PER_SECOND = 15  # of Procgen's own interactive play
 RENDER_MODES = ("rgb_array",)
+LARGEST_SEED = 2**32 - 1
+MOST_ENVS = 2**20
+_RENDER_SIZES = (13, 4096)
 _FINAL_CHUNK = 8  # final observations drawn at a time: few episodes end in the same step
 
 
@@ -51,10 +57,12 @@ class CoinRunVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
       autoreset_mode: of `gymnasium.vector.AutoresetMode`, or its value: "SameStep", in which
         no step is spent on a reset, "NextStep" or "Disabled".
       render_mode: "rgb_array" to have `render`.
-      render_size: pixels, both ways.
+      render_size: pixels, both ways, at most 4096.
+      max_episode_steps: after which an episode is truncated; 1000, as in Procgen.
 
     Raises:
       ValueError: for arguments outside their range.
+      RuntimeError: in a forked process, where JAX hangs.
     """
 
     def __init__(
@@ -71,40 +79,30 @@ class CoinRunVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
         render_mode: str | None = None,
         render_size: int = 512,
+        max_episode_steps: int | None = None,
     ) -> None:
-        if num_envs < 1:
-            raise ValueError(f"num_envs {num_envs} is not at least 1")
-        if render_mode not in (None, *RENDER_MODES):
-            raise ValueError(f"render_mode {render_mode!r} is not one of {', '.join(RENDER_MODES)}")
-        if render_size < 13:
-            raise ValueError(f"render_size {render_size} is not at least 13")
-        self.num_envs = num_envs
+        refuse_if_forked()
+        self.num_envs = num_envs = whole("num_envs", num_envs, 1, MOST_ENVS)
         self.render_mode = render_mode
-        self._render_size = render_size
-        self._autoreset = AutoresetMode(autoreset_mode)
+        if render_mode is not None:
+            choice("render_mode", render_mode, RENDER_MODES)
+        self._render_size = whole("render_size", render_size, *_RENDER_SIZES)
+        self._autoreset = _autoreset_mode(autoreset_mode)
         self.metadata = {
             "autoreset_mode": self._autoreset,
             "render_modes": list(RENDER_MODES),
             "render_fps": STEPS_PER_SECOND,
         }
         # Stepping knows levels from the pool alone: other sets of the same size recompile nothing.
-        self._env = batch.shared_env(observation=observation)
-        self._levels = batch.shared_env(
-            mode=mode,
-            num_levels=num_levels,
-            start_level=start_level,
-            pool_size=max(DEFAULT_POOL_SIZE, 2 * num_envs) if pool_size is None else pool_size,
-        )
-        if self._levels.takes_turns and self._levels.pool_size < 2 * num_envs:
-            raise ValueError(
-                f"pool_size {pool_size} is not at least 2 * num_envs = {2 * num_envs}: levels "
-                "that episodes stand on cannot be renewed"
-            )
-        self.single_observation_space = _observation_space(self._env)
-        self.single_action_space = spaces.Discrete(self._env.num_actions)
+        self._env = batch.shared_env(observation=choice("observation", observation, OBSERVATIONS))
+        self._levels = _make_levels(mode, num_levels, start_level, pool_size, num_envs)
+        self.single_observation_space, self.single_action_space = single_spaces(observation)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._params = self._levels.default_params
+        if max_episode_steps is not None:
+            limit = whole("max_episode_steps", max_episode_steps, 1, NEVER - 1)
+            self._params = self._params.replace(max_steps_in_episode=np.int32(limit))
         self.set_placement(placement, placement_probability, coin_present)
         self._episodes: batch.Episodes | None = None
         self._ended = np.zeros(num_envs, bool)
@@ -120,6 +118,7 @@ class CoinRunVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         Raises:
           ValueError: for an unknown name or a probability outside [0, 1].
         """
+        coin_present = flag("coin_present", coin_present)
         self._params = self._params.with_placement(placement, probability, coin_present)
 
     def reset(
@@ -136,14 +135,16 @@ class CoinRunVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
           options: `reset_mask`, bool [num_envs], resets those sub-environments only.
 
         Raises:
-          ValueError: for a list or a mask of another length, or negative seeds.
+          ValueError: for a list or a mask of another length, or for seeds that are not within
+            0 ... 2^32 - 1.
         """
+        refuse_if_forked()
         mask = self._reset_mask(options)
         seeds = self._seeds(seed)
         if self._episodes is None:
             drawn = self.np_random.integers(2**32, size=self.num_envs)
             seeds = [int(d) if s is None else s for s, d in zip(seeds, drawn, strict=True)]
-        keys = jax.vmap(jax.random.key)(np.array([(s or 0) % 2**32 for s in seeds], np.uint32))
+        keys = jax.vmap(jax.random.key)(np.array([s or 0 for s in seeds], np.uint32))
         if self._episodes is None or (mask.all() and None not in seeds):
             self._begin(keys)
         else:
@@ -166,6 +167,7 @@ class CoinRunVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
           ResetNeeded: before the first reset, or, without auto-reset, after an episode's end.
           ValueError: for anything but such actions.
         """
+        refuse_if_forked()
         if self._episodes is None:
             raise ResetNeeded("step() before the first reset()")
         if self._autoreset == AutoresetMode.DISABLED and self._ended.any():
@@ -198,6 +200,7 @@ class CoinRunVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """A picture of every sub-environment; uint8 [render_size, render_size, 3] each."""
+        refuse_if_forked()
         if self.render_mode is None:
             return None
         if self._episodes is None:
@@ -273,24 +276,55 @@ class CoinRunVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """One for each sub-environment, None for as before; seeds `np_random` with the first."""
         if seed is None:
             return [None] * self.num_envs
-        if isinstance(seed, (int, np.integer)):
-            seeds: list[int | None] = [int(seed) + i for i in range(self.num_envs)]
+        if isinstance(seed, np.ndarray | jax.Array):
+            seed = np.asarray(seed).tolist()
+        seeds: list[int | None]
+        if isinstance(seed, Sequence):
+            seeds = [None if s is None else whole("seed", s, 0, LARGEST_SEED) for s in seed]
         else:
-            seeds = [None if s is None else int(s) for s in seed]
+            first = whole("seed", seed, 0, LARGEST_SEED - self.num_envs + 1)
+            seeds = [first + i for i in range(self.num_envs)]
         if len(seeds) != self.num_envs:
             raise ValueError(f"{len(seeds)} seeds for {self.num_envs} environments")
         given = [s for s in seeds if s is not None]
-        if any(s < 0 for s in given):
-            raise ValueError(f"seeds {given} are not all at least 0")
         if given:
             self._np_random, self._np_random_seed = seeding.np_random(given[0])
         return seeds
 
 
-def _observation_space(env: CoinRun) -> spaces.Box:
+def single_spaces(
+    observation: str, box: type[spaces.Box] = spaces.Box
+) -> tuple[spaces.Box, spaces.Discrete]:
+    """Spaces of one environment's observations and actions; computes nothing with JAX."""
+    env = batch.shared_env(observation=observation)
     space = env.observation_space()
-    dtype = np.dtype(space.dtype)
-    return spaces.Box(dtype.type(space.low), dtype.type(space.high), space.shape, dtype.type)
+    dtype = np.dtype(space.dtype).type
+    bounds = dtype(space.low), dtype(space.high)
+    return box(*bounds, space.shape, dtype), spaces.Discrete(env.num_actions)
+
+
+def _autoreset_mode(mode: Any) -> AutoresetMode:
+    name = mode.value if isinstance(mode, AutoresetMode) else mode
+    return AutoresetMode(choice("autoreset_mode", name, [m.value for m in AutoresetMode]))
+
+
+def _make_levels(
+    mode: str, num_levels: int, start_level: int, pool_size: int | None, num_envs: int
+) -> CoinRun:
+    """What draws the levels; checked first, for in a look-up of shared ones True equals 1."""
+    size = max(DEFAULT_POOL_SIZE, 2 * num_envs) if pool_size is None else pool_size
+    levels = batch.shared_env(
+        mode=choice("mode", mode, MODES),
+        num_levels=whole("num_levels", num_levels, 0, NUM_SEEDS),
+        start_level=whole("start_level", start_level, 0, NUM_SEEDS - 1),
+        pool_size=whole("pool_size", size, 1, 2 * MOST_ENVS),
+    )
+    if levels.takes_turns and levels.pool_size < 2 * num_envs:
+        raise ValueError(
+            f"pool_size {pool_size} is not at least 2 * num_envs = {2 * num_envs}: levels "
+            "that episodes stand on cannot be renewed"
+        )
+    return levels
 
 
 def _infos(values: Mapping[str, np.ndarray], mask: np.ndarray) -> dict[str, Any]:
