@@ -1,0 +1,171 @@
+"""A level for a seed: its maze, its exit, where the agent starts, and cells for the decoy.
+
+Each has random words of its own that depend on the seed alone: two conditions on a level never
+differ in its walls, its exit or its start, whatever they show, and comparisons are paired.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from coinrun_jax.exit_maze.maze import (
+    around,
+    check_size,
+    distances,
+    generate_walls,
+    level_key,
+    marked,
+    words,
+)
+from coinrun_jax.exit_maze.types import DEFAULT_SIZE, FAR, PLACES, Level, LevelPool
+
+_MAZE, _CELLS = range(2)  # streams
+
+
+def generate_level(seed: jax.typing.ArrayLike, size: int = DEFAULT_SIZE) -> Level:
+    """The level of a seed, under `jit` and `vmap` too.
+
+    Exit and start are uniform: the exit among the border's cells next to a room, the start
+    among the rooms but the one next to the exit (and but a dead end that is the maze's only
+    one, which the decoy needs). A decoy is drawn among the cells of its kind whose distance
+    from the start comes closest to the exit's: on boards of 13 the two differ by 3 steps or less
+    in nine levels of ten, by 1 in most for a dead end and not at all in most for the others.
+
+    Args:
+      seed: uint32 [].
+      size: of the board, odd, 7 ... 25; static.
+
+    Raises:
+      ValueError: for another size, and for a seed outside 0 ... 2^32 - 1 if it is known.
+    """
+    check_size(size)
+    if not isinstance(seed, jax.core.Tracer):
+        number = np.asarray(seed)
+        if number.ndim or number.dtype.kind not in "iu" or not 0 <= number < 2**32:
+            raise ValueError(f"level seed {seed!r} is not one of 0 ... 2^32 - 1")
+        seed = np.uint32(number)
+    return _generate(jnp.asarray(seed, jnp.uint32), int(size))
+
+
+@partial(jax.jit, static_argnames="size")
+def generate_levels(seeds: jax.Array, size: int) -> Level:
+    """The levels of seeds uint32 [P], with a leading axis P; see `generate_level`."""
+    return jax.vmap(partial(_generate, size=size))(seeds)
+
+
+@partial(jax.jit, static_argnames="size")
+def _generate(seed: jax.Array, size: int) -> Level:
+    key = level_key(seed)
+    walls = generate_walls(jax.random.fold_in(key, _MAZE), size)
+    border, beside = _border(size)
+    for_exit, for_start, *for_decoys = words(jax.random.fold_in(key, _CELLS), 2 + len(PLACES))
+    which = for_exit % jnp.uint32(len(border))
+    exit_cell, door = jnp.asarray(border)[which], jnp.asarray(beside)[which]
+
+    ways_out = jnp.sum(around(~walls, False), 0, dtype=jnp.int32)
+    dead_ends = _rooms(size) & (ways_out == 1) & ~marked(door, size)
+    # There has to be a dead end besides the start: with it there is a corridor too, before it.
+    only_one = jnp.sum(dead_ends, dtype=jnp.int32) == 1
+    starts = _rooms(size) & ~marked(door, size) & ~(dead_ends & only_one)
+    start = _pick(starts, for_start)
+
+    reach, to_door = jax.vmap(distances, in_axes=(None, 0))(walls, jnp.stack([start, door]))
+    at_start = marked(start, size)
+    exit_steps = reach[door[0], door[1]] + jnp.int16(1)
+    off_path = reach + to_door + jnp.int16(1) > exit_steps
+    gates = jnp.zeros((size, size), bool).at[border[:, 0], border[:, 1]].set(True)
+    kinds = jnp.stack(
+        [  # in the order of PLACES
+            dead_ends & ~at_start,
+            ~walls & (ways_out == 2) & off_path & ~at_start,
+            gates & ~around(marked(door, size), False).any(0),
+        ]
+    )
+    into = jnp.where(walls, around(reach, FAR).min(0) + jnp.int16(1), reach)
+    gap = jnp.where(kinds, jnp.abs(into - exit_steps), FAR)
+    closest = kinds & (gap == gap.min((1, 2), keepdims=True))
+    decoys = jax.vmap(_pick)(closest, jnp.stack(for_decoys))
+    return Level(
+        seed=seed,
+        walls=walls,
+        exit_cell=exit_cell.astype(jnp.int8),
+        start_cell=start.astype(jnp.int8),
+        decoy_cells=decoys.astype(jnp.int8),
+        exit_steps=exit_steps,
+        decoy_steps=into[decoys[:, 0], decoys[:, 1]],
+        num_dead_ends=jnp.sum(dead_ends, dtype=jnp.int16),
+    )
+
+
+def _border(size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Cells of the border next to a room, and those rooms; int32 [2 * (size - 1), 2] each."""
+    odd, last = np.arange(1, size, 2), size - 1
+    low, high = np.zeros_like(odd), np.full_like(odd, last)
+    sides = [(low, odd), (high, odd), (odd, low), (odd, high)]
+    cells = np.concatenate([np.stack(side, 1) for side in sides]).astype(np.int32)
+    return cells, np.clip(cells, 1, last - 1)
+
+
+def _rooms(size: int) -> jax.Array:
+    odd = jnp.arange(size, dtype=jnp.int32) % 2 == 1
+    return odd[:, None] & odd
+
+
+def _pick(mask: jax.Array, word: jax.Array) -> jax.Array:
+    """One of the marked cells, int32 [2]; all alike if the word is random."""
+    upto = jnp.cumsum(mask.reshape(-1), dtype=jnp.int32)
+    which = (word % upto[-1].astype(jnp.uint32)).astype(jnp.int32)
+    index = jnp.sum(upto <= which, dtype=jnp.int32)
+    return jnp.stack(jnp.divmod(index, jnp.int32(mask.shape[1])))
+
+
+@jax.jit
+def build_pool(levels: Level) -> LevelPool:
+    """Pool of the given levels, all of them open to resets.
+
+    Args:
+      levels: `Level` with one leading axis P, or a single level.
+    """
+    if levels.walls.ndim == 2:
+        levels = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], levels)
+    size = levels.walls.shape[0]
+    to_each = jax.vmap(distances, in_axes=(None, 0))
+    return LevelPool(
+        levels=levels,
+        exit_distance=jax.vmap(distances)(levels.walls, levels.exit_cell),
+        decoy_distance=jax.vmap(to_each)(levels.walls, levels.decoy_cells),
+        drawable=jnp.arange(size, dtype=jnp.int32),
+        num_drawable=jnp.int32(size),
+    )
+
+
+def refresh_pool(pool: LevelPool, fresh: LevelPool, in_use: jax.Array) -> LevelPool:
+    """Replace every level that no running episode stands on.
+
+    Resets then draw among the replaced ones only: a level that stays because an episode
+    still runs on it must not be drawn more often than others for being long. If none could
+    be replaced, all stay drawable.
+
+    Args:
+      pool: the pool in use, P levels.
+      fresh: P newly built levels.
+      in_use: int32 [...], the `level_index` of every running episode.
+    """
+    size = pool.drawable.shape[0]
+    kept = jnp.zeros(size, bool).at[in_use.reshape(-1)].set(True)
+
+    def choose(old: jax.Array, new: jax.Array) -> jax.Array:
+        return jnp.where(kept.reshape((size,) + (1,) * (old.ndim - 1)), old, new)
+
+    number = jnp.where(kept.all(), size, jnp.sum(~kept, dtype=jnp.int32))
+    return LevelPool(
+        levels=jax.tree.map(choose, pool.levels, fresh.levels),
+        exit_distance=choose(pool.exit_distance, fresh.exit_distance),
+        decoy_distance=choose(pool.decoy_distance, fresh.decoy_distance),
+        drawable=jnp.argsort(kept, stable=True).astype(jnp.int32),
+        num_drawable=number.astype(jnp.int32),
+    )

@@ -1,0 +1,60 @@
+"""The whole board as planes: walls, the agent, the exit, and what is red, green and blue.
+
+How salient a cue is, is how many numbers show it: the exit's plane and the three planes of
+colour can be repeated. Copies are equal, so that no condition sees more than another.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from coinrun_jax.exit_maze.maze import marked
+from coinrun_jax.exit_maze.types import Colour, EnvState, LevelPool
+
+MAX_COPIES = 64
+DTYPES: dict[str, np.dtype] = {"float": np.dtype(np.float32), "uint8": np.dtype(np.uint8)}
+CHANNELS = {"red": Colour.RED, "green": Colour.GREEN, "blue": Colour.BLUE}
+
+
+def plane_names(colour_planes: int = 1, exit_planes: int = 1) -> tuple[str, ...]:
+    """What each plane shows, copies under the same name."""
+    return ("walls", "agent", *("exit",) * exit_planes, *tuple(CHANNELS) * colour_planes)
+
+
+def observe(
+    state: EnvState,
+    pool: LevelPool,
+    kind: str = "float",
+    colour_planes: int = 1,
+    exit_planes: int = 1,
+) -> jax.Array:
+    """Observation of one state.
+
+    Args:
+      state: of one environment.
+      pool: that `state.level_index` points into.
+      kind: "float" for float32 in {0, 1}, "uint8" for uint8 in {0, 255}; static, as the rest.
+      colour_planes: copies of the red, the green and the blue plane.
+      exit_planes: copies of the exit's plane; with 0 it is to be seen as a gap in the border.
+
+    Returns:
+      [S, S, 2 + exit_planes + 3 * colour_planes], in the order of `plane_names`.
+    """
+    walls = pool.levels.walls[state.level_index]
+    size = walls.shape[0]
+    exit_here = marked(pool.levels.exit_cell[state.level_index], size)
+    decoy_here = marked(state.decoy_cell, size)
+    gap = exit_here & state.exit_present
+    shown = {
+        "walls": walls & ~gap,
+        "agent": marked(state.cell, size),
+        "exit": gap,
+    }
+    for name, colour in CHANNELS.items():
+        is_exit, is_decoy = state.exit_colour == colour, state.decoy_colour == colour
+        shown[name] = (exit_here & is_exit) | (decoy_here & is_decoy)
+    planes = [shown[name] for name in plane_names(colour_planes, exit_planes)]
+    dtype = DTYPES[kind]
+    return jnp.stack(planes, -1).astype(dtype) * dtype.type(255 if kind == "uint8" else 1)
