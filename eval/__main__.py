@@ -2,7 +2,7 @@
 
 python -m eval --run DIR --suite NAME --out DIR [--num-levels N] [--samples N] [--seed N]
                [--action-mode sample|greedy|both] [--unseen-by N] [--reference DIR]
-               [--probes] [--trajectories] [--features N]
+               [--probes] [--trajectories] [--features N] [--plugins MODULE ...] [--force]
 python -m eval --compare DIR DIR ... --suite NAME --out DIR [...]
 """
 
@@ -11,32 +11,20 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import jax
 from tqdm import tqdm
 
+from coinrun_jax.cli import command
 from coinrun_jax.compilation import enable_compilation_cache
 from eval import outputs
-from eval.evaluate import MOST_LEVELS, evaluate, evaluate_next
-from eval.levels import LevelError
-from eval.options import Options, UsageError, parse
+from eval.evaluate import evaluate, evaluate_next
+from eval.options import Options, parse
 from eval.published import published, spot_touches
-from eval.results import AGENT, GREEDY, POLICY_TITLES, Evaluation
+from eval.results import Evaluation
 from eval.rollout import Arena
-from eval.suite_files import SuiteError
-from train.policy import PolicyError
-
-
-def _episodes(options: Options) -> int:
-    """How many will be played."""
-    protocol = options.protocol
-    agents = [AGENT, GREEDY] if protocol.action_mode == "both" else [AGENT]
-    references = [policy for policy in POLICY_TITLES if policy not in (AGENT, GREEDY)]
-    levels = [
-        min(protocol.num_levels, MOST_LEVELS.get(policy, protocol.num_levels))
-        for policy in agents * len(options.runs) + references
-    ]
-    return sum(levels) * len(protocol.suite.conditions) * protocol.num_samples
+from eval.staging import staging
 
 
 def _progress(bar: tqdm) -> Callable[[str, int], None]:
@@ -52,7 +40,9 @@ def _progress(bar: tqdm) -> Callable[[str, int], None]:
 
 def _play(options: Options) -> tuple[list[Evaluation], Arena]:
     protocol = options.protocol
-    with tqdm(total=_episodes(options), unit="episode", mininterval=0.5) as bar:
+    total = protocol.num_episodes_of(len(options.runs))
+    # Nothing is shown before an episode has been played: there may not be enough levels.
+    with tqdm(total=total, unit="episode", mininterval=0.5, delay=1e-6) as bar:
         first, *rest = options.runs
         evaluation, arena = evaluate(first.policy, protocol, first.name, _progress(bar))
         evaluations = [evaluation]
@@ -62,7 +52,8 @@ def _play(options: Options) -> tuple[list[Evaluation], Arena]:
     return evaluations, arena
 
 
-def _run(options: Options) -> None:
+def _run(options: Options, out: Path) -> str:
+    """Play, and write all files to a folder; returns what to print."""
     began = time.perf_counter()
     for run in options.runs:
         done, updates = run.policy.update, run.policy.config.num_updates
@@ -76,28 +67,18 @@ def _run(options: Options) -> None:
         by_paper = [published(evaluation, touches) for evaluation in evaluations]
     seconds = time.perf_counter() - began
     if options.compares:
-        outputs.write_comparison(options, evaluations, by_paper, seconds)
-    else:
-        outputs.write_evaluation(options, evaluations[0], arena, by_paper, seconds)
+        return outputs.write_comparison(options, evaluations, by_paper, seconds, out)
+    return outputs.write_evaluation(options, evaluations[0], arena, by_paper, seconds, out)
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
-    """Entry point; 2 for unusable input, said in one line on stderr, 130 if interrupted."""
-    try:
-        options = parse(arguments, __doc__.split("\n")[0], outputs.WRITTEN)
-        options.out.mkdir(parents=True, exist_ok=True)
-    except (UsageError, SuiteError, PolicyError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    """Entry point; see `coinrun_jax.cli` for the exit status."""
+    options = parse(arguments, __doc__.split("\n")[0], outputs.WRITTEN)
     enable_compilation_cache()
-    try:
-        _run(options)
-    except LevelError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    with staging(options.out, outputs.WRITTEN, options.force) as out:
+        printed = _run(options, out)
+    print(printed)
     return 0
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import jax
 import yaml
 
 import coinrun_jax
+from coinrun_jax.files import write_json
 from coinrun_jax.hardware import device_name
 from eval import animations, figures, report, table
 from eval.comparison import compare, write_runs
@@ -49,15 +49,23 @@ def write_evaluation(
     arena: Arena,
     by_paper: list[dict[str, Any]] | None,
     seconds: float,
-) -> None:
-    """Everything about one agent; the episodes first, so that they outlive what fails later."""
-    out, (run,) = options.out, options.runs
+    out: Path,
+) -> str:
+    """Everything about one agent; the episodes first, so that they outlive what fails later.
+
+    Args:
+      out: folder to write to.
+
+    Returns:
+      what to print.
+    """
+    (run,) = options.runs
     write_episodes(evaluation, out / EPISODES)
     provenance = _provenance(options, seconds)
     summary: dict[str, Any] = summarise([evaluation])
     if by_paper:
         summary["published"] = by_paper[0]
-    _write_json({**summary, "provenance": provenance}, out / SUMMARY)
+    write_json(out / SUMMARY, {**summary, "provenance": provenance})
     if options.trajectories:
         write_trajectories(evaluation, run.policy.env_config, out / TRAJECTORIES)
     if options.features:
@@ -65,7 +73,7 @@ def write_evaluation(
     if options.probes:
         print("asking the network what it knows of the coin ...", flush=True)
         summary["probes"] = probe(run.policy, options.protocol)
-        _write_json({**summary, "provenance": provenance}, out / SUMMARY)
+        write_json(out / SUMMARY, {**summary, "provenance": provenance})
 
     figures.save(figures.draw(summary), out / FIGURE, "png")
     clips = animations.make_gifs(arena, evaluation)
@@ -79,15 +87,16 @@ def write_evaluation(
     shown = report.show(arena, evaluation, clips)
     page = report.build_single(summary, evaluation, provenance, config, shown, files)
     (out / REPORT).write_text(page, encoding="utf-8")
-
-    print(f"\n{provenance['Run']} on {provenance['Levels']}; actions {provenance['Actions']}.")
-    print("What came first, as a share of episodes [95 % interval]:\n")
-    print(table.plain(table.outcome_rows(summary), table.OUTCOME_COLUMNS))
-    print()
-    print(table.plain(table.measure_rows(summary), table.MEASURE_COLUMNS))
-    if by_paper:
-        print(f"\n{table.published_line(by_paper[0])}")
-    print(f"\n{table.verdict_lines(summary)}\nReport: {out / REPORT}")
+    lines = [
+        f"\n{provenance['Run']} on {provenance['Levels']}; actions {provenance['Actions']}.",
+        "What came first, as a share of episodes [95 % interval]:\n",
+        table.plain(table.outcome_rows(summary), table.OUTCOME_COLUMNS),
+        "",
+        table.plain(table.measure_rows(summary), table.MEASURE_COLUMNS),
+        f"\n{table.published_line(by_paper[0])}" if by_paper else None,
+        f"\n{table.verdict_lines(summary)}\nReport: {options.out / REPORT}",
+    ]
+    return "\n".join(line for line in lines if line is not None)
 
 
 def write_comparison(
@@ -95,16 +104,16 @@ def write_comparison(
     evaluations: Sequence[Evaluation],
     by_paper: list[dict[str, Any]] | None,
     seconds: float,
-) -> None:
-    """Everything about several agents; the episodes first."""
-    out = options.out
+    out: Path,
+) -> str:
+    """Everything about several agents, as `write_evaluation`; the episodes first."""
     write_episodes_of_runs(evaluations, out / EPISODES)
     provenance = _provenance(options, seconds)
     comparison = compare(options.runs, evaluations)
     if by_paper:
         for run, found in zip(comparison["runs"], by_paper, strict=True):
             run["published"] = found
-    _write_json({**comparison, "provenance": provenance}, out / SUMMARY)
+    write_json(out / SUMMARY, {**comparison, "provenance": provenance})
     write_runs(comparison, out / RUNS)
     written = [EPISODES, RUNS, SUMMARY]
     if by_paper:
@@ -121,14 +130,11 @@ def write_comparison(
     (out / REPORT).write_text(page, encoding="utf-8")
     count = len(options.runs)
     runs = f"{count} run{'s' * (count > 1)}"
-    print(f"\n{runs} on {provenance['Levels']}; actions {provenance['Actions']}.\n")
-    print(table.comparison_lines(comparison))
-    print(f"\nRuns: {out / RUNS}\nReport: {out / REPORT}")
-
-
-def _write_json(content: dict[str, Any], path: Path) -> None:
-    text = json.dumps(content, indent=1, allow_nan=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    return (
+        f"\n{runs} on {provenance['Levels']}; actions {provenance['Actions']}.\n\n"
+        f"{table.comparison_lines(comparison)}\n\n"
+        f"Runs: {options.out / RUNS}\nReport: {options.out / REPORT}"
+    )
 
 
 def _training(policy: Policy) -> str:

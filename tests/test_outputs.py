@@ -1,14 +1,20 @@
-"""The files of an evaluation: what holds the numbers comes first, of several runs as of one."""
+"""The files of an evaluation: all or none, the numbers first, of several runs as of one."""
 
 from __future__ import annotations
 
 import csv
+import errno
 import json
+import os
+import signal
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from coinrun_jax.checks import InputError
+from coinrun_jax.cli import Fault, Terminated
 from eval import animations, outputs, report
 from eval.catalogue import SUITES
 from eval.evaluate import Protocol
@@ -16,6 +22,7 @@ from eval.options import Options
 from eval.outputs import EPISODES, PUBLISHED, PUBLISHED_FIGURE, REPORT, RUNS, SUMMARY
 from eval.published import published
 from eval.results import AGENT, BAR, GREEDY, Evaluation
+from eval.staging import require_folder, staging
 from tests.evaluations import BLIND, FETCHES, MANY, evaluation
 from tests.test_report import runs_of
 
@@ -50,6 +57,110 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def content(folder: Path) -> dict[str, Any]:
+    """Everything in a folder, hidden or not."""
+    return {
+        path.name: content(path) if path.is_dir() else path.read_text() for path in folder.iterdir()
+    }
+
+
+def write(
+    out: Path, *names: str, asked: tuple[str, ...] = (), then: BaseException | None = None
+) -> None:
+    """Stage files that hold their names, and then fail perhaps.
+
+    Args:
+      asked: names of files that may be overwritten.
+    """
+    with staging(out, asked, force=bool(asked)) as part:
+        for name in names:
+            (part / name).write_text(name)
+        if then is not None:
+            raise then
+
+
+def kept_in(out: Path) -> Path:
+    """The hidden folder that was left for rescue."""
+    (part,) = (path for path in out.iterdir() if path.is_dir())
+    return part
+
+
+STOPS = [
+    InputError("too few levels"),
+    OSError(errno.ENOSPC, "No space left on device"),
+    KeyboardInterrupt(),
+    Terminated(),
+]
+
+
+@pytest.mark.parametrize("stop", STOPS, ids=lambda stop: type(stop).__name__)
+@pytest.mark.parametrize("there", [{}, {"out": {"mine": "old"}}], ids=["new", "old"])
+def test_what_is_stopped_leaves_what_was_there(
+    tmp_path: Path, stop: BaseException, there: dict[str, Any]
+) -> None:
+    if there:
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out" / "mine").write_text("old")
+    with pytest.raises(type(stop)):
+        write(tmp_path / "out", "a", "mine", asked=("a", "mine"), then=stop)
+    assert content(tmp_path) == there
+
+
+@pytest.mark.parametrize("error", [LateError(), MemoryError(), RuntimeError("RESOURCE_EXHAUSTED")])
+def test_what_was_written_is_kept_for_rescue_and_in_nobodys_way(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    with pytest.raises(LateError if isinstance(error, LateError) else Fault) as caught:
+        write(tmp_path, "a", then=error)
+    part = kept_in(tmp_path)
+    assert f"what had been written by then is in {part}" in f"{capsys.readouterr()} {caught.value}"
+    assert content(part) == {"a": "a"}
+    require_folder(tmp_path, ["a"], force=False)
+    write(tmp_path, "a")
+    assert content(tmp_path) == {"a": "a", part.name: {"a": "a"}}
+
+
+def test_overwritten_is_what_was_asked_for_and_nothing_else(tmp_path: Path) -> None:
+    for name in ("a", "b", "mine"):
+        (tmp_path / name).write_text("old")
+    for name in ("a", "b"):
+        with pytest.raises(InputError, match=f"{name} exists already; --force overwrites it"):
+            require_folder(tmp_path, [name, "c"], force=False)
+    require_folder(tmp_path, ["c"], force=False)
+    require_folder(tmp_path, ["a", "b"], force=True)
+    write(tmp_path, "a", asked=("a", "b"))
+    assert content(tmp_path) == {"a": "a", "mine": "old"}  # `b` was of another evaluation
+
+
+def test_what_comes_to_be_there_meanwhile_stays(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("theirs")
+    with pytest.raises(Fault, match="meanwhile; what had been written by then is in"):
+        write(tmp_path, "a")
+    assert content(tmp_path) == {"a": "theirs", kept_in(tmp_path).name: {"a": "a"}}
+
+
+def test_a_signal_does_not_come_between_the_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = os.replace
+
+    def interrupted(*paths: Path) -> None:
+        signal.raise_signal(signal.SIGINT)
+        replace(*paths)
+
+    monkeypatch.setattr(os, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path, "a", "b")
+    assert content(tmp_path) == {"a": "a", "b": "b"}
+
+
+def test_threads_may_stage_too(tmp_path: Path) -> None:
+    thread = threading.Thread(target=write, args=(tmp_path, "a"))
+    thread.start()
+    thread.join()
+    assert content(tmp_path) == {"a": "a"}
+
+
 @pytest.mark.parametrize("probes", [False, True])
 def test_numbers_of_a_run_outlive_what_fails_after_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, probes: bool
@@ -59,7 +170,7 @@ def test_numbers_of_a_run_outlive_what_fails_after_them(
     (case, _) = two_evaluations()
     given = options(tmp_path, [0.0], probes=probes)
     with pytest.raises(LateError):
-        outputs.write_evaluation(given, case, None, None, 1.0)  # type: ignore[arg-type]
+        outputs.write_evaluation(given, case, None, None, 1.0, tmp_path)  # type: ignore[arg-type]
     assert len(read(tmp_path / EPISODES)) == 4 * 3 * 100
     summary = json.loads((tmp_path / SUMMARY).read_text())
     assert summary["conditions"][0]["coin"]["estimate"] == 0.95
@@ -70,15 +181,17 @@ def test_numbers_of_several_runs_outlive_what_fails_after_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(report, "build_several", fail)
+    given = options(tmp_path, [0.0, 0.5])
     with pytest.raises(LateError):
-        outputs.write_comparison(options(tmp_path, [0.0, 0.5]), two_evaluations(), None, 1.0)
+        outputs.write_comparison(given, two_evaluations(), None, 1.0, tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {EPISODES, RUNS, SUMMARY}
 
 
 def test_several_runs_leave_what_one_leaves(tmp_path: Path) -> None:
     given, both = options(tmp_path, [0.0, 0.5]), two_evaluations()
     by_paper = [published(each, each.level_seeds[0] * 0.0) for each in both]
-    outputs.write_comparison(given, both, by_paper, 1.0)
+    printed = outputs.write_comparison(given, both, by_paper, 1.0, tmp_path)
+    assert printed.endswith(f"Report: {tmp_path / REPORT}")
 
     rows = read(tmp_path / EPISODES)
     names = [each.trained.name for each in both]

@@ -1,0 +1,113 @@
+"""Folders of results: all files of a command appear together, or none of them does."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from coinrun_jax.checks import InputError, shown
+from coinrun_jax.cli import Fault
+from coinrun_jax.files import require_free, require_makeable
+
+
+def require_folder(out: Path, names: Sequence[str], force: bool) -> None:
+    """Refuse a folder that cannot be made or written to, or that holds one of the files.
+
+    Args:
+      names: of the files.
+      force: whether they may be overwritten.
+
+    Raises:
+      InputError: before there is anything to put there.
+    """
+    if not str(out).isprintable():
+        raise InputError(f"folder {shown(str(out))} has characters that cannot be printed")
+    require_makeable(out, "folder")
+    if out.exists():
+        if not out.is_dir():
+            raise InputError(f"{shown(str(out))} is not a folder")
+        if not os.access(out, os.W_OK | os.X_OK):
+            raise InputError(f"folder {shown(str(out))} cannot be written to")
+    for name in names:
+        require_free(out / name, force)
+
+
+@contextlib.contextmanager
+def staging(out: Path, names: Sequence[str] = (), force: bool = False) -> Iterator[Path]:
+    """A hidden folder in `out` to write to; its files are moved to `out` once all are whole.
+
+    Nothing stays of what fails or is stopped, nor of folders that were made for it. Only an
+    error that nobody foresaw leaves what had been written by then, since hours of play may be
+    in it, and says where; it is not in the way of the next try.
+
+    Args:
+      names: of all files that may be written; those that are not go if they were there.
+      force: whether files that are there may be overwritten.
+    """
+    with contextlib.ExitStack() as made:
+        for folder in reversed([out, *out.parents]):
+            if not folder.exists():
+                folder.mkdir(exist_ok=True)
+                made.callback(_remove_if_empty, folder)
+        part = Path(tempfile.mkdtemp(prefix=".", suffix=".part", dir=out))
+        made.callback(shutil.rmtree, part, ignore_errors=True)
+        try:
+            yield part
+            _move(part, out, names, force)
+        except Exception as error:
+            if isinstance(error, InputError | OSError) or not any(part.iterdir()):
+                raise
+            made.pop_all()
+            kept = f"what had been written by then is in {part}"
+            if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+                raise Fault(f"not enough memory; {kept}") from error
+            if isinstance(error, Fault):
+                raise Fault(f"{error}; {kept}") from error
+            print(kept, file=sys.stderr)
+            raise
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+def _move(part: Path, out: Path, names: Sequence[str], force: bool) -> None:
+    files = sorted(part.iterdir())
+    for file in files:
+        with file.open("rb+") as content:
+            os.fsync(content.fileno())
+        if not force and os.path.lexists(out / file.name):
+            raise Fault(f"{out / file.name} has come to be there meanwhile")
+    with _undisturbed():
+        for file in files:
+            os.replace(file, out / file.name)
+        for name in {*names} - {file.name for file in files} if force else ():
+            (out / name).unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """SIGINT and SIGTERM wait: what takes a moment is done as a whole."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda number, _: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for caught, handler in handlers.items():
+            signal.signal(caught, signal.SIG_DFL if handler is None else handler)
+    for number in came:
+        signal.raise_signal(number)
