@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from coinrun_jax.files import write_rows
 from eval import statistics
 from eval.results import AGENT, Evaluation, happened
 from eval.runs import Run, label, recipes
@@ -151,21 +151,18 @@ def _values(row: dict[str, Any], names: Sequence[str]) -> list[float | str]:
 
 
 def write_runs(comparison: dict[str, Any], path: Path) -> None:
-    """A row for every run and condition, and for every recipe as a whole (`run` empty).
+    """A row for every run and condition, and for every recipe as a whole (`run` empty)."""
+    bounds, settings = _columns(MEASURES), comparison["settings"]
+    columns = ["group", *settings, "run", "seed", "condition", "episodes", *bounds]
+    write_rows(path, columns, _rows(comparison))
 
-    Raises:
-      FileExistsError: rather than overwrite.
-    """
-    bounds = _columns(MEASURES)
-    settings = comparison["settings"]
-    with path.open("x", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["group", *settings, "run", "seed", "condition", "episodes", *bounds])
-        for number, group in enumerate(comparison["groups"]):
-            own = [run for run in comparison["runs"] if run["group"] == number]
-            whole = {"name": "", "seed": "", "conditions": group["conditions"]}
-            for run in [*own, whole]:
-                start = [group["label"], *group["recipe"].values(), run["name"], run["seed"]]
-                for row in run["conditions"]:
-                    values = _values(row, MEASURES)
-                    writer.writerow([*start, row["condition"], row["episodes"], *values])
+
+def _rows(comparison: dict[str, Any]) -> Iterator[list[Any]]:
+    for number, group in enumerate(comparison["groups"]):
+        own = [run for run in comparison["runs"] if run["group"] == number]
+        whole = {"name": "", "seed": "", "conditions": group["conditions"]}
+        for run in [*own, whole]:
+            start = [group["label"], *group["recipe"].values(), run["name"], run["seed"]]
+            for row in run["conditions"]:
+                values = _values(row, MEASURES)
+                yield [*start, row["condition"], row["episodes"], *values]

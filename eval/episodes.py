@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from coinrun_jax.files import write_rows
 from eval.outcomes import OUTCOMES
 from eval.results import Evaluation, Played
 from eval.suites import Condition
@@ -40,15 +40,12 @@ COLUMNS = (
 last place `x`, `y` go that far. `coin_x`, `coin_y` is where the coin is, or would be were it
 not taken away. `coin_distance` is the least distance to it, in tiles along the larger axis.
 The training columns are empty for policies that were not trained."""
+_CHUNK = 1024  # levels whose rows are made at a time
 
 
 def write_episodes(evaluation: Evaluation, path: Path) -> None:
-    """One row per episode, `COLUMNS`.
-
-    Raises:
-      FileExistsError: rather than overwrite.
-    """
-    _write(COLUMNS, _episodes(evaluation, evaluation.played), path)
+    """One row per episode, `COLUMNS`."""
+    write_rows(path, COLUMNS, _episodes(evaluation, evaluation.played))
 
 
 def write_episodes_of_runs(evaluations: Sequence[Evaluation], path: Path) -> None:
@@ -58,9 +55,6 @@ def write_episodes_of_runs(evaluations: Sequence[Evaluation], path: Path) -> Non
 
     Args:
       evaluations: of the same suite on the same levels, one for each run.
-
-    Raises:
-      FileExistsError: rather than overwrite.
     """
     first = evaluations[0]
     references = [policy for policy in first.played if policy not in first.agents]
@@ -70,14 +64,7 @@ def write_episodes_of_runs(evaluations: Sequence[Evaluation], path: Path) -> Non
         for run, evaluation, policies in (*parts, ("", first, references))
         for row in _episodes(evaluation, policies)
     )
-    _write(("run", *COLUMNS), rows, path)
-
-
-def _write(columns: Sequence[str], rows: Iterable[Sequence[Any]], path: Path) -> None:
-    with path.open("x", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)
+    write_rows(path, ("run", *COLUMNS), rows)
 
 
 def _episodes(evaluation: Evaluation, policies: Iterable[str]) -> Iterator[tuple[Any, ...]]:
@@ -86,7 +73,9 @@ def _episodes(evaluation: Evaluation, policies: Iterable[str]) -> Iterator[tuple
         known = trained if policy in evaluation.agents else ("", "")
         played = evaluation.played[policy]
         for number, condition in enumerate(evaluation.suite.conditions):
-            yield from _rows(evaluation, policy, known, played, number, condition)
+            for first in range(0, played.outcome.shape[1], _CHUNK):
+                levels = range(first, min(first + _CHUNK, played.outcome.shape[1]))
+                yield from _rows(evaluation, policy, known, played, number, condition, levels)
 
 
 def _rows(
@@ -96,13 +85,16 @@ def _rows(
     played: Played,
     number: int,
     condition: Condition,
+    levels: range,
 ) -> Iterator[tuple[Any, ...]]:
-    record = played.record
-    level, sample = (index.ravel() for index in np.indices(record.steps.shape[1:]))
+    record, own = played.record, slice(levels.start, levels.stop)
+    shape = len(levels), record.steps.shape[2]
+    level, sample = (index.ravel() for index in np.indices(shape))
+    level += levels.start
 
     def column(values: ArrayLike) -> list[Any]:
         values = np.asarray(values)
-        return values[number].reshape(level.size, *values.shape[3:]).tolist()
+        return values[number, own].reshape(level.size, *values.shape[3:]).tolist()
 
     return zip(
         [policy] * level.size,

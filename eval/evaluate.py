@@ -13,10 +13,12 @@ import jax
 import numpy as np
 
 import coinrun_jax
+from coinrun_jax.checks import InputError
+from coinrun_jax.hardware import memory_per_device
 from eval.controllers import AgentController, Controller, references
 from eval.levels import choose_levels
 from eval.outcomes import Record, classify
-from eval.results import AGENT, GREEDY, Evaluation, Played, Trained
+from eval.results import AGENT, GREEDY, POLICY_TITLES, Evaluation, Played, Trained
 from eval.rollout import Arena
 from eval.suites import Suite
 from eval.variants import Variants, stack
@@ -28,6 +30,11 @@ Report = Callable[[str, int], None]
 MOST_LEVELS = {"random": 1000}
 """Levels of each condition that a policy plays at most. A random one is lost for hundreds of
 steps where others are done in fifty, and nothing is measured against it."""
+MOST_SAMPLES = 1000
+MOST_EPISODES = 20_000_000
+"""Of all policies. Each takes about 130 bytes of `episodes.csv`, and as many of memory."""
+_LEVEL_BYTES = 140_000
+"""That a level takes while the arena's levels are made ready, which is all at once."""
 _LANES = {"cpu": 256}
 _MANY_LANES = 8192  # on accelerators
 
@@ -51,6 +58,41 @@ class Protocol:
     unseen_by: int = 0
     """No level has the layout of one of the first so many level seeds, those of training."""
 
+    @property
+    def num_episodes(self) -> int:
+        """Of an agent that plays once."""
+        return self._episodes_on(self.num_levels)
+
+    def num_episodes_of(self, num_agents: int) -> int:
+        """Of so many agents, in each way that they act, and of the references."""
+        agents = num_agents * (2 if self.action_mode == "both" else 1)
+        blind = [policy for policy in POLICY_TITLES if policy not in (AGENT, GREEDY)]
+        levels = [min(self.num_levels, MOST_LEVELS.get(each, self.num_levels)) for each in blind]
+        return agents * self.num_episodes + sum(map(self._episodes_on, levels))
+
+    def _episodes_on(self, num_levels: int) -> int:
+        return num_levels * self.num_samples * len(self.suite.conditions)
+
+
+def require_room(protocol: Protocol, num_agents: int) -> None:
+    """Refuse what cannot be held, or not be counted.
+
+    Raises:
+      InputError: for more than MOST_EPISODES, or more levels than memory has room for.
+    """
+    episodes = protocol.num_episodes_of(num_agents)
+    if episodes > MOST_EPISODES:
+        raise InputError(
+            f"{episodes:,} episodes are asked for; at most {MOST_EPISODES:,} are played at once: "
+            "lower --num-levels or --samples"
+        )
+    needed, free = protocol.num_levels * _LEVEL_BYTES, memory_per_device()
+    if free is not None and needed > free:
+        raise InputError(
+            f"{protocol.num_levels:,} levels need about {needed / 1e9:.0f} GB of memory; there are "
+            f"{free / 1e9:.0f} GB: lower --num-levels"
+        )
+
 
 def make_arena(
     env_config: EnvConfig, controllers: Mapping[str, Controller], protocol: Protocol
@@ -63,7 +105,7 @@ def make_arena(
       protocol: what is played.
 
     Raises:
-      LevelError: where there are not as many levels of a kind.
+      InputError: where there are not as many levels of a kind.
     """
     suite = protocol.suite
     levels, level_index = choose_levels(

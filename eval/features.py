@@ -23,14 +23,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import coinrun_jax
 from coinrun_jax import EnvParams
+from coinrun_jax.checks import InputError
+from coinrun_jax.files import write_arrays
 from eval.outcomes import OUTCOMES
 from eval.probes.scene import sees_coin
 from eval.results import AGENT, Evaluation
 from eval.rollout import Arena, episode_keys
 from eval.shift import is_shifted
 from eval.variants import Variants
+from train.environment import observation_shape
 from train.networks import Apply
 from train.policy import Policy
 
@@ -55,17 +57,16 @@ def require_room(policy: Policy, num_conditions: int, count: int) -> None:
     """Whether the features of `count` episodes of each condition are few enough to hold.
 
     Raises:
-      ValueError: where they may come to more than MOST_BYTES.
+      InputError: where they may come to more than MOST_BYTES.
     """
     config = policy.env_config
-    env = coinrun_jax.CoinRun(config.mode, config.observation, num_levels=1)
-    space = env.observation_space()
-    seen = jax.ShapeDtypeStruct((1, *space.shape), space.dtype)
+    kind = jnp.uint8 if config.observation == "rgb" else jnp.float32
+    seen = jax.ShapeDtypeStruct((1, *observation_shape(config)), kind)
     shapes = (seen, jax.eval_shape(policy.network, policy.params, seen))
     step = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
     most = MOST_BYTES // (step * STEPS * num_conditions)
     if count > most:
-        raise ValueError(
+        raise InputError(
             f"the features of {count} episodes of {num_conditions} conditions do not fit in "
             f"{MOST_BYTES / 2**30:g} GiB; at most {most} of each do"
         )
@@ -82,9 +83,6 @@ def write_features(
       policy: of the agent.
       count: levels of each condition.
       path: of the file.
-
-    Raises:
-      FileExistsError: rather than overwrite.
     """
     played = evaluation.played[AGENT]
     record = played.record
@@ -102,22 +100,20 @@ def write_features(
     def label(of_episode: np.ndarray, dtype: Any) -> np.ndarray:
         return np.repeat(of_episode, length).astype(dtype)
 
-    with path.open("xb") as file:
-        np.savez_compressed(
-            file,
-            allow_pickle=False,
-            conditions=np.array([each.name for each in evaluation.suite.conditions]),
-            shifted=np.array(shifted),
-            outcomes=np.array(OUTCOMES),
-            **steps._asdict(),
-            actions=actions[own],
-            episode=label(np.arange(condition.size), np.int32),
-            condition=label(condition, np.int16),
-            level_seed=label(evaluation.level_seeds[condition, level], np.uint32),
-            step=np.nonzero(own)[1].astype(np.int16),
-            out_of_distribution=label(np.array(shifted)[condition], bool),
-            outcome=label(played.outcome[at], np.int8),
-        )
+    arrays = {
+        "conditions": np.array([each.name for each in evaluation.suite.conditions]),
+        "shifted": np.array(shifted),
+        "outcomes": np.array(OUTCOMES),
+        **steps._asdict(),
+        "actions": actions[own],
+        "episode": label(np.arange(condition.size), np.int32),
+        "condition": label(condition, np.int16),
+        "level_seed": label(evaluation.level_seeds[condition, level], np.uint32),
+        "step": np.nonzero(own)[1].astype(np.int16),
+        "out_of_distribution": label(np.array(shifted)[condition], bool),
+        "outcome": label(played.outcome[at], np.int8),
+    }
+    write_arrays(path, arrays)
 
 
 def _look_again(

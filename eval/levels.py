@@ -7,24 +7,39 @@ that many a held-out seed builds the layout of a training level; those can be le
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from tqdm import tqdm
 
 import coinrun_jax
 from coinrun_jax import Level
+from coinrun_jax.checks import InputError
 from coinrun_jax.overlap import hash_seeds
 from eval.suites import LevelSet, Suite
 
-
-class LevelError(ValueError):
-    """There are not as many levels of a kind as were asked for."""
-
-
 _CHUNK = 4096  # seeds looked at in one call
+_DEVIATIONS = 6
+"""By so many the number of held-out levels of a kind does not exceed what is expected."""
+
+
+def require_enough(sets: Iterable[LevelSet], count: int) -> None:
+    """Refuse level sets that hardly any level belongs to, without building one.
+
+    Raises:
+      InputError: where there are certainly not `count` held-out levels of a kind.
+    """
+    number = len(coinrun_jax.TEST_LEVELS)
+    for level_set in sets:
+        expected = number * level_set.share
+        if count > expected + _DEVIATIONS * (np.sqrt(expected) + 1):
+            raise InputError(
+                f"{count:,} levels are wanted, and of {number:,} held-out ones about "
+                f"{expected:,.0f} are {level_set}"
+            )
 
 
 def choose_levels(
@@ -41,9 +56,10 @@ def choose_levels(
       `Level` with a leading axis, and int32 [C, count], indices into it.
 
     Raises:
-      LevelError: where fewer than `count` of the held-out levels belong to a set.
+      InputError: where fewer than `count` of the held-out levels belong to a set.
     """
     sets = [condition.levels for condition in suite.conditions]
+    require_enough(sets, count)
     modes = {level_set: level_set.mode or mode for level_set in dict.fromkeys(sets)}
     seen = {each: hash_seeds(range(unseen_by), each) for each in set(modes.values()) if unseen_by}
     seeds = {s: _seeds_of(s, of, count, seen.get(of)) for s, of in modes.items()}
@@ -70,18 +86,21 @@ def _seeds_of(level_set: LevelSet, mode: str, count: int, seen: np.ndarray | Non
     if seen is None and level_set in (LevelSet(), LevelSet(mode=level_set.mode)):
         return held_out[:count]
     found: list[int] = []
-    for start in range(0, len(held_out), _CHUNK):
-        seeds = np.array(held_out[start : start + _CHUNK], np.uint32)
-        padded = np.pad(seeds, (0, _CHUNK - seeds.size), mode="edge")  # one size, one program
-        level = jax.device_get(build_levels(padded, mode))
-        belongs = _belongs(level, level_set)[: seeds.size]
-        if seen is not None:
-            belongs &= ~np.isin(hash_seeds(held_out[start : start + _CHUNK], mode), seen)
-        found += seeds[belongs].tolist()
-        if len(found) >= count:
-            return found[:count]
-    new = "" if seen is None else " with new layouts"
-    raise LevelError(
+    # For who waits at a terminal; in a log there is nothing of it.
+    with tqdm(total=count, desc=str(level_set), leave=False, delay=2, disable=None) as bar:
+        for start in range(0, len(held_out), _CHUNK):
+            seeds = np.array(held_out[start : start + _CHUNK], np.uint32)
+            padded = np.pad(seeds, (0, _CHUNK - seeds.size), mode="edge")  # one size, one program
+            level = jax.device_get(build_levels(padded, mode))
+            belongs = _belongs(level, level_set)[: seeds.size]
+            if seen is not None:
+                belongs &= ~np.isin(hash_seeds(held_out[start : start + _CHUNK], mode), seen)
+            found += seeds[belongs].tolist()
+            if len(found) >= count:
+                return found[:count]
+            bar.update(int(belongs.sum()))
+    new = "" if seen is None else ", with a new layout"
+    raise InputError(
         f"{count:,} levels are wanted, and of {len(held_out):,} held-out ones {len(found):,} are "
         f"{level_set}{new}"
     )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from coinrun_jax.checks import InputError, shown
 from train.config import TrainConfig, flat_settings
 from train.policy import DESCRIPTION, Policy, load_policy
 
@@ -23,19 +25,27 @@ class Run:
     policy: Policy
 
 
-def find_runs(folders: Sequence[Path]) -> list[Run]:
+def find_runs(folders: Sequence[Path], plugins: Sequence[str] = ()) -> list[Run]:
     """All policies in and below the folders, each once.
 
+    Args:
+      plugins: that have been imported.
+
     Raises:
-      PolicyError: where there is none, or one that cannot be loaded.
+      InputError: where there is none, or one that cannot be loaded.
     """
     found: dict[Path, Run] = {}
     for folder in folders:
+        if not os.path.isdir(folder):
+            load_policy(folder, plugins)  # says what is missing
         paths = sorted(path.parent for path in folder.rglob(DESCRIPTION))
         if not paths:
-            load_policy(folder)  # says what is missing
+            load_policy(folder, plugins)
         for path in paths:
-            found.setdefault(path.resolve(), Run(str(path), load_policy(path)))
+            if not str(path).isprintable():  # it stands in every table
+                raise InputError(f"run {shown(str(path))} has characters that cannot be printed")
+            if path.resolve() not in found:
+                found[path.resolve()] = Run(str(path), load_policy(path, plugins))
     return list(found.values())
 
 

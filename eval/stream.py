@@ -30,6 +30,8 @@ import jax
 import jax.numpy as jnp
 
 from coinrun_jax import TEST_LEVELS, CoinRun, EnvParams, EnvState
+from coinrun_jax.checks import choice, whole
+from coinrun_jax.generator import MODES
 from eval.catalogue import SUITES
 from eval.levels import choose_levels
 from eval.suites import Condition, Suite
@@ -96,19 +98,16 @@ def shifted_stream(
         `coinrun_jax.cues.make_cues` and `coinrun_jax.items.make_items`.
 
     Raises:
-      ValueError: for an unknown condition, for levels that there are not, and as `CoinRun`.
+      InputError: for an unknown condition, for levels that there are not, and as `CoinRun`.
     """
     condition = replace(_find(condition), control_of=None)
-    if num_levels < 1 or skip < 0 or skip + num_levels > len(TEST_LEVELS):
-        raise ValueError(
-            f"skip {skip} and num_levels {num_levels} are not within the {len(TEST_LEVELS):,} "
-            "held-out levels"
-        )
-    mode = condition.levels.mode or mode
+    whole("num_levels", num_levels, 1, len(TEST_LEVELS))
+    whole("skip", skip, 0, len(TEST_LEVELS) - num_levels)
+    mode = condition.levels.mode or choice("mode", mode, MODES)
+    settings = condition.settings(cues, items)
     CoinRun(mode, observation)  # raises for what there is not, before levels are built
     levels, index = choose_levels(Suite("stream", (condition,)), mode, skip + num_levels)
     chosen = jax.tree.map(lambda leaf: leaf[index[0, skip:]], levels)
-    settings = condition.settings(cues, items)
     params = EnvParams.on_levels(chosen).replace(**settings)
     return UnrewardedCoinRun(mode, observation, params), params
 
@@ -117,6 +116,4 @@ def _find(condition: str | Condition) -> Condition:
     if isinstance(condition, Condition):
         return condition
     known = {each.name: each for each in SUITES["all"].conditions}
-    if condition not in known:
-        raise ValueError(f"condition {condition!r} is not one of {', '.join(known)}")
-    return known[condition]
+    return known[choice("condition", condition, known)]

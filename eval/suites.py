@@ -7,12 +7,17 @@ passed by accident.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import inspect
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
+
+from coinrun_jax.checks import InputError, choice, flag, real, shown, whole
 from coinrun_jax.cues import make_cues
-from coinrun_jax.generator import MODES
+from coinrun_jax.files import require_plain_name
+from coinrun_jax.generator import FIRST_SECTION_X, MODES
 from coinrun_jax.items import make_items
 from coinrun_jax.placement import make_placement, parse_mixture
 from coinrun_jax.types import MAX_SECTIONS, WORLD_SIZE
@@ -20,6 +25,10 @@ from coinrun_jax.types import MAX_SECTIONS, WORLD_SIZE
 CONTROL = "_control"
 """What the name of a control ends in."""
 DIFFICULTIES = (1, 2, 3)
+MOST_CONDITIONS = 500
+LONGEST_TEXT = 300  # characters of a title or a placement
+_CUES = set(inspect.signature(make_cues).parameters)
+_ITEMS = set(inspect.signature(make_items).parameters) - {"coin_look"}  # the coin's own cue
 _FURTHER_SETTINGS = ("fraction", "fixed")
 """Placements of which the name alone does not say where the coin lies."""
 _NOTHING: Mapping[str, Any] = {}
@@ -30,7 +39,7 @@ class LevelSet:
     """Which of the held-out levels; by default all of them.
 
     Raises:
-      ValueError: for what no level is.
+      InputError: for what no level is.
     """
 
     mode: str | None = None
@@ -41,27 +50,88 @@ class LevelSet:
     """Column that the end of the level at least lies in."""
 
     def __post_init__(self) -> None:
-        _require_one_of("mode", self.mode, (None, *MODES))
-        _require_one_of("difficulty", self.difficulty, (None, *DIFFICULTIES))
-        _require_one_of("sections", self.sections, (None, *range(1, MAX_SECTIONS + 1)))
-        if not 0 <= self.min_length < WORLD_SIZE:
-            raise ValueError(f"min_length {self.min_length} is not within 0 ... {WORLD_SIZE - 1}")
-        least = self.difficulty is not None and self.sections is not None
-        if least and not self.difficulty <= self.sections < 2 * self.difficulty:  # type: ignore[operator]
-            raise ValueError(
+        if self.mode is not None:
+            choice("mode", self.mode, MODES)
+        if self.difficulty is not None:
+            whole("difficulty", self.difficulty, DIFFICULTIES[0], DIFFICULTIES[-1])
+        if self.sections is not None:
+            whole("sections", self.sections, 1, MAX_SECTIONS)
+        whole("min_length", self.min_length, 0, WORLD_SIZE - 1)
+        furthest = [first + len(chances) - 1 for first, chances in self._ends()]
+        if not furthest:
+            raise InputError(
                 f"no level of difficulty {self.difficulty} has {self.sections} sections"
             )
+        if self.min_length > max(furthest):
+            raise InputError(
+                f"min_length {self.min_length} is beyond the end of every such level; the furthest "
+                f"lies in column {max(furthest)}"
+            )
+
+    def _ends(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Where levels of the set end, whatever their length: a first column, and how probable
+        it and those right of it are. Follows `coinrun_jax.generator`.
+        """
+        for difficulty in DIFFICULTIES:
+            width = np.full(2 * difficulty, 1 / (2 * difficulty))  # of a section, beyond the least
+            least = 3 + difficulty // 3
+            for sections in range(difficulty, 2 * difficulty):
+                if self.difficulty in (None, difficulty) and self.sections in (None, sections):
+                    chances = np.ones(1) / len(DIFFICULTIES) / difficulty
+                    for _ in range(sections):
+                        chances = np.convolve(chances, width)
+                    yield FIRST_SECTION_X + sections * least, chances
+
+    def __str__(self) -> str:
+        words = [self.mode] if self.mode else []
+        words += [f"of difficulty {self.difficulty}"] if self.difficulty else []
+        words += [f"of {self.sections} sections"] if self.sections else []
+        words += [f"with the end in column {self.min_length} or later"] if self.min_length else []
+        return ", ".join(words) or "any"
+
+    @property
+    def share(self) -> float:
+        """How many of all levels belong to it, on average."""
+        return sum(
+            float(chances[max(0, self.min_length - first) :].sum())
+            for first, chances in self._ends()
+        )
 
 
-def _require_one_of(what: str, value: Any, allowed: Iterable[Any]) -> None:
-    if value not in allowed:
-        names = ", ".join(str(each) for each in allowed if each is not None)
-        raise ValueError(f"{what} {value!r} is not one of {names}")
+def _text(what: str, value: Any) -> str:
+    if not isinstance(value, str) or len(value) > LONGEST_TEXT or not value.isprintable():
+        raise InputError(
+            f"{what} {shown(value)} is not text of up to {LONGEST_TEXT} printable characters"
+        )
+    return value
+
+
+def _name(what: str, value: Any) -> str:
+    """Of what has a row of its own in every table."""
+    return _text(what, require_plain_name(what, value))
+
+
+def _pair(what: str, value: Any) -> tuple[Any, Any]:
+    if not isinstance(value, list | tuple) or len(value) != 2:
+        raise InputError(f"{what} {shown(value)} is not a list of two")
+    return value[0], value[1]
+
+
+def _arguments(what: str, value: Any, allowed: set[str]) -> None:
+    if not isinstance(value, Mapping):
+        raise InputError(f"{what} {shown(value)} must be a mapping")
+    for key in value:
+        if not isinstance(key, str) or key not in allowed:
+            raise InputError(f"{what}: no {shown(key)}; there are {', '.join(sorted(allowed))}")
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One way to set a level up."""
+    """One way to set a level up.
+
+    Raises:
+      InputError: for a field that is of another type or out of range.
+    """
 
     name: str
     title: str = ""
@@ -85,8 +155,30 @@ class Condition:
     levels: LevelSet = LevelSet()
 
     def __post_init__(self) -> None:
+        _name("condition", self.name)
+        try:
+            self._require_fields()
+        except InputError as error:
+            raise InputError(f"condition {shown(self.name)}: {error}") from error
         if not self.title:
             object.__setattr__(self, "title", self.name.replace("_", " "))
+
+    def _require_fields(self) -> None:
+        _text("title", self.title)
+        _text("placement", self.placement)
+        low, high = (real("fraction", each, 0, 1) for each in _pair("fraction", self.fraction))
+        object.__setattr__(self, "fraction", (low, high))
+        if self.cell is not None:
+            x, y = (whole("cell", each, 1, WORLD_SIZE - 2) for each in _pair("cell", self.cell))
+            object.__setattr__(self, "cell", (x, y))
+        flag("moved", self.moved)
+        flag("present", self.present)
+        if self.control_of is not None:
+            _name("control_of", self.control_of)
+        _arguments("cues", self.cues, _CUES)
+        _arguments("items", self.items, _ITEMS)
+        if not isinstance(self.levels, LevelSet):
+            raise InputError(f"levels {shown(self.levels)} are no LevelSet")
 
     @property
     def coin_at(self) -> str:
@@ -121,10 +213,10 @@ class Condition:
           cues, items: of training, for what the condition leaves alone; as the fields.
 
         Raises:
-          ValueError: for a placement, cue or item that does not exist or cannot be.
+          InputError: for a placement, cue or item that does not exist or cannot be.
         """
-        cues = {**cues, **self.cues}
         try:
+            cues = {**cues, **self.cues}
             return {
                 "placement": make_placement(
                     self.placement,
@@ -139,7 +231,7 @@ class Condition:
                 ),
             }
         except (TypeError, ValueError) as error:
-            raise ValueError(f"condition {self.name!r}: {error}") from error
+            raise InputError(f"condition {shown(self.name)}: {error}") from error
 
 
 def control(condition: Condition) -> Condition:
@@ -163,7 +255,7 @@ class Suite:
     """Conditions to compare.
 
     Raises:
-      ValueError: where names repeat, a control is the control of nothing in the suite, or a
+      InputError: where names repeat, a control is the control of nothing in the suite, or a
         condition cannot be set up.
     """
 
@@ -174,39 +266,56 @@ class Suite:
     control in which only the coin's place differs from training."""
 
     def __post_init__(self) -> None:
-        names = [condition.name for condition in self.conditions]
-        if not names or len(set(names)) < len(names):
-            raise ValueError(f"suite {self.name!r}: conditions {names} must be some, and differ")
-        by_name = dict(zip(names, self.conditions, strict=True))
+        _name("suite", self.name)
+        try:
+            self._require_conditions()
+            self._require_judged()
+        except InputError as error:
+            raise InputError(f"suite {shown(self.name)}: {error}") from error
+
+    def _require_conditions(self) -> None:
+        if not 0 < len(self.conditions) <= MOST_CONDITIONS:
+            raise InputError(
+                f"{len(self.conditions):,} conditions with their controls; 1 ... {MOST_CONDITIONS} "
+                "can be"
+            )
+        by_name: dict[str, Condition] = {}
         for condition in self.conditions:
             condition.settings()
-            controlled = condition.control_of
-            if controlled is None:
+            if condition.name in by_name:
+                raise InputError(f"two conditions are called {shown(condition.name)}")
+            by_name[condition.name] = condition
+        for condition in self.conditions:
+            if condition.control_of is None:
                 continue
-            if condition.present or controlled not in names:
-                raise ValueError(
-                    f"suite {self.name!r}: {condition.name!r} is no control of {controlled!r}"
+            controlled = by_name.get(condition.control_of)
+            if condition.present or controlled is None:
+                raise InputError(
+                    f"{shown(condition.name)} is no control of {shown(condition.control_of)}"
                 )
-            if not by_name[controlled].tells_coin_from_end:
-                raise ValueError(
-                    f"suite {self.name!r}: {controlled!r} takes no control: a coin that is, or may "
-                    "be, at the end or absent cannot be told from the end"
+            if not controlled.tells_coin_from_end:
+                raise InputError(
+                    f"{shown(controlled.name)} takes no control: a coin that is, or may be, at the "
+                    "end or absent cannot be told from the end"
                 )
-        can_judge = tuple(
-            condition.name
+
+    def _require_judged(self) -> None:
+        """Whether what is judged can be; where nothing is named, choose."""
+        controlled = {condition.control_of for condition in self.conditions}
+        can_judge = {
+            condition.name: condition
             for condition in self.conditions
-            if condition.tells_coin_from_end and self.control_of(condition.name)
-        )
-        if not self.judged:
-            plain = {condition.name for condition in self.conditions if condition.is_plain}
-            judged = tuple(name for name in can_judge if name in plain)
-            object.__setattr__(self, "judged", judged)
+            if condition.tells_coin_from_end and condition.name in controlled
+        }
         for name in self.judged:
             if name not in can_judge:
-                raise ValueError(
-                    f"suite {self.name!r}: {name!r} cannot be judged by; it takes a coin away "
-                    "from the end, and a control"
+                raise InputError(
+                    f"{shown(name)} cannot be judged by; it takes a coin away from the end, and a "
+                    "control"
                 )
+        if not self.judged:
+            plain = tuple(name for name, condition in can_judge.items() if condition.is_plain)
+            object.__setattr__(self, "judged", plain)
 
     @property
     def at_the_end(self) -> str | None:

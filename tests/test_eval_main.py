@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +19,12 @@ import pytest
 
 import coinrun_jax
 from coinrun_jax.types import NUM_ACTIONS
+from eval import evaluate, levels
 from eval.__main__ import main
 from eval.catalogue import SUITES
 from eval.outputs import EPISODES, FIGURE, PUBLISHED, REPORT, RUNS, SUMMARY
 from eval.summary import MEASURES
+from tests.conftest import QUICK_COMPILE, ROOT
 from train.config import EnvConfig, NetworkConfig, TrainConfig
 from train.networks import make_network
 from train.policy import save_policy
@@ -41,6 +48,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     save_untrained(folder / "end")
     save_untrained(folder / "moved", placement="random_section", placement_probability=0.5)
+    jax.clear_caches()  # what would be compiled by a refusal is compiled anew
     return folder
 
 
@@ -49,102 +57,139 @@ def run_dir(runs: Path) -> Path:
     return runs / "end"
 
 
-def assert_refused(capsys: pytest.CaptureFixture[str], arguments: list[str], *words: str) -> None:
-    assert main(arguments) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("error: ")
-    assert captured.err.count("\n") == 1
-    for word in words:
-        assert word in captured.err
+@pytest.fixture
+def refuse(
+    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> Callable[..., None]:
+    """Asserts that arguments are refused in one short line, before anything compiles."""
+
+    def refused(arguments: list[str], *words: str) -> None:
+        with jax.log_compiles():
+            assert main(arguments) == 2
+        captured = capsys.readouterr()
+        assert captured.out == ""
+        assert captured.err.startswith("error: ")
+        assert captured.err.count("\n") == 1
+        assert len(captured.err) < 500
+        for word in words:
+            assert word in captured.err
+        assert not [each for each in caplog.messages if "ompiling" in each]
+
+    return refused
+
+
+Refuse = Callable[..., None]
+LONG = "x" * 300
 
 
 @pytest.mark.parametrize(
     ("replaced", "words"),
     [
         ({"--suite": "relocate"}, ("relocate", "relocation")),
-        ({"--num-levels": "0"}, ("--num-levels 0", "1 ... 1000000")),
-        ({"--num-levels": "1000001"}, ("1000001",)),
-        ({"--num-levels": "many"}, ("--num-levels", "many")),
-        ({"--seed": "-1"}, ("--seed -1",)),
-        ({"--action-mode": "best"}, ("best", "greedy")),
-        ({"--samples": "0"}, ("--samples 0", "1 ... 1000")),
-        ({"--unseen-by": "-1"}, ("--unseen-by -1", "0 ... 10000000")),
-        ({"--features": "2000"}, ("--features 2000", "0 ... 1000")),
         ({"--suite": "none.yaml"}, ("none.yaml", "No such file")),
+        ({"--num-levels": "0"}, ("--num-levels: '0'", "1 ... 1000000")),
+        ({"--num-levels": "1000001"}, ("1000001",)),
+        ({"--num-levels": "9" * 10_000}, ("--num-levels", "999...")),
+        ({"--num-levels": "many"}, ("--num-levels", "many")),
+        ({"--num-levels": "200000", "--samples": "100"}, ("1,082,700,000", "at most 20,000,000")),
+        ({"--seed": "-1"}, ("--seed: '-1'", "4294967295")),
+        ({"--action-mode": LONG}, ("xxx...", "greedy")),
+        ({"--samples": "0"}, ("--samples: '0'", "1 ... 1000")),
+        ({"--unseen-by": "-1"}, ("--unseen-by: '-1'", "0 ... 10000000")),
+        ({"--features": "2000"}, ("--features 2000", "0 ... 1000")),
+        ({"--features": "-1"}, ("--features: '-1'",)),
         ({"--levels": "3"}, ("--levels",)),
+        ({"--plugins": "no/module"}, ("no/module",)),
+        ({"--run": "none"}, ("none", "no such folder")),
+        ({"--run": LONG}, ("xxx",)),
+        ({"--out": LONG}, ("xxx", "too long")),
+        ({"--out": "a\x1b[2J"}, ("cannot be printed",)),
     ],
 )
 def test_bad_options_are_refused(
     run_dir: Path,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    refuse: Refuse,
     replaced: dict[str, str],
     words: tuple[str, ...],
 ) -> None:
-    out = tmp_path / "out"
-    options = {"--run": str(run_dir), "--suite": "relocation", "--out": str(out)} | replaced
-    assert_refused(capsys, [part for option in options.items() for part in option], *words)
-    assert not out.exists()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(evaluate, "memory_per_device", lambda: None)
+    options = {"--run": str(run_dir), "--suite": "cues", "--out": "out"} | replaced
+    refuse([part for option in options.items() for part in option], *words)
+    assert not any(tmp_path.iterdir())
 
 
-def test_too_few_levels_of_a_kind_are_said(
+def test_more_levels_than_memory_has_room_for_are_refused(
+    run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuse: Refuse
+) -> None:
+    monkeypatch.setattr(evaluate, "memory_per_device", lambda: 10**9)
+    rest = ["--suite", "paper", "--num-levels", "10000", "--out", str(tmp_path / "out")]
+    refuse(["--run", str(run_dir), *rest], "10,000 levels", "1 GB")
+
+
+def test_too_few_levels_of_a_kind_are_said(run_dir: Path, tmp_path: Path, refuse: Refuse) -> None:
+    rest = ["--suite", "capability", "--num-levels", "400000", "--out", str(tmp_path / "out")]
+    words = ("400,000 levels are wanted", "about 333,333 are of difficulty 1")
+    refuse(["--run", str(run_dir), *rest], *words)
+
+
+def test_levels_of_a_kind_that_turn_out_to_be_too_few_are_said(
     run_dir: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(coinrun_jax, "TEST_LEVELS", coinrun_jax.TEST_LEVELS[:200])
+    monkeypatch.setattr(levels, "_DEVIATIONS", 1000)
     rest = ["--suite", "capability", "--num-levels", "200", "--out", str(tmp_path / "out")]
     assert main(["--run", str(run_dir), *rest]) == 2
     complaint = capsys.readouterr().err.splitlines()[-1]
     assert complaint.startswith("error: 200 levels are wanted, and of 200 held-out ones")
     assert "difficulty" in complaint
+    assert not any(tmp_path.iterdir())
 
 
-def test_what_is_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    out = tmp_path / "out"
-    rest = ["--suite", "relocation", "--out", str(out)]
-    assert_refused(capsys, ["--run", str(tmp_path / "none"), *rest], "none")
+def test_what_is_no_run_is_refused(tmp_path: Path, refuse: Refuse) -> None:
+    rest = ["--suite", "relocation", "--out", str(tmp_path / "out")]
     (tmp_path / "empty").mkdir()
-    assert_refused(capsys, ["--run", str(tmp_path / "empty"), *rest], "empty")
-    assert_refused(capsys, rest, "--run")
-    assert not out.exists()
+    refuse(["--run", str(tmp_path / "empty"), *rest], "empty")
+    refuse(rest, "--run")
+    assert not (tmp_path / "out").exists()
 
 
-def test_results_are_never_overwritten(
-    run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_results_are_never_overwritten_unasked(
+    run_dir: Path, tmp_path: Path, refuse: Refuse
 ) -> None:
     arguments = ["--run", str(run_dir), "--suite", "relocation", "--out", str(tmp_path)]
     (tmp_path / EPISODES).write_text("mine")
-    assert_refused(capsys, arguments, str(tmp_path), EPISODES)
+    refuse(arguments, EPISODES, "exists already", "--force")
     assert [path.name for path in tmp_path.iterdir()] == [EPISODES]
     assert (tmp_path / EPISODES).read_text() == "mine"
     file = tmp_path / EPISODES
-    assert_refused(capsys, [*arguments[:-1], str(file)], "not a directory")
-    assert_refused(capsys, [*arguments[:-1], str(file / "out")], str(file / "out"))
+    refuse([*arguments[:-1], str(file)], "is not a folder")
+    refuse([*arguments[:-1], str(file / "out")], EPISODES, "is not a folder")
 
 
-def test_runs_that_do_not_fit_are_refused(
-    runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_runs_that_do_not_fit_are_refused(runs: Path, tmp_path: Path, refuse: Refuse) -> None:
     out = tmp_path / "out"
     rest = ["--suite", "paper", "--out", str(out)]
-    assert_refused(capsys, ["--run", str(runs), *rest], "2 policies", "--compare")
+    refuse(["--run", str(runs), *rest], "2 policies", "--compare")
     moved = str(runs / "moved")
-    assert_refused(capsys, ["--run", moved, *rest], "--reference DIR")
-    assert_refused(capsys, ["--run", moved, "--reference", moved, *rest], "p = 0.5", "p = 0")
+    refuse(["--run", moved, *rest], "--reference DIR")
+    refuse(["--run", moved, "--reference", moved, *rest], "p = 0.5", "p = 0")
     shutil.copytree(moved, tmp_path / "copy")
     again = ["--compare", str(runs), str(tmp_path / "copy"), *rest]
-    assert_refused(capsys, again, moved, str(tmp_path / "copy"), "the same agent")
+    refuse(again, moved, str(tmp_path / "copy"), "the same agent")
     easy = save_untrained(tmp_path / "easy", mode="easy")
-    assert_refused(capsys, ["--compare", str(runs), str(easy), *rest], "easy on easy levels")
-    assert_refused(capsys, ["--compare", moved, "--probes", *rest], "--probes")
-    assert_refused(capsys, ["--run", moved, "--compare", moved, *rest], "not allowed with")
+    refuse(["--compare", str(runs), str(easy), *rest], "on easy levels")
+    refuse(["--compare", moved, "--probes", *rest], "--probes")
+    refuse(["--run", moved, "--compare", moved, *rest], "not allowed with")
     gems = str(save_untrained(tmp_path / "gems", items=ItemsConfig(number=1)))
     cues = ["--suite", "cues", "--out", str(out)]
-    assert_refused(capsys, ["--run", gems, *cues], "gems", "condition 'gem'", "look like the coin")
-    assert_refused(capsys, ["--run", moved, "--reference", moved, *cues], "--reference", "paper")
+    refuse(["--run", gems, *cues], "gems", "condition 'gem'", "look like the coin")
+    refuse(["--run", moved, "--reference", moved, *cues], "--reference", "paper")
     assert not out.exists()
 
 
@@ -184,7 +229,9 @@ def test_a_run_is_evaluated(
 
     assert (out / FIGURE).stat().st_size > 10_000
     assert "<!doctype html>" in (out / REPORT).read_text()
-    assert_refused(capsys, arguments, "already holds")
+    assert not [path for path in out.iterdir() if path.name.startswith(".")]
+    assert main(arguments) == 2
+    assert "exists already" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -210,3 +257,42 @@ def test_runs_are_compared(runs: Path, tmp_path: Path, capsys: pytest.CaptureFix
         assert each["difference"] is None or each["difference"]["estimate"] == 0
     assert {each["measure"] for each in summary["differences"]} >= {"coin", "coin_attraction"}
     assert "<!doctype html>" in (out / REPORT).read_text()
+
+
+def launch(run_dir: Path, out: Path) -> subprocess.Popen[str]:
+    words = ["--run", str(run_dir), "--suite", "paper", "--reference", str(run_dir)]
+    return subprocess.Popen(
+        [sys.executable, "-m", "eval", *words, "--num-levels", "2", "--out", str(out)],
+        cwd=ROOT,
+        env={**os.environ, "XLA_FLAGS": QUICK_COMPILE},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_is_stopped_leaves_nothing(run_dir: Path, tmp_path: Path, number: int) -> None:
+    process = launch(run_dir, tmp_path / "deep" / "out")
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("compiling")
+    assert list((tmp_path / "deep" / "out").iterdir())  # the hidden folder
+    process.send_signal(number)
+    said = process.communicate(timeout=300)[1].splitlines()
+    assert process.returncode == 128 + number
+    assert said[-1] == f"error: {'interrupted' if number == signal.SIGINT else 'terminated'}"
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+def test_a_reader_that_leaves_stops_nothing(run_dir: Path, tmp_path: Path) -> None:
+    process = launch(run_dir, tmp_path / "out")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    assert process.stdout.readline().startswith("compiling")
+    process.stdout.close()
+    said = process.stderr.read()
+    assert process.wait(timeout=300) == 0
+    assert "Broken" not in said
+    assert (tmp_path / "out" / REPORT).exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ import pytest
 import yaml
 
 from coinrun_jax import TEST_LEVELS
+from coinrun_jax.checks import InputError
 from coinrun_jax.overlap import hash_seeds
 from eval.catalogue import SUITES
-from eval.levels import choose_levels
-from eval.suite_files import SuiteError, find_suite
+from eval.levels import build_levels, choose_levels
+from eval.suite_files import find_suite
 from eval.suites import Condition, LevelSet, Suite, control, with_control
 from eval.variants import stack
 
@@ -99,54 +101,110 @@ def test_a_suite_of_ones_own(tmp_path: Path) -> None:
     assert red.settings()["items"].number == 1
 
 
+OF_A = {"name": "a"}
+AT_A_SHARE = {"name": "a", "placement": "fraction"}
+LONG = "x" * 100_000
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("a: [", "no YAML"),
+        # no suite
+        ("a: [", "is not YAML"),
         ([1, 2], "list of `conditions`"),
-        ({"conditions": []}, "must be some"),
+        ({"conditions": {"a": 1}}, "list of `conditions`"),
+        ({"conditions": [OF_A], "levels": {}}, "'levels'"),
+        # how many, and what they are called
+        ({"conditions": []}, "0 conditions"),
+        ({"conditions": [{"name": f"a{i}"} for i in range(501)]}, "501 conditions; at most 500"),
+        (
+            {"conditions": [{**AT_A_SHARE, "name": f"a{i}", "control": True} for i in range(251)]},
+            "502 conditions",
+        ),
+        ({"conditions": [OF_A, OF_A]}, "two conditions are called 'a'"),
         ({"conditions": [{"title": "x"}]}, "condition 1 must have a name"),
-        ({"conditions": [{"name": "a"}, {"name": "a"}]}, "differ"),
-        ({"conditions": [{"name": "a", "colour": "red"}]}, "'colour'"),
-        ({"conditions": [{"name": "a", "placement": "up"}]}, "'up' is not one of"),
-        ({"conditions": [{"name": "a", "cues": {"coin_look": "blue"}}]}, "'blue'"),
-        ({"conditions": [{"name": "a", "cues": {"shape": 1}}]}, "shape"),
-        ({"conditions": [{"name": "a", "levels": {"mode": "medium"}}]}, "'medium'"),
-        ({"conditions": [{"name": "a", "levels": {"difficulty": 1, "sections": 3}}]}, "sections"),
-        ({"conditions": [{"name": "a", "levels": 3}]}, "mapping"),
-        ({"conditions": [{"name": "a"}], "judged": ["a"]}, "cannot be judged"),
-        ({"conditions": [{"name": "a"}], "judged": "a"}, "judged 'a' is no list"),
-        ({"conditions": [{"name": "a", "fraction": 0.5}]}, "fraction 0.5 of condition 'a'"),
-        ({"conditions": [{"name": "a", "cell": [3]}]}, "cell [3] of condition 'a'"),
-        ({"conditions": [{"name": "a", "control": True}]}, "'a' takes no control"),
+        ({"conditions": [{"name": 1}]}, "condition 1 must have a name"),
+        ({"conditions": [{"name": "a/b"}]}, "'a/b' is not a name"),
+        ({"conditions": [{"name": "a\x1b[2J"}]}, "is not a name"),
+        ({"conditions": [{"name": "a\u202e"}]}, "printable"),
+        ({"conditions": [{"name": LONG}]}, "is not a name of up to 200"),
+        ({"conditions": [OF_A], "name": "paper"}, "'paper' belongs to a suite"),
+        ({"conditions": [OF_A], "name": ["a"]}, "suite ['a'] is not a name"),
+        # fields of another type
+        ({"conditions": [{**OF_A, "colour": "red"}]}, "'colour'"),
+        ({"conditions": [{**OF_A, "title": 2024}]}, "condition 'a': title 2024 is not text"),
+        ({"conditions": [{**OF_A, "placement": {"end": 1}}]}, "is not text"),
+        ({"conditions": [{**OF_A, "placement": "up"}]}, "'up' is not one of"),
+        ({"conditions": [{**OF_A, "present": "no"}]}, "present 'no' is not true or false"),
+        ({"conditions": [{**OF_A, "moved": 1}]}, "moved 1 is not true or false"),
+        ({"conditions": [{**OF_A, "control": "yes"}]}, "control 'yes' is not true or false"),
+        ({"conditions": [{**AT_A_SHARE, "fraction": 0.5}]}, "fraction 0.5 is not a list of two"),
+        ({"conditions": [{**AT_A_SHARE, "fraction": [0, "1"]}]}, "fraction '1' is not a number"),
+        ({"conditions": [{**AT_A_SHARE, "fraction": [0, [1]]}]}, "fraction [1] is not a number"),
+        ({"conditions": [{**AT_A_SHARE, "fraction": [0.9, 0.1]}]}, "fraction"),
+        ({"conditions": [{**AT_A_SHARE, "fraction": [0, 1.5]}]}, "is outside [0, 1]"),
+        ({"conditions": [{**OF_A, "cell": [3]}]}, "cell [3] is not a list of two"),
+        ({"conditions": [{**OF_A, "cell": [2.7, 3.2]}]}, "cell 2.7 is not a whole number"),
+        ({"conditions": [{**OF_A, "cell": [2, 64]}]}, "cell 64 is not within 1 ... 62"),
+        # cues and items
+        ({"conditions": [{**OF_A, "cues": ["red"]}]}, "must be a mapping"),
+        ({"conditions": [{**OF_A, "cues": {"shape": 1}}]}, "'shape'"),
+        ({"conditions": [{**OF_A, "cues": {1: 1}}]}, "no 1"),
+        ({"conditions": [{**OF_A, "cues": {"coin_look": "blue"}}]}, "'blue'"),
+        ({"conditions": [{**OF_A, "cues": {"coin_look": ["red"]}}]}, "['red']"),
+        ({"conditions": [{**OF_A, "cues": {"mirrored": "no"}}]}, "'no'"),
+        ({"conditions": [{**OF_A, "items": None}]}, "must be a mapping"),
+        ({"conditions": [{**OF_A, "items": {"number": 1.5}}]}, "1.5"),
+        ({"conditions": [{**OF_A, "items": {"coin_look": "red"}}]}, "'coin_look'"),
+        # levels
+        ({"conditions": [{**OF_A, "levels": 3}]}, "mapping"),
+        ({"conditions": [{**OF_A, "levels": {"long": True}}]}, "'long'"),
+        ({"conditions": [{**OF_A, "levels": {"mode": "medium"}}]}, "'medium'"),
+        ({"conditions": [{**OF_A, "levels": {"mode": ["hard"]}}]}, "['hard']"),
+        ({"conditions": [{**OF_A, "levels": {"difficulty": 1.0}}]}, "1.0 is not a whole"),
+        ({"conditions": [{**OF_A, "levels": {"min_length": True}}]}, "True is not a whole"),
+        ({"conditions": [{**OF_A, "levels": {"difficulty": 1, "sections": 3}}]}, "3 sections"),
+        ({"conditions": [{**OF_A, "levels": {"min_length": 51}}]}, "column 50"),
+        # what is judged
+        ({"conditions": [OF_A], "judged": ["a"]}, "'a' cannot be judged by"),
+        ({"conditions": [OF_A], "judged": "a"}, "judged 'a' is not a list"),
+        ({"conditions": [OF_A], "judged": [["a"]]}, "judged [['a']] is not a list"),
+        ({"conditions": [{**OF_A, "control": True}]}, "'a' takes no control"),
         (
-            {"conditions": [{"name": "a", "placement": "absent:1,uniform:1", "control": True}]},
+            {"conditions": [{**OF_A, "placement": "absent:1,uniform:1", "control": True}]},
             "'a' takes no control",
         ),
         (
-            {"conditions": [{"name": "a", "placement": "uniform,end:0.5", "control": True}]},
+            {"conditions": [{**OF_A, "placement": "uniform,end:0.5", "control": True}]},
             "'a' takes no control",
         ),
-        ({"conditions": [{"name": "a"}], "levels": {}}, "'levels'"),
-        ({"conditions": [{"name": "a", "title": 2024}]}, "title 2024 of condition 'a' is no str"),
-        ({"conditions": [{"name": "a", "present": "no"}]}, "present 'no' of condition 'a'"),
-        ({"conditions": [{"name": "a"}], "name": "paper"}, "'paper' belongs to a suite"),
     ],
 )
-def test_suites_that_make_no_sense_are_one_line(tmp_path: Path, content: Any, words: str) -> None:
-    with pytest.raises(SuiteError) as caught:
+def test_suites_that_make_no_sense_are_one_short_line(
+    tmp_path: Path, content: Any, words: str
+) -> None:
+    with pytest.raises(InputError) as caught:
         find_suite(write(tmp_path, content))
     message = str(caught.value)
     assert words in message
     assert "mine.yaml" in message
     assert "\n" not in message
+    assert len(message) < 490 + len(str(tmp_path))
 
 
-def test_unknown_suites_are_named() -> None:
-    with pytest.raises(SuiteError, match="'relocate' is not one of relocation"):
-        find_suite("relocate")
-    with pytest.raises(SuiteError, match="none"):
-        find_suite("none.yaml")
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("relocate", "'relocate' is not one of relocation"),
+        ("none.yaml", "none.yaml: No such file"),
+        (LONG, "xxx' is not one of relocation"),
+        (f"{LONG}.yaml", "xxx.yaml: File name too long"),
+    ],
+)
+def test_unknown_suites_are_named(name: str, words: str) -> None:
+    with pytest.raises(InputError, match=re.escape(words)) as caught:
+        find_suite(name)
+    assert len(str(caught.value)) < 490
 
 
 def test_training_is_what_a_condition_leaves_alone() -> None:
@@ -180,6 +238,44 @@ def test_levels_of_every_kind() -> None:
     # The easy levels have less on them than the hard ones of the same seeds.
     enemies = (np.asarray(levels.entity_type) == 5).sum(1)
     assert enemies[index[1]].sum() < enemies[index[0]].sum()
+
+
+@pytest.mark.parametrize(
+    "level_set",
+    [
+        LevelSet(),
+        LevelSet(mode="easy", difficulty=2),
+        LevelSet(sections=3),
+        LevelSet(min_length=30),
+        LevelSet(difficulty=2, sections=3, min_length=20),
+    ],
+)
+def test_how_many_levels_are_of_a_kind_is_known_beforehand(level_set: LevelSet) -> None:
+    number = 4096
+    seeds = np.array(TEST_LEVELS[:number], np.uint32)
+    level = jax.device_get(build_levels(seeds, level_set.mode or "hard"))
+    belongs = level.end_cell[:, 0] >= level_set.min_length
+    belongs &= np.isin(level.difficulty, level_set.difficulty or [1, 2, 3])
+    belongs &= np.isin(level.num_sections, level_set.sections or range(1, 6))
+    deviation = np.sqrt(number * level_set.share * (1 - level_set.share))
+    assert abs(belongs.sum() - number * level_set.share) <= 4 * deviation
+    ends = [first + len(chances) - 1 for first, chances in level_set._ends()]
+    assert level.end_cell[belongs, 0].max() <= max(ends)
+
+
+@pytest.mark.parametrize("min_length", [51, 63])
+def test_levels_longer_than_any_are_refused(min_length: int) -> None:
+    with pytest.raises(InputError, match="column 50"):
+        LevelSet(min_length=min_length)
+
+
+def test_levels_that_hardly_any_is_are_refused_before_one_is_built(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("eval.levels.build_levels", None)
+    longest = Suite("s", (Condition("longest", levels=LevelSet(min_length=50)),))
+    with pytest.raises(InputError, match=r"about 14 are with the end in column 50 or later"):
+        choose_levels(longest, "hard", 100)
 
 
 def test_layouts_of_training_levels_are_left_out() -> None:
