@@ -12,23 +12,26 @@ from __future__ import annotations
 import sys
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from coinrun_jax import CoinRun, EnvParams, EnvState, Level
-from coinrun_jax.commands import Parser
+import coinrun_jax
+from coinrun_jax import EnvParams, EnvState, Level
+from coinrun_jax.cli import Parser, command
 from coinrun_jax.compilation import enable_compilation_cache
 from coinrun_jax.types import TIME_LIMIT
 from eval.levels import build_levels
 from eval.outcomes import OUTCOMES, Record, classify, is_decided, start_record, update_record
-from eval.trajectories import Trajectories, TrajectoryError, load_trajectories
+from eval.trajectories import Trajectories, load_trajectories
+
+if TYPE_CHECKING:
+    from coinrun_jax import CoinRun
 
 _LANES = 256  # episodes side by side
 _SHOWN = 5  # differences that are printed
-_ENV = CoinRun()  # for levels of either mode: what a mode changes is in the level
 
 
 class _Script(NamedTuple):
@@ -50,7 +53,7 @@ def replay_trajectories(path: str | Path) -> list[str]:
       a line for each episode that does not come to what was recorded.
 
     Raises:
-      TrajectoryError: for a file that holds no trajectories.
+      InputError: for a file that holds no trajectories.
     """
     return differences(load_trajectories(path))
 
@@ -69,12 +72,13 @@ def differences(recorded: Trajectories) -> list[str]:
 
 def play(recorded: Trajectories) -> tuple[np.ndarray, np.ndarray]:
     """Names of outcomes [E], "undecided" where there is none, and steps played, int [E]."""
+    env = coinrun_jax.CoinRun()  # of either mode: what a mode changes is in the level
     levels, level = _levels_of(recorded)
-    record = _play_all(_ENV, EnvParams.on_levels(levels), recorded, level)
+    record = _play_all(env, EnvParams.on_levels(levels), recorded, level)
     decided = np.asarray(is_decided(record))
     over = jax.tree.map(lambda leaf: leaf[decided], record)
     outcome = np.full(recorded.steps.shape, "undecided", object)
-    outcome[decided] = np.array(OUTCOMES, object)[classify(over, _ENV.outcomes)[0]]
+    outcome[decided] = np.array(OUTCOMES, object)[classify(over, env.outcomes)[0]]
     return outcome.astype(str), np.asarray(record.steps)
 
 
@@ -150,17 +154,13 @@ def _play(env: CoinRun, params: EnvParams, script: _Script) -> Record:
     return jax.lax.fori_loop(0, script.steps.max(), body, begun)[1]
 
 
+@command
 def main(arguments: list[str] | None = None) -> int:
-    """Entry point; 1 if an episode differs, 2 for a file that cannot be used."""
+    """Entry point; 1 if an episode differs, else see `coinrun_jax.cli`."""
     parser = Parser(prog="python -m eval.replay", description=__doc__.split("\n")[0])
     parser.add_argument("file", type=Path, metavar="FILE", help="trajectories.npz")
-    known = parser.parse_args(arguments)
+    recorded = load_trajectories(parser.parse_args(arguments).file)
     enable_compilation_cache()
-    try:
-        recorded = load_trajectories(known.file)
-    except TrajectoryError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     differing = differences(recorded)
     for line in differing[:_SHOWN]:
         print(line)

@@ -8,22 +8,23 @@ and A actions in all (text is Unicode; nothing in the file can carry code):
   right are exchanged between the agent and the game);
 - `policies` text [P], `outcomes` text [O]: what the episodes' codes mean;
 - of every episode: `policy` int8 [E], `condition` int16 [E], `sample` int16 [E], `level_seed`
-  uint32 [E], `coin_cell` int8 [E, 2] (x, y), `coin_present` bool [E], `start_xy` float32
-  [E, 2] (centre of the agent), `outcome` int8 [E], `steps` int16 [E] up to the outcome;
+  uint32 [E], `coin_cell` int8 [E, 2] (x, y; -1 where there is no coin, and no cell to watch for
+  it), `coin_present` bool [E], `start_xy` float32 [E, 2] (centre of the agent), `outcome` int8
+  [E], `steps` int16 [E] up to the outcome;
 - `actions` int8 [A]: those of the first episode, then those of the second, and so on.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-import coinrun_jax
-from coinrun_jax.archive import DAMAGED
+from coinrun_jax.checks import InputError, shown
+from coinrun_jax.files import Array, read_arrays, write_arrays
 from coinrun_jax.generator import MODES
-from coinrun_jax.types import NUM_ACTIONS, TIME_LIMIT, WORLD_SIZE
+from coinrun_jax.types import ENV_ID, NUM_ACTIONS, NUM_SEEDS, TIME_LIMIT, WORLD_SIZE
 from eval.outcomes import OUTCOMES
 from eval.results import Evaluation
 from train.config import EnvConfig
@@ -32,10 +33,27 @@ TRAJECTORIES = "trajectories.npz"
 MOST_BYTES = 2**31
 """Of the traces of one policy, which are held at full length while it plays."""
 _FORMAT = 1
-
-
-class TrajectoryError(ValueError):
-    """A file that holds no trajectories: says what is wrong with it."""
+_LAST_CELL = WORLD_SIZE - 1
+_ARRAYS = {
+    "format": Array("iu"),
+    "environment": Array("U"),
+    "conditions": Array("U", ("C",)),
+    "modes": Array("U", ("C",)),
+    "mirrored": Array("b", ("C",)),
+    "policies": Array("U", ("P",)),
+    "outcomes": Array("U", ("O",)),
+    "policy": Array("iu", ("E",), 0),
+    "condition": Array("iu", ("E",), 0),
+    "sample": Array("iu", ("E",), 0),
+    "level_seed": Array("iu", ("E",), 0, NUM_SEEDS - 1),
+    "coin_cell": Array("iu", ("E", 2), -1, _LAST_CELL),
+    "coin_present": Array("b", ("E",)),
+    "start_xy": Array("f", ("E", 2), 0, WORLD_SIZE),
+    "outcome": Array("iu", ("E",), 0),
+    "steps": Array("iu", ("E",), 1, TIME_LIMIT),
+    "actions": Array("iu", ("A",), 0, NUM_ACTIONS - 1),
+}
+_AS_PLAYED = {"level_seed": np.uint32, "start_xy": np.float32, "steps": np.int32}
 
 
 @dataclass(frozen=True)
@@ -59,28 +77,14 @@ class Trajectories:
     actions: np.ndarray
 
 
-_PER_CONDITION = ("conditions", "modes", "mirrored")
-_PER_EPISODE = {
-    "policy": (),
-    "condition": (),
-    "sample": (),
-    "level_seed": (),
-    "coin_cell": (2,),
-    "coin_present": (),
-    "start_xy": (2,),
-    "outcome": (),
-    "steps": (),
-}
-
-
 def require_room(num_episodes: int) -> None:
     """Whether the traces of so many episodes are few enough to hold.
 
     Raises:
-      ValueError: where they come to more than MOST_BYTES.
+      InputError: where they come to more than MOST_BYTES.
     """
     if num_episodes > MOST_BYTES // TIME_LIMIT:
-        raise ValueError(
+        raise InputError(
             f"the actions of {num_episodes:,} episodes do not fit; at most "
             f"{MOST_BYTES // TIME_LIMIT:,} do"
         )
@@ -93,28 +97,23 @@ def write_trajectories(evaluation: Evaluation, env_config: EnvConfig, path: Path
       evaluation: with traces.
       env_config: of the agent's training.
       path: of the file.
-
-    Raises:
-      FileExistsError: rather than overwrite.
     """
     cues, items = env_config.cues.arguments(), env_config.items.arguments()
     conditions = evaluation.suite.conditions
     parts = [_episodes(evaluation, number) for number in range(len(evaluation.agents))]
     every = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     settings = [condition.settings(cues, items)["cues"] for condition in conditions]
-    with path.open("xb") as file:
-        np.savez_compressed(
-            file,
-            allow_pickle=False,
-            format=np.int32(_FORMAT),
-            environment=np.array(coinrun_jax.ENV_ID),
-            conditions=np.array([condition.name for condition in conditions]),
-            modes=np.array([condition.levels.mode or env_config.mode for condition in conditions]),
-            mirrored=np.array([bool(shown.mirrored) for shown in settings]),
-            policies=np.array(evaluation.agents),
-            outcomes=np.array(OUTCOMES),
-            **every,
-        )
+    arrays = {
+        "format": np.int32(_FORMAT),
+        "environment": np.array(ENV_ID),
+        "conditions": np.array([condition.name for condition in conditions]),
+        "modes": np.array([condition.levels.mode or env_config.mode for condition in conditions]),
+        "mirrored": np.array([bool(each.mirrored) for each in settings]),
+        "policies": np.array(evaluation.agents),
+        "outcomes": np.array(OUTCOMES),
+        **every,
+    }
+    write_arrays(path, arrays)
 
 
 def _episodes(evaluation: Evaluation, policy: int) -> dict[str, np.ndarray]:
@@ -144,59 +143,43 @@ def load_trajectories(path: str | Path) -> Trajectories:
     """Read the file.
 
     Raises:
-      TrajectoryError: where it cannot be read, is of another version, or contradicts itself.
+      InputError: where it cannot be read, is of another version, or contradicts itself.
     """
     path = Path(path)
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            version, environment = int(file["format"]), str(file["environment"])
-            if version != _FORMAT:
-                raise TrajectoryError(f"{path} has format {version}, not {_FORMAT}")
-            if environment != coinrun_jax.ENV_ID:
-                raise TrajectoryError(
-                    f"{path} was recorded on {environment}; this is {coinrun_jax.ENV_ID}"
-                )
-            arrays = {field.name: file[field.name] for field in fields(Trajectories)}
-    except TrajectoryError:
-        raise
-    except OSError as error:
-        raise TrajectoryError(f"cannot read {path}: {error.strerror or error}") from error
-    except (TypeError, KeyError, AttributeError, *DAMAGED) as error:
-        raise TrajectoryError(f"{path} holds no trajectories: {error}") from error
+    arrays = read_arrays(path, "trajectories", _ARRAYS)
+    version, environment = int(arrays.pop("format")), str(arrays.pop("environment"))
+    where = shown(str(path))
+    if version != _FORMAT:
+        raise InputError(f"{where} has format {version}, not {_FORMAT}")
+    if environment != ENV_ID:
+        raise InputError(f"{where} was recorded on {shown(environment)}; this is {ENV_ID}")
+    for name, dtype in _AS_PLAYED.items():
+        arrays[name] = arrays[name].astype(dtype)
     trajectories = Trajectories(**arrays)
     if fault := _fault(trajectories):
-        raise TrajectoryError(f"{path} contradicts itself: {fault}")
+        raise InputError(f"{where} contradicts itself: {fault}")
     return trajectories
 
 
 def _fault(found: Trajectories) -> str | None:
-    """What cannot be, if anything."""
-    count, own = found.steps.size, vars(found)
-    for name in _PER_CONDITION:
-        if own[name].shape != found.conditions.shape or own[name].ndim != 1:
-            return f"{name} has shape {own[name].shape}, conditions {found.conditions.shape}"
-    for name, shape in _PER_EPISODE.items():
-        if own[name].shape != (count, *shape):
-            return f"{name} has shape {own[name].shape}, not {(count, *shape)}"
-    if found.actions.shape != (int(found.steps.sum(dtype=np.int64)),):
-        return f"{found.actions.size} actions for {found.steps.sum(dtype=np.int64)} steps"
-    if not count:
+    """What cannot be although every array is what it should be, if anything."""
+    if not found.steps.size:
         return "it has no episodes"
-    limits = {
-        "policy": found.policies.size - 1,
-        "condition": found.conditions.size - 1,
-        "coin_cell": WORLD_SIZE - 1,
-        "outcome": found.outcomes.size - 1,
-        "steps": TIME_LIMIT,
-        "actions": NUM_ACTIONS - 1,
+    if found.actions.size != (steps := int(found.steps.sum(dtype=np.int64))):
+        return f"{found.actions.size} actions for {steps} steps"
+    codes = {
+        "policy": (found.policy, found.policies),
+        "condition": (found.condition, found.conditions),
+        "outcome": (found.outcome, found.outcomes),
     }
-    for name, most in limits.items():
-        if own[name].dtype.kind not in "iu":
-            return f"{name} is of type {own[name].dtype}"
-        if own[name].size and (own[name].min() < 0 or own[name].max() > most):
-            return f"{name} is not within 0 ... {most}"
-    if not np.isin(found.modes, list(MODES)).all():
-        return f"modes are {', '.join(map(str, found.modes))}, not of {', '.join(MODES)}"
-    if not np.isin(found.outcomes, OUTCOMES).all():
-        return f"outcomes are {', '.join(map(str, found.outcomes))}, not of {', '.join(OUTCOMES)}"
+    for name, (code, names) in codes.items():
+        if code.max() >= names.size:
+            return f"{name} {code.max()} is not within 0 ... {names.size - 1}"
+    if (found.coin_cell[found.coin_present] < 0).any():
+        return "a coin that is there has no cell"
+    if not all(str(name).isprintable() for name in found.conditions):
+        return "the name of a condition has characters that cannot be printed"
+    for what, names, known in (("mode", found.modes, MODES), ("outcome", found.outcomes, OUTCOMES)):
+        for name in names[~np.isin(names, known)]:
+            return f"{what} {shown(str(name))} is not one of {', '.join(known)}"
     return None
