@@ -14,17 +14,19 @@ agent that chose them.
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from coinrun_jax.checks import InputError, shown
+from coinrun_jax.files import shortened, write_rows
 from eval import statistics
 from eval.catalogue import END, PUBLISHED
 from eval.controllers import AgentController
 from eval.evaluate import Protocol, make_arena
 from eval.outcomes import DEATHS
+from eval.reading import read_numbers
 from eval.results import AGENT, Evaluation, happened
 from eval.statistics import Bootstrap, Estimate
 from eval.suites import Suite
@@ -126,18 +128,23 @@ def published_rows(comparison: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def write_published(rows: list[dict[str, Any]], path: Path) -> None:
-    """`published_rows` as CSV.
-
-    Raises:
-      FileExistsError: rather than overwrite.
-    """
-    with path.open("x", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    """`published_rows` as CSV."""
+    write_rows(path, list(rows[0]), [list(row.values()) for row in rows])
 
 
 def read_published(path: Path) -> list[dict[str, str]]:
-    """Rows that `write_published` wrote, as text."""
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+    """Rows that `write_published` wrote, as text.
+
+    Raises:
+      InputError: for what it did not write.
+    """
+    what, bounds = "published table", [name + end for name in RATES for end in BOUNDS]
+    drawn = [name + end for name in ("coin", "end", "ceiling") for end in BOUNDS]
+    rows = read_numbers(path, what, ("p_train",), bounds, ("group", "run", "kept", *bounds))
+    for line, row in enumerate(rows, start=2):
+        kept, where = row["kept"], f"{what} {shortened(path)}, row {line}"
+        if not (kept.isdecimal() and len(kept) < 10):
+            raise InputError(f"{where}: kept {shown(kept)} is not a number of levels")
+        if int(kept) and not all(row[name] for name in drawn):
+            raise InputError(f"{where}: of levels that were kept there is not every rate")
+    return rows

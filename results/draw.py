@@ -1,4 +1,4 @@
-"""Draws a result's figures from its data: python results/draw.py FOLDER.
+"""Draws a result's figures from its data: python results/draw.py FOLDER [--force].
 
 `outcomes.png` from `summary.json`, `curves.png` from `metrics.csv`; of several runs
 `published.png` from `published.csv`.
@@ -6,47 +6,79 @@
 
 from __future__ import annotations
 
-import argparse
-import json
+import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # folders of the checkout
 
+from coinrun_jax.checks import InputError
+from coinrun_jax.cli import Parser, add_force, command
+from coinrun_jax.files import require_free, shortened
 from eval import figures
 from eval.published import read_published
+from eval.reading import read_numbers, read_summary
+from eval.staging import staging
 from train import curves
 
-
-def draw(folder: Path) -> list[Path]:
-    """Every figure that the folder has the data of; their paths."""
-    drawn = []
-    if (folder / "published.csv").exists():
-        published = figures.draw_published(read_published(folder / "published.csv"))
-        if published:
-            drawn.append(folder / "published.png")
-            figures.save(published, drawn[-1], "png")
-    if (folder / "summary.json").exists():
-        drawn.append(folder / "outcomes.png")
-        summary = json.loads((folder / "summary.json").read_text())
-        figures.save(figures.draw(summary), drawn[-1], "png")
-    if (folder / "metrics.csv").exists():
-        drawn.append(folder / "curves.png")
-        curves.save([folder / "metrics.csv"], drawn[-1])
-    return drawn
+Draw = Callable[[Path], None]
 
 
-def main() -> int:
-    """Entry point; 2 where there is nothing to draw."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("folder", type=Path, metavar="FOLDER")
-    folder = parser.parse_args().folder
-    drawn = draw(folder)
+def _published(table: Path) -> Draw | None:
+    figure = figures.draw_published(read_published(table))
+    return figure and (lambda path: figures.save(figure, path, "png"))
+
+
+def _outcomes(file: Path) -> Draw | None:
+    summary = read_summary(file)
+    if "groups" in summary:  # of several agents, which have no such figure
+        return None
+    return lambda path: figures.save(figures.draw(summary), path, "png")
+
+
+def _curves(metrics: Path) -> Draw:
+    names = [name for lines in curves.PANELS.values() for name in lines]
+    read_numbers(metrics, "metrics", ("steps",), names)
+    return lambda path: curves.save([metrics], path)
+
+
+SOURCES: dict[str, tuple[str, Callable[[Path], Draw | None]]] = {
+    "published.png": ("published.csv", _published),
+    "outcomes.png": ("summary.json", _outcomes),
+    "curves.png": ("metrics.csv", _curves),
+}
+"""By the figure's name: what it is drawn from, and how; None where there is nothing to draw."""
+
+
+def draw(folder: Path, force: bool = False) -> list[Path]:
+    """Every figure that the folder has the data of; their paths.
+
+    Raises:
+      InputError: for damaged data, none, or figures that are there already.
+    """
+    drawn: dict[str, Draw] = {}
+    for name, (source, make) in SOURCES.items():
+        if os.path.lexists(folder / source) and (figure := make(folder / source)):
+            require_free(folder / name, force)
+            drawn[name] = figure
     if not drawn:
-        names = "published.csv, summary.json or metrics.csv"
-        print(f"error: {folder} has no {names} to draw", file=sys.stderr)
-        return 2
-    print(*drawn, sep="\n")
+        *some, last = (source for source, _ in SOURCES.values())
+        raise InputError(f"{shortened(folder)} has no {', '.join(some)} or {last} to draw")
+    with staging(folder, force=force) as part:
+        for name, figure in drawn.items():
+            figure(part / name)
+    return [folder / name for name in drawn]
+
+
+@command
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; see `coinrun_jax.cli` for the exit status."""
+    parser = Parser(prog="python results/draw.py", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("folder", type=Path, metavar="FOLDER")
+    add_force(parser)
+    known = parser.parse_args(arguments)
+    print(*draw(known.folder, known.force), sep="\n")
     return 0
 
 

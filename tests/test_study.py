@@ -38,11 +38,10 @@ def test_an_experiment_has_agents_and_a_suite(
 def test_what_is_missing_is_said(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("sys.argv", ["run", "--list"])
     monkeypatch.setattr(run, "is_done", lambda folder: "seed-0" in folder.name)
     known = {*list(EXPERIMENTS[0].runs())[:2], *list(EXPERIMENTS[0].runs())[-1:]}
     monkeypatch.setattr(run, "evaluated", lambda experiment: known)
-    assert run.main() == 0
+    assert run.main(["--list"]) == 0
     said = capsys.readouterr().out.splitlines()
     assert [line.split(":")[0] for line in said] == NAMES
     assert said[0].endswith("3 of 35 agents evaluated, 5 more trained")
@@ -52,9 +51,9 @@ def test_only_what_no_table_has_is_trained(monkeypatch: pytest.MonkeyPatch) -> N
     """Not what was measured before, elsewhere perhaps."""
     asked: list[str] = []
 
-    def train_all(runs: list[tuple[str, list[str]]], out: Path, jobs: int) -> bool:
+    def train_all(runs: list[tuple[str, list[str]]], out: Path, jobs: int) -> int:
         asked.extend(name for name, _ in runs)
-        return True
+        return 0
 
     first, second = EXPERIMENTS[:2]  # of the same agents
     gone = list(first.runs())[3:5]
@@ -149,7 +148,7 @@ def test_tables_of_different_tests_are_not_merged() -> None:
 
 def test_no_run_is_dropped() -> None:
     row = {"group": "all runs", "run": "a", "condition": "end", "episodes": "2000"}
-    with pytest.raises(ValueError, match="no experiment has a"):
+    with pytest.raises(ValueError, match="no experiment has 'a'"):
         tables.merge([row], [], {})
 
 

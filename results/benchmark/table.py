@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-import csv
+import sys
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # folders of the checkout
+
+from coinrun_jax.checks import InputError
+from coinrun_jax.cli import Parser, command
+from coinrun_jax.files import shortened
+from eval.reading import read_numbers
+
 CSV = Path(__file__).resolve().parent / "cpu.csv"
+_NAMES = ("environment", "observation", "num_envs", "episodes")
 
 
 def table(path: Path = CSV) -> str:
-    """The best row of each environment and observation, and its ratio to Procgen's, as Markdown."""
+    """The best row of each environment and observation, and its ratio to Procgen's, as Markdown.
+
+    Raises:
+      InputError: where there is no such table.
+    """
     best: dict[tuple[str, str], dict[str, str]] = {}
-    with path.open(newline="") as file:
-        for row in csv.DictReader(file):
-            key = row["environment"], row["observation"]
-            if row["episodes"] == "random play" and speed(row) > speed(best.get(key)):
-                best[key] = row
+    for row in read_numbers(path, "table of speeds", ("steps_per_second",), texts=_NAMES):
+        key = row["environment"], row["observation"]
+        if row["episodes"] == "random play" and speed(row) > speed(best.get(key)):
+            best[key] = row
+    if ("procgen", "rgb") not in best:
+        raise InputError(f"table of speeds {shortened(path)} has no row of procgen's")
     procgen = speed(best["procgen", "rgb"])
     lines = ["| | observation | environments | steps/s | × Procgen |", "|---|---|---|---|---|"]
     for row in sorted(best.values(), key=speed, reverse=True):
@@ -32,5 +45,13 @@ def speed(row: dict[str, str] | None) -> float:
     return float(row["steps_per_second"]) if row else 0.0
 
 
-if __name__ == "__main__":
+@command
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; see `coinrun_jax.cli` for the exit status."""
+    Parser(description=(__doc__ or "").split("\n")[0]).parse_args(arguments)
     print(table())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

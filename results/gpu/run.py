@@ -7,11 +7,12 @@ that is whole is kept. What fails is named at the end, and keeps nothing else fr
 
 from __future__ import annotations
 
-import argparse
-import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+from coinrun_jax.checks import InputError
+from coinrun_jax.cli import Parser, command
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE, RUNS = "results/gpu", "runs/gpu"
@@ -104,22 +105,19 @@ STEPS: dict[str, tuple[str, list[Command]]] = {
 
 
 def _is_evaluated(out: Path) -> bool:
-    """Whether an evaluation is whole, its page being written last; else what there is goes."""
-    if (out / "report.html").exists():
-        return True
-    shutil.rmtree(out, ignore_errors=True)
-    return False
+    """Whether there is an evaluation; its files appear together."""
+    return (out / "report.html").exists()
 
 
 def run(name: str) -> bool:
     """Run a step; False if one of its commands failed."""
     whole = True
-    for command in STEPS[name][1]:
-        print("$ python -m", *command, flush=True)
-        if command[0] == "eval" and _is_evaluated(ROOT / command[command.index("--out") + 1]):
+    for words in STEPS[name][1]:
+        print("$ python -m", *words, flush=True)
+        if words[0] == "eval" and _is_evaluated(ROOT / words[words.index("--out") + 1]):
             print("done before", flush=True)
             continue
-        if subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False).returncode:
+        if subprocess.run([sys.executable, "-m", *words], cwd=ROOT, check=False).returncode:
             whole = False
     return whole
 
@@ -131,12 +129,13 @@ def backend() -> str:
     return (answer.stdout.split() or ["nothing"])[-1]
 
 
-def main() -> int:
+@command
+def main(arguments: list[str] | None = None) -> int:
     """Entry point; 1 if a step failed, 2 where there is no accelerator."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser = Parser(prog="python -m results.gpu.run", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("names", nargs="*", metavar="STEP", help=f"of {', '.join(STEPS)}")
     parser.add_argument("--list", action="store_true", help="say what there is, and stop")
-    known = parser.parse_args()
+    known = parser.parse_args(arguments)
     if unknown := set(known.names) - set(STEPS):
         parser.error(f"{', '.join(sorted(unknown))} is not one of {', '.join(STEPS)}")
     chosen = known.names or list(STEPS)
@@ -147,12 +146,10 @@ def main() -> int:
         return 0
 
     if (found := backend()) in ("cpu", "nothing"):
-        print(
-            f"error: jax finds no accelerator (backend: {found}); `make install-cuda` adds it to "
-            "jax, with CUDA=cuda12 for an older driver",
-            file=sys.stderr,
+        raise InputError(
+            f"jax finds no accelerator (backend: {found}); `make install-cuda` adds it to jax, "
+            "with CUDA=cuda12 for an older driver"
         )
-        return 2
     failed = [name for name in chosen if not run(name)]
     if failed:
         print(f"failed: {', '.join(failed)}", file=sys.stderr)

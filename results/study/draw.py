@@ -1,7 +1,8 @@
-"""Draws the study's figures from its tables alone: python -m results.study.draw."""
+"""Draws the study's figures from its tables alone: python -m results.study.draw [--force]."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from coinrun_jax.checks import InputError, one_line
+from coinrun_jax.cli import Parser, add_force, command
+from coinrun_jax.files import require_free
 from eval import figures
 from eval.figures.style import SERIES, WIDTH, Theme, band, share_ticks, themed
 from eval.published import read_published
+from eval.staging import staging
 from eval.table import DASH, number
 from results.study.tables import Row, Table
 
@@ -303,30 +308,55 @@ def compares(path: Path) -> bool:
     return len(Table(path).recipes()) > 1
 
 
+def _jobs(results: Path) -> Iterator[tuple[str, Path, Callable[[Path, Theme], Figure | None]]]:
+    """Figures that there is a table for: name, folder, and what draws it."""
+    jobs = [(name, results / name, make) for name, make in FIGURES.items()]
+    for name, folder, make in [*jobs, ("capability", results, capability)]:
+        if any(compares(folder / each / "runs.csv") for each in ("", *CAPABILITY)):
+            yield name, folder, make
+
+
 def all_figures(results: Path = HERE) -> Iterator[tuple[str, Figure]]:
     """Every figure that there is a table for, by name.
 
     Args:
       results: folder of the experiments' folders.
+
+    Raises:
+      InputError: for a table that lacks what the figure shows.
     """
-    jobs = [(name, results / name, make) for name, make in FIGURES.items()]
-    for name, folder, make in [*jobs, ("capability", results, capability)]:
-        if any(compares(folder / each / "runs.csv") for each in ("", *CAPABILITY)):
-            with themed("light") as colours:  # until it is drawn: ticks are made only then
+    for name, folder, make in _jobs(results):
+        with themed("light") as colours:  # until it is drawn: ticks are made only then
+            try:
                 figure = make(folder, colours)
-                if figure is not None:
-                    yield name, figure
+            except (LookupError, ValueError) as error:
+                why = f"{type(error).__name__}: {one_line(error)}"
+                raise InputError(f"the tables of {name} do not give its figure: {why}") from error
+            if figure is not None:
+                yield name, figure
 
 
 def draw(results: Path = HERE, into: Path = HERE) -> list[Path]:
-    """Write every figure as NAME.png; returns their paths."""
-    drawn = []
-    for name, figure in all_figures(results):
-        drawn.append(into / f"{name}.png")
-        figures.save(figure, drawn[-1], "png")
-    return drawn
+    """Write every figure as NAME.png, over those of before; returns their paths."""
+    names = []
+    with staging(into, force=True) as part:
+        for name, figure in all_figures(results):
+            names.append(f"{name}.png")
+            figures.save(figure, part / names[-1], "png")
+    return [into / name for name in names]
+
+
+@command
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; see `coinrun_jax.cli` for the exit status."""
+    parser = Parser(prog="python -m results.study.draw", description=(__doc__ or "").split("\n")[0])
+    add_force(parser)
+    known = parser.parse_args(arguments)
+    for name, _, _ in _jobs(HERE):
+        require_free(HERE / f"{name}.png", known.force)
+    print(*draw(), sep="\n")
+    return 0
 
 
 if __name__ == "__main__":
-    for path in draw():
-        print(path)
+    sys.exit(main())

@@ -8,25 +8,29 @@ table, and with which commit it was evaluated: NAME@COMMIT.
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
+import flax.traverse_util
 import numpy as np
 
+from coinrun_jax.checks import InputError, shown
+from coinrun_jax.files import read_mapping, shortened
 from results.study import tables
 from results.study.experiments import RESULTS, ROOT
+from train.policy import load_policy
 
 AGENTS = "agents.csv"
+COLUMNS = ("run", "policy", "experiments")
 
 
 def policy_hash(run_dir: Path) -> str:
     """Of the names and bytes of the policy's arrays; 16 hexadecimal digits."""
     digest = hashlib.sha256()
-    with np.load(run_dir / "policy.npz", allow_pickle=False) as arrays:
-        for name in sorted(arrays.files):
-            digest.update(name.encode())
-            digest.update(np.ascontiguousarray(arrays[name]).tobytes())
+    arrays = flax.traverse_util.flatten_dict(load_policy(run_dir).params, sep="/")
+    for name in sorted(arrays):
+        digest.update(name.encode())
+        digest.update(np.asarray(arrays[name]).tobytes())
     return digest.hexdigest()[:16]
 
 
@@ -34,8 +38,7 @@ def describe(name: str) -> tables.Row:
     """A row: the commits, versions and devices are of the run's start, and of each time that it
     went on.
     """
-    began = json.loads((ROOT / name / "run.json").read_text())
-    stages = [began, *began.get("resumed", ())]
+    stages = _stages(ROOT / name / "run.json")
 
     def each(key: str, between: str) -> str:
         return between.join(dict.fromkeys(stage[key] or "unknown" for stage in stages))
@@ -45,17 +48,29 @@ def describe(name: str) -> tables.Row:
         "commits": each("commit", " "),
         "jax": each("jax", " "),
         "device": each("device", "; "),
-        "began": began["started"],
+        "began": stages[0]["started"],
         "policy": policy_hash(ROOT / name),
         "experiments": "",
     }
+
+
+def _stages(path: Path) -> list[dict[str, str]]:
+    """The run's start, and each time that it went on."""
+    began = read_mapping(path, "description of a run")
+    resumed = began.get("resumed", [])
+    stages = [began, *resumed] if isinstance(resumed, list) else [resumed]
+    for stage in stages:
+        for key in ("commit", "jax", "device", "started"):
+            if not isinstance(stage, dict) or not isinstance(stage.get(key, 0), str | None):
+                raise InputError(f"description of a run {shortened(path)} does not say its {key}")
+    return stages
 
 
 def record(
     experiment: str, runs: Iterable[str], commit: str, path: Path = RESULTS / AGENTS
 ) -> None:
     """Enter runs that an experiment has evaluated with the code of a commit."""
-    rows = tables.read(path)
+    rows = tables.read(path, COLUMNS)
     for new in map(describe, runs):
         known = [row for row in rows if _agent(row) == _agent(new)]
         rows += [] if known else [new]
@@ -67,7 +82,7 @@ def share(
     runs: Collection[str], source: str, experiment: str, path: Path = RESULTS / AGENTS
 ) -> None:
     """Enter that an experiment has its rows of some runs from the table of another one."""
-    rows = tables.read(path)
+    rows = tables.read(path, COLUMNS)
     for row in rows:
         if row["run"] in runs and (commit := evaluations(row).get(source)):
             _take(rows, row, experiment, commit)
@@ -75,8 +90,15 @@ def share(
 
 
 def evaluations(row: tables.Row) -> dict[str, str]:
-    """Experiments that an agent is in, and the commits that it was evaluated with."""
-    return dict(entry.split("@") for entry in row["experiments"].split())
+    """Experiments that an agent is in, and the commits that it was evaluated with.
+
+    Raises:
+      InputError: for an entry that is no NAME@COMMIT.
+    """
+    entries = [entry.partition("@") for entry in row["experiments"].split()]
+    if not all(name and commit for name, _, commit in entries):
+        raise InputError(f"experiments {shown(row['experiments'])} are not each NAME@COMMIT")
+    return {name: commit for name, _, commit in entries}
 
 
 def _agent(row: tables.Row) -> tuple[str, str]:

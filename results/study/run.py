@@ -11,15 +11,15 @@ the tables of that suite.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from coinrun_jax.cli import Parser, command, integer
 from results.study import provenance, tables
 from results.study.experiments import EXPERIMENTS, NUM_LEVELS, ROOT, RUNS, Experiment
-from train.config import ConfigError, TrainConfig
+from train.config import TrainConfig
 from train.provenance import source_commit
 from train.sweep import config_of, is_done, require_usable, train_all
 
@@ -65,15 +65,20 @@ def train(experiments: list[Experiment], jobs: int) -> None:
       SystemExit: if one of them is not done then.
     """
     missing = {name: words for each in experiments for name, words in lacking(each).items()}
-    runs = in_runs(missing)
-    require_usable(runs, ROOT / RUNS)
-    if not train_all(runs, ROOT / RUNS, jobs):
-        raise SystemExit(1)
+    require_each_usable(missing)
+    runs = [(str(Path(name).relative_to(RUNS)), words) for name, words in missing.items()]
+    if status := train_all(runs, ROOT / RUNS, jobs):
+        raise SystemExit(status)
 
 
-def in_runs(names: dict[str, list[str]]) -> list[tuple[str, list[str]]]:
-    """As `train.sweep` takes them: by their folders in runs/study."""
-    return [(str(Path(name).relative_to(RUNS)), words) for name, words in names.items()]
+def require_each_usable(names: dict[str, list[str]]) -> None:
+    """As `train.sweep` would for the sweeps that the runs are of, each in its own folder."""
+    by_folder: dict[Path, list[tuple[str, list[str]]]] = {}
+    for name, words in names.items():
+        path = ROOT / name
+        by_folder.setdefault(path.parent, []).append((path.name, words))
+    for folder, runs in by_folder.items():
+        require_usable(runs, folder)
 
 
 def configs_of(experiment: Experiment) -> dict[str, TrainConfig]:
@@ -109,7 +114,7 @@ def evaluate(experiment: Experiment, commit: str) -> None:
     new = trained(missing)
     if not new:
         return
-    require_usable(in_runs({name: missing[name] for name in new}), ROOT / RUNS)
+    require_each_usable({name: missing[name] for name in new})
     out = ROOT / RUNS / "eval" / experiment.name
     shutil.rmtree(out, ignore_errors=True)
     words = ["-m", "eval", "--compare", *new, "--suite", experiment.suite_argument]
@@ -132,17 +137,18 @@ def evaluate(experiment: Experiment, commit: str) -> None:
         tables.write(rows, experiment.folder / name)
 
 
-def main() -> int:
-    """Entry point."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+@command
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; see `coinrun_jax.cli` for the exit status."""
+    parser = Parser(prog="python -m results.study.run", description=(__doc__ or "").split("\n")[0])
     names = [each.name for each in EXPERIMENTS]
     parser.add_argument("names", nargs="*", metavar="EXPERIMENT", help=f"of {', '.join(names)}")
     parser.add_argument("--list", action="store_true", help="say what is missing, and stop")
-    parser.add_argument("--jobs", type=int, default=1, help="runs trained side by side")
+    parser.add_argument(
+        "--jobs", type=integer(1, 1000), default=1, metavar="N", help="runs trained side by side"
+    )
     parser.add_argument("--no-training", action="store_true", help="with the agents there are")
-    known = parser.parse_args()
-    if known.jobs < 1:
-        parser.error(f"--jobs {known.jobs} is below 1")
+    known = parser.parse_args(arguments)
     if unknown := set(known.names) - set(names):
         parser.error(f"{', '.join(sorted(unknown))} is not one of {', '.join(names)}")
     chosen = [each for each in EXPERIMENTS if each.name in (known.names or names)]
@@ -150,15 +156,12 @@ def main() -> int:
     if known.list:
         return 0
     commit = source_commit() or "unknown"
-    try:
-        for each in chosen:
-            adopt(each)
-        if not known.no_training:
-            train(chosen, known.jobs)
-        for each in chosen:
-            evaluate(each, commit)
-    except ConfigError as error:
-        parser.error(str(error))
+    for each in chosen:
+        adopt(each)
+    if not known.no_training:
+        train(chosen, known.jobs)
+    for each in chosen:
+        evaluate(each, commit)
     from results.study.draw import draw  # touches devices, as it is imported
 
     draw()

@@ -6,12 +6,14 @@ whose `run` is empty. What has been measured of an agent stays, wherever that wa
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from coinrun_jax.checks import InputError, shown
+from coinrun_jax.files import shortened, write_rows
 from eval import statistics
+from eval.reading import read_numbers
 from eval.runs import label, recipes
 from eval.statistics import Estimate
 from eval.summary import MEASURES
@@ -26,28 +28,39 @@ _RANGES = {
 """Measures that are no shares."""
 
 
-def read(path: Path) -> list[Row]:
-    """Its rows; none where there is no table."""
-    if not path.exists():
+def read(path: Path, columns: Sequence[str] = ("run",)) -> list[Row]:
+    """Its rows; none where there is no table.
+
+    Args:
+      columns: that there must be.
+
+    Raises:
+      InputError: for a damaged table.
+    """
+    if not os.path.lexists(path):
         return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+    bounds = [name for measure in MEASURES for name in _bounds(measure)]
+    rows = read_numbers(path, "table", if_any=bounds, texts=columns)
+    for line, row in enumerate(rows, start=2):
+        for measure in MEASURES:
+            if len({bool(row[name]) for name in _bounds(measure) if name in row}) > 1:
+                raise InputError(f"table {shortened(path)}, row {line}: {measure} is not whole")
+    return rows
 
 
 def write(rows: Sequence[Row], path: Path) -> None:
     """The whole table or, where it fails, what was there before."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    with part.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    os.replace(part, path)
+    write_rows(path, list(rows[0]), [list(row.values()) for row in rows])
+
+
+def _bounds(measure: str) -> list[str]:
+    return [f"{measure}{end}" for end in ("", "_low", "_high")]
 
 
 def estimate(row: Row, measure: str) -> Estimate | None:
     """A measure of a row, with its interval; None where it cannot be said."""
-    values = [row[f"{measure}{end}"] for end in ("", "_low", "_high")]
+    values = [row[name] for name in _bounds(measure)]
     return Estimate(*map(float, values)) if values[0] else None
 
 
@@ -62,16 +75,16 @@ def merge(old: Sequence[Row], new: Sequence[Row], configs: Mapping[str, TrainCon
       configs: of every run that may be in either, in the order of the rows.
 
     Raises:
-      ValueError: if a run is unknown, or runs were not played in as many episodes of the same
+      InputError: if a run is unknown, or runs were not played in as many episodes of the same
         conditions.
     """
     tables = [table for table in (_by_run(new), _by_run(old)) if table]
     shapes = {_shape(rows) for table in tables for run, rows in table.items() if run}
     if len(shapes) > 1:
-        raise ValueError(f"runs were played in {len(shapes)} different ways: {shapes}")
+        raise InputError(f"runs were played in {len(shapes)} different ways: {shown(shapes)}")
     own = {run: rows for table in reversed(tables) for run, rows in table.items() if run}
     if unknown := set(own) - set(configs):
-        raise ValueError(f"no experiment has {', '.join(sorted(unknown))}")
+        raise InputError(f"no experiment has {', '.join(map(shown, sorted(unknown)))}")
     names = [run for run in configs if run in own]
     settings = dict(zip(names, recipes([configs[run] for run in names]), strict=True))
     members: dict[str, list[str]] = {}
@@ -138,7 +151,7 @@ class Table:
     """`runs.csv` of an experiment: measures by recipe, condition and run."""
 
     def __init__(self, path: Path) -> None:
-        self._rows = read(path)
+        self._rows = read(path, ("group", "run", "condition"))
 
     def recipes(self) -> list[Row]:
         """A row of each recipe as a whole; its columns hold the recipe's settings."""

@@ -1,6 +1,6 @@
 """End-to-end steps per second beside rejax's PPO, in turn, in one process.
 
-python results/train/compare_rejax.py FILE.csv [--rounds N]
+python results/train/compare_rejax.py FILE.csv [--rounds N] [--force]
 
 Needs rejax 0.1.3 and distrax beside this project's packages. Both learners have the same
 environment, the same network (separate actor and critic of two hidden layers of 128, which
@@ -11,8 +11,6 @@ rejax speaks gymnax's former API, with five values of `step`, through gymnax's o
 
 from __future__ import annotations
 
-import argparse
-import csv
 import importlib.metadata
 import os
 import sys
@@ -27,6 +25,8 @@ import jax.numpy as jnp
 import rejax
 from gymnax.wrappers import LegacyStepAPIWrapper
 
+from coinrun_jax.cli import Parser, add_force, command, integer, require_outputs
+from coinrun_jax.files import write_rows
 from train.config import (
     EnvConfig,
     PPOConfig,
@@ -114,12 +114,15 @@ def theirs():
     return jax.jit(algorithm.train_iteration, donate_argnums=0), state
 
 
-def main() -> None:
-    """Time them and write the table."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("csv", type=Path)
-    parser.add_argument("--rounds", type=int, default=8)
-    options = parser.parse_args()
+@command
+def main(arguments: list[str] | None = None) -> int:
+    """Time them and write the table; see `coinrun_jax.cli` for the exit status."""
+    parser = Parser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("csv", type=Path, metavar="FILE.csv")
+    parser.add_argument("--rounds", type=integer(1, 1000), default=8, metavar="N")
+    add_force(parser)
+    options = parser.parse_args(arguments)
+    require_outputs(options.force, options.csv)
     learners = {
         "rejax": theirs(),
         "coinrun_jax, single samples": ours("samples"),
@@ -137,26 +140,27 @@ def main() -> None:
             began = time.perf_counter()
             states[name] = jax.block_until_ready(compiled[name](states[name]))
             shortest[name] = min(shortest[name], time.perf_counter() - began)
-    with open(options.csv, "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for name, seconds in shortest.items():
-            row = [
-                name,
-                round(BATCH / seconds),
-                round(shortest["rejax"] / seconds, 3),
-                round(seconds, 4),
-                round(compile_seconds[name], 1),
-                options.rounds,
-                os.cpu_count(),
-                jax.__version__,
-                importlib.metadata.version("rejax"),
-                source_commit(),
-                f"python results/train/compare_rejax.py {options.csv} --rounds {options.rounds}",
-            ]
-            writer.writerow(row)
-            print(*row[:5], sep=", ")
+    rows = [
+        [
+            name,
+            round(BATCH / seconds),
+            round(shortest["rejax"] / seconds, 3),
+            round(seconds, 4),
+            round(compile_seconds[name], 1),
+            options.rounds,
+            os.cpu_count(),
+            jax.__version__,
+            importlib.metadata.version("rejax"),
+            source_commit(),
+            f"python results/train/compare_rejax.py {options.csv} --rounds {options.rounds}",
+        ]
+        for name, seconds in shortest.items()
+    ]
+    write_rows(options.csv, COLUMNS, rows)
+    for row in rows:
+        print(*row[:5], sep=", ")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
