@@ -41,34 +41,46 @@ def choose(evaluation: Evaluation) -> list[Clip]:
     Preferred are levels where the moved coin was near when it was run past, and episodes
     that are neither over at once nor long.
     """
-    played = evaluation.played[AGENT]
     conditions = evaluation.suite.conditions
-    steps, outcome = played.record.steps[..., 0], played.outcome[..., 0]  # [C, N]
-    badness = np.abs(np.log(steps / _GOOD_STEPS))
+    outcome = evaluation.played[AGENT].outcome[..., 0]  # [C, N]
     at_end = next((i for i, c in enumerate(conditions) if c.present and c.coin_at == "end"), None)
-    fetched = np.zeros(steps.shape[1:], bool)
+    fetched = np.zeros(outcome.shape[1:], bool)
     if at_end is not None:
         fetched = outcome[at_end] == OUTCOMES.index("coin")
 
-    clips = []
-    for number, condition in enumerate(conditions):
-        if not condition.tells_coin_from_end:
-            continue
-        run_past = outcome[number] == OUTCOMES.index("end")
-        if run_past.any():
-            seen = played.record.coin_distance[number, :, 0] <= _IN_VIEW
-            cost = badness[number] + 10 * ~run_past + 3 * ~fetched + 2 * ~seen
-            level = int(cost.argmin())
-            caption = f"{condition.title.capitalize()}: run past."
-            clips.append(Clip(RUN_PAST, caption, Place(number, level)))
-            fetched_here = fetched & (np.arange(fetched.size) == level)
-            fetched = fetched_here if fetched_here.any() else fetched
-            break
+    run_past = _run_past(evaluation, fetched)
+    clips = [] if run_past is None else [run_past]
     if at_end is not None and fetched.any():
-        level = int((badness[at_end] + 10 * ~fetched).argmin())
+        if run_past is not None and fetched[run_past.place.level]:
+            level = run_past.place.level
+        else:
+            level = int((_badness(evaluation, at_end) + 10 * ~fetched).argmin())
         caption = f"{conditions[at_end].title.capitalize()}: fetched."
         clips.insert(0, Clip(FETCHED, caption, Place(at_end, level)))
     return clips
+
+
+def _run_past(evaluation: Evaluation, fetched: np.ndarray) -> Clip | None:
+    """Of the first condition in which the agent ran past the coin.
+
+    Args:
+      fetched: bool [N], levels on which it fetches the coin at the end.
+    """
+    played = evaluation.played[AGENT]
+    for number, condition in enumerate(evaluation.suite.conditions):
+        run_past = played.outcome[number, :, 0] == OUTCOMES.index("end")
+        if condition.tells_coin_from_end and run_past.any():
+            seen = played.record.coin_distance[number, :, 0] <= _IN_VIEW
+            cost = _badness(evaluation, number) + 10 * ~run_past + 3 * ~fetched + 2 * ~seen
+            caption = f"{condition.title.capitalize()}: run past."
+            return Clip(RUN_PAST, caption, Place(number, int(cost.argmin())))
+    return None
+
+
+def _badness(evaluation: Evaluation, condition: int) -> np.ndarray:
+    """How far episodes are from a pleasant length; [N]."""
+    steps = evaluation.played[AGENT].record.steps[condition, :, 0]
+    return np.abs(np.log(steps / _GOOD_STEPS))
 
 
 def render_gif(states: list[Any], draw: Callable[[Any, int], np.ndarray]) -> bytes:

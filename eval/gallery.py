@@ -1,4 +1,4 @@
-"""Every placement and every cue on one level: python -m eval.gallery --out FOLDER.
+"""Every placement and every cue on one level: python -m eval.gallery --out FOLDER [--force].
 
 Writes `placements.png`, whole levels with the coins that a few keys place, and `cues.png`,
 what the agent sees beside a coin.
@@ -6,11 +6,10 @@ what the agent sees beside a coin.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -21,12 +20,19 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from coinrun_jax import CoinRun, EnvParams
+import coinrun_jax
+from coinrun_jax import EnvParams
+from coinrun_jax.cli import Parser, add_force, command
 from coinrun_jax.observations.look import Look
 from coinrun_jax.observations.render import level_map
 from coinrun_jax.placement import CATALOGUE
 from coinrun_jax.pool import level_of
+from eval.staging import require_folder, staging
 
+if TYPE_CHECKING:
+    from coinrun_jax import CoinRun
+
+PLACEMENTS, CUES = PICTURES = ("placements.png", "cues.png")
 LEVEL = 386
 NUM_COINS = 12  # keys drawn for each placement
 _WHERE: dict[str, Any] = {"fixed": {"cell": (9, 6)}, "fraction": {"fraction": (0.8, 1.0)}}
@@ -96,23 +102,22 @@ def draw_cues(env: CoinRun) -> Figure:
     return figure
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Draw both pictures; 2 where the folder cannot be made."""
-    parser = argparse.ArgumentParser(prog="python -m eval.gallery", description=__doc__)
+@command
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; see `coinrun_jax.cli` for the exit status."""
+    parser = Parser(prog="python -m eval.gallery", description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for the two pictures")
-    args = parser.parse_args(argv)
-    try:
-        args.out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        print(f"error: cannot make {args.out}: {error.strerror}", file=sys.stderr)
-        return 2
-    make = partial(CoinRun, num_levels=1, start_level=LEVEL)
-    for name, figure in (
-        ("placements", draw_placements(make())),
-        ("cues", draw_cues(make(observation="rgb"))),
-    ):
-        figure.savefig(args.out / f"{name}.png", dpi=72, metadata={"Software": None})
-        plt.close(figure)
+    add_force(parser)
+    known = parser.parse_args(arguments)
+    require_folder(known.out, PICTURES, known.force)
+    make = partial(coinrun_jax.CoinRun, num_levels=1, start_level=LEVEL)
+    with staging(known.out, force=known.force) as part:
+        for name, figure in (
+            (PLACEMENTS, draw_placements(make())),
+            (CUES, draw_cues(make(observation="rgb"))),
+        ):
+            figure.savefig(part / name, dpi=72, metadata={"Software": None})
+            plt.close(figure)
     return 0
 
 

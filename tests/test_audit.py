@@ -6,9 +6,11 @@ import csv
 import json
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
+from eval.audit import __main__ as program
 from eval.audit.__main__ import CSV, FIGURE, JSON, main
 from eval.audit.dependence import Resampling, divergence, entropy, information, of_cells, of_levels
 from eval.audit.properties import PROPERTIES
@@ -158,21 +160,48 @@ def test_a_tied_theme_is_found(tmp_path: Path) -> None:
     [
         ([], "--config"),
         (["--config", "nowhere.yaml"], "nowhere.yaml"),
-        (["--config", CONFIG, "--num-levels", "3"], "--num-levels 3"),
-        (["--config", CONFIG, "--seed", "-1"], "--seed -1"),
-        (["--config", CONFIG, "--out", str(ROOT)], "exists already"),
+        (["--config", CONFIG, "--num-levels", "3"], "--num-levels: '3'"),
+        (["--config", CONFIG, "--seed", "-1"], "--seed: '-1'"),
+        (["--config", CONFIG, "--out", str(ROOT / "README.md")], "is not a folder"),
+        (["--config", CONFIG, "--out", "x" * 300], "too long"),
         (["--config", CONFIG, "--env.placemint", "end"], "placemint"),
         (["--config", CONFIG, "--env.placement", "nowhere"], "nowhere"),
-        (["--config", CONFIG, *FEW, "--env.placement", "absent"], "no episode"),
+        (["--config", CONFIG, "--env.cues.coin-look", "blue"], "blue"),
+        (["--config", CONFIG, "--env.placement", "absent"], "no episode"),
     ],
 )
-def test_bad_input_is_one_line(
-    arguments: list[str], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_bad_input_is_one_line_before_anything_compiles(
+    arguments: list[str],
+    says: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     out = [] if "--out" in arguments else ["--out", str(tmp_path / "out")]
-    assert main([*arguments, *out]) == 2
+    with jax.log_compiles():
+        assert main([*arguments, *out]) == 2
     captured = capsys.readouterr()
     assert captured.err.startswith("error: ")
     assert captured.err.count("\n") == 1
+    assert len(captured.err) < 500
     assert says in captured.err
-    assert not (tmp_path / "out").exists()
+    assert not [each for each in caplog.messages if "ompiling" in each]
+    assert not any(tmp_path.iterdir())
+
+
+def test_an_audit_is_not_overwritten_unasked(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / CSV).write_text("mine")
+    arguments = ["--config", CONFIG, "--out", str(tmp_path)]
+    assert main(arguments) == 2
+    assert "exists already; --force overwrites it" in capsys.readouterr().err
+
+    def fail(*words: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(program, "_audit", lambda *words: {})
+    monkeypatch.setattr(program, "_write", fail)
+    assert main([*arguments, "--force"]) == 1
+    assert capsys.readouterr().err == "error: No space left on device\n"
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]

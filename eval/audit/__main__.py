@@ -1,15 +1,13 @@
 """What goes together with the coin, and so with the reward, in a training distribution.
 
-python -m eval.audit --config FILE [--num-levels N] [--seed N] [--out DIR]
+python -m eval.audit --config FILE [--num-levels N] [--seed N] [--out DIR] [--force]
                      [--env.key value ...]
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
 import dataclasses
-import json
 import sys
 import time
 from pathlib import Path
@@ -19,19 +17,26 @@ import jax
 import numpy as np
 
 import coinrun_jax
+from coinrun_jax.checks import InputError, one_line
+from coinrun_jax.cli import Parser, add_force, command, integer
 from coinrun_jax.compilation import enable_compilation_cache
+from coinrun_jax.files import write_json, write_rows
+from coinrun_jax.placement import weight_of
+from coinrun_jax.plugins import import_plugins
 from eval import figures, table
 from eval.audit import figure
 from eval.audit.dependence import THRESHOLDS, Dependence
 from eval.audit.properties import PROPERTIES, CellProperty, mean, measure, sentence, title
 from eval.audit.starts import draw_starts
-from train.config import ConfigError, TrainConfig, load_config
-from train.environment import make_environment
-from train.overrides import Parser, override
+from eval.staging import require_folder, staging
+from train.config import TrainConfig, load_config
+from train.environment import make_environment, settings_of
+from train.overrides import override
 from train.provenance import source_commit
 
-CSV, JSON, FIGURE = "audit.csv", "audit.json", "audit.png"
+CSV, JSON, FIGURE = FILES = ("audit.csv", "audit.json", "audit.png")
 FEWEST, MOST = 100, 1_000_000  # levels
+_NO_COIN = "no episode of this configuration has a coin: there is nothing to audit"
 POOL_SIZE = 1024  # levels built at a time; which ones are drawn does not depend on it
 
 
@@ -45,17 +50,40 @@ def _parse(arguments: list[str] | None) -> tuple[argparse.Namespace, TrainConfig
     )
     add = parser.add_argument
     add("--config", type=Path, required=True, metavar="FILE", help="of training")
-    add("--num-levels", type=int, default=10_000, help="levels to look at (default: 10000)")
-    add("--seed", type=int, default=0, help="of levels, coins and resampling (default: 0)")
-    add("--out", type=Path, metavar="DIR", help=f"folder to make, for {CSV}, {JSON}, {FIGURE}")
+    add(
+        "--num-levels",
+        type=integer(FEWEST, MOST),
+        default=10_000,
+        metavar="N",
+        help="levels to look at (default: 10000)",
+    )
+    add(
+        "--seed",
+        type=integer(0, 2**32 - 1),
+        default=0,
+        metavar="N",
+        help="of levels, coins and resampling (default: 0)",
+    )
+    add("--out", type=Path, metavar="DIR", help=f"folder for {', '.join(FILES)}")
+    add_force(parser)
     options, settings = parser.parse_known_args(arguments)
-    if not FEWEST <= options.num_levels <= MOST:
-        raise ConfigError(f"--num-levels {options.num_levels} is not within {FEWEST} ... {MOST}")
-    if not 0 <= options.seed < 2**32:
-        raise ConfigError(f"--seed {options.seed} is not within 0 ... 2^32 - 1")
-    if options.out is not None and options.out.exists():
-        raise ConfigError(f"--out {options.out} exists already; give another folder")
-    return options, override(load_config(options.config), settings)
+    if options.out is not None:
+        require_folder(options.out, FILES, options.force)
+    config = override(load_config(options.config), settings)
+    _require_auditable(config)
+    return options, config
+
+
+def _require_auditable(config: TrainConfig) -> None:
+    """Whether the environment takes the settings, and there is a coin to ask about.
+
+    Raises:
+      InputError: without anything having been compiled.
+    """
+    import_plugins(config.plugins)
+    placement = settings_of(config.env)["placement"]
+    if placement.probability * weight_of(placement, "absent") == 1:
+        raise InputError(_NO_COIN)
 
 
 def reward_line(params: coinrun_jax.EnvParams) -> str:
@@ -92,19 +120,20 @@ def _audit(options: argparse.Namespace, config: TrainConfig) -> dict[str, Any]:
     """Everything that is shown and written.
 
     Raises:
-      ConfigError: for settings that the environment refuses, and where there is no coin.
+      InputError: for settings that the environment refuses, and where there is no coin.
     """
     began = time.perf_counter()
     env, params = make_environment(dataclasses.replace(config.env, pool_size=POOL_SIZE))
     starts = draw_starts(env, params, options.num_levels, options.seed)
     if not starts.present.any():
-        raise ConfigError("no episode of this configuration has a coin: there is nothing to audit")
+        raise InputError(_NO_COIN)
     found = measure(starts.where(starts.present), options.seed)
     rows = [_row(prop, found[prop.name]) for prop in PROPERTIES]
     number, distinct = len(starts.present), len(np.unique(starts.level_seed))
+    name = one_line(options.config.name)
     where = f"{config.env.placement} with probability {config.env.placement_probability:g}"
     return {
-        "title": f"{options.config.name}: {number:,} {config.env.mode} levels, coin {where}",
+        "title": f"{name}: {number:,} {config.env.mode} levels, coin {where}",
         "levels": number,
         "distinct_levels": distinct,
         "coin_present": float(starts.present.mean()),
@@ -159,13 +188,9 @@ def _print(summary: dict[str, Any]) -> None:
 
 
 def _write(summary: dict[str, Any], out: Path) -> None:
-    with (out / CSV).open("w", newline="", encoding="utf-8") as file:
-        flat = [_flat(row) for row in summary["properties"]]
-        writer = csv.DictWriter(file, flat[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(flat)
-    text = json.dumps(summary, indent=1, allow_nan=False, ensure_ascii=False)
-    (out / JSON).write_text(text + "\n", encoding="utf-8")
+    flat = [_flat(row) for row in summary["properties"]]
+    write_rows(out / CSV, list(flat[0]), [list(row.values()) for row in flat])
+    write_json(out / JSON, summary)
     figures.save(figure.draw(summary), out / FIGURE, "png")
 
 
@@ -181,34 +206,19 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _remove_empty(folder: Path | None) -> None:
-    if folder is not None and not any(folder.iterdir()):
-        folder.rmdir()
-
-
+@command
 def main(arguments: list[str] | None = None) -> int:
-    """Entry point; 2 for unusable input, said in one line on stderr, 130 if interrupted."""
-    made = None
-    try:
-        options, config = _parse(arguments)
-        if options.out is not None:
-            options.out.mkdir(parents=True)
-            made = options.out
-        enable_compilation_cache()
+    """Entry point; see `coinrun_jax.cli` for the exit status."""
+    options, config = _parse(arguments)
+    enable_compilation_cache()
+    if options.out is None:
+        _print(_audit(options, config))
+        return 0
+    with staging(options.out, force=options.force) as part:
         summary = _audit(options, config)
-        _print(summary)
-        if made is not None:
-            _write(summary, made)
-    except (ConfigError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        _remove_empty(made)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        _remove_empty(made)
-        return 130
-    if made is not None:
-        print(f"\nWritten: {', '.join(str(made / name) for name in (CSV, JSON, FIGURE))}")
+        _write(summary, part)
+    _print(summary)
+    print(f"\nWritten: {', '.join(str(options.out / name) for name in FILES)}")
     return 0
 
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from eval.audit.dependence import CONFOUNDED_FROM, INDEPENDENT_BELOW
 from eval.figures import THEMES
+from eval.figures.style import AS_WRITTEN
 
 COLOURS = {
     "confounded": "#a33b47",
@@ -30,7 +31,7 @@ def draw(summary: dict[str, Any], theme: str = "light") -> Figure:
     """
     colours = THEMES[theme]
     rows = summary["properties"]
-    with plt.rc_context({"text.color": colours.text, "font.size": 9}):
+    with plt.rc_context({"text.color": colours.text, "font.size": 9, **AS_WRITTEN}):
         figure, axes = plt.subplots(
             figsize=(_WIDTH, 1.3 + _ROW * (len(rows) + len(_GROUPS))), layout="constrained"
         )

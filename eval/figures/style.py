@@ -18,6 +18,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 WIDTH = 7.8  # inches, of every figure: text has the same size in all of them
+_MOST_PIXELS = 2**16 - 1  # of a side, that matplotlib draws
+AS_WRITTEN: Any = {"text.parse_math": False}
+"""Titles and names are the user's: a dollar sign in one begins no formula."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,7 @@ def themed(theme: str) -> Iterator[Theme]:
         "legend.frameon": False,
         "legend.labelcolor": colours.text,
         "font.size": 9,
+        **AS_WRITTEN,
     }
     with plt.rc_context(settings):
         yield colours
@@ -167,7 +171,8 @@ def band(axes: Axes, x: Any, measures: list[dict[str, float] | None], **style: A
 
 def save(figure: Figure, target: Any, kind: str) -> None:
     """Write a figure to a path or file ("png", "svg"), the same bytes every time; closes it."""
-    with plt.rc_context({"svg.hashsalt": "coinrun_jax"}):
+    dpi = min(150, _MOST_PIXELS / max(figure.get_size_inches()))
+    with plt.rc_context({"svg.hashsalt": "coinrun_jax", **AS_WRITTEN}):
         metadata = {"Date": None} if kind == "svg" else None
-        figure.savefig(target, format=kind, dpi=150, metadata=metadata)
+        figure.savefig(target, format=kind, dpi=dpi, metadata=metadata)
     plt.close(figure)

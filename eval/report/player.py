@@ -65,10 +65,10 @@ def film(arena: Arena, evaluation: Evaluation, chosen: Chosen, replay: Replay) -
     empty = level.replace(
         wall_theme=np.int8(ground),
         background_index=np.int8(background),
-        entity_type=np.where(level.entity_type == Entity.ENEMY, Entity.NONE, level.entity_type),
-        start_xy=np.array([_NOWHERE, level.start_xy[1]]),
+        entity_type=np.where(level.entity_type == Entity.ENEMY, 0, level.entity_type),
     )
-    picture = level_map(empty, (_NOWHERE, int(first.coin_cell[1])), pixels_per_tile=MAP_PIXELS)
+    coin = _NOWHERE, int(first.coin_cell[1])
+    picture = level_map(empty, coin, pixels_per_tile=MAP_PIXELS, agent=False)
     thoughts = thoughts_of(arena, place, states)
     outcome = OUTCOMES[evaluation.played[AGENT].outcome[place]]
     steps = len(states) - 1
