@@ -65,7 +65,7 @@ def test_an_agents_run_has_its_own_directory_and_is_seen(monkeypatch):
     from train.__main__ import main
 
     started = []
-    monkeypatch.setattr(run, "start", lambda *arguments: started.append(arguments))
+    monkeypatch.setattr(run, "start", lambda *arguments: started.append(arguments) or 0)
     monkeypatch.setenv("WANDB_SWEEP_ID", "abc")
     monkeypatch.setenv("WANDB_RUN_ID", "xyz")
     assert main([]) == 0
@@ -225,8 +225,21 @@ def test_shards_divide_the_runs(tmp_path, monkeypatch):
         (("grid", "bayes"), "bayes"),
         (("seed:", "sead:"), "sead"),
         (("{value: 4}", "{value: 0}"), "network.width 0"),
-        (("{value: 4}", "{min: 1, max: 2}"), "network.width has neither"),
+        (("{value: 4}", "{min: 1, max: 2}"), "network.width' has neither"),
         (("python, -m, train", "python, -m, eval"), "command"),
+        (("name: small", "name: ../../small"), "name '../../small'"),
+        (("command: [", "command: 5 #"), "command 5"),
+        (("seed: {values: [0, 1, 2, 3]}", "seed: {values: [0, 1, 2, 3]}\n  seed: {value: 3}"), "twice"),
+        (("seed: {values: [0, 1, 2, 3]}", "seed: {values: [0, 1.5]}"), "1.5"),
+        (("seed: {values: [0, 1, 2, 3]}", "env.placement: {values: [end, ../x]}"), "../x"),
+        (("seed: {values: [0, 1, 2, 3]}", "env.placement: {values: [end, nowhere]}"), "nowhere"),
+        (
+            (
+                "seed: {values: [0, 1, 2, 3]}",
+                "\n  ".join(f"a{i}: {{values: [{'1, ' * 59}]}}" for i in range(6)),
+            ),
+            "at most 10,000",
+        ),
         (("parameters:", "parameter:"), "parameters"),
     ],
 )

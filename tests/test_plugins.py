@@ -1,0 +1,67 @@
+"""Placements of the user's own, from `python -m train` to `python -m eval`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from coinrun_jax.checks import InputError
+from coinrun_jax.plugins import import_plugins
+from tests.conftest import QUICK_COMPILE, ROOT
+from tests.runs import arguments
+from train.config import load_config
+
+PLUGIN = """
+from coinrun_jax import register_placement
+from coinrun_jax.places import standing
+
+register_placement("on_a_crate", lambda terrain: standing(terrain) & (terrain.tiles != 1))
+"""
+
+
+def run(folder, *words):
+    return subprocess.run(
+        [sys.executable, "-m", *words],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(folder), "XLA_FLAGS": QUICK_COMPILE},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_a_placement_of_ones_own_is_trained_on_resumed_and_evaluated(tmp_path):
+    (tmp_path / "my_placements.py").write_text(PLUGIN)
+    own, folder = ["--env.placement", "on_a_crate"], tmp_path / "run"
+    words = ["train", *arguments(*own, "--run-dir", str(folder), updates=1)]
+    refused = run(tmp_path, *words)
+    assert refused.returncode == 2
+    assert "on_a_crate" in refused.stderr
+    trained = run(tmp_path, *words, "--plugins", "my_placements")
+    assert trained.returncode == 0, trained.stderr
+    assert load_config(folder / "config.yaml").plugins == ("my_placements",)
+    assert run(tmp_path, "train", "--resume", str(folder)).returncode == 0
+
+    words = ["eval", "--run", str(folder), "--suite", "capability", "--num-levels", "4"]
+    refused = run(tmp_path, *words, "--out", str(tmp_path / "eval"))
+    assert refused.returncode == 2
+    assert "--plugins my_placements" in refused.stderr  # a policy's file runs no code by itself
+    suite = tmp_path / "own.yaml"
+    suite.write_text("conditions: [{name: own, placement: on_a_crate, control: true}]")
+    words[words.index("capability")] = str(suite)
+    played = run(tmp_path, *words, "--out", str(tmp_path / "eval"), "--plugins", "my_placements")
+    assert played.returncode == 0, played.stderr
+
+
+@pytest.mark.parametrize("content", ["1 / 0", "import nowhere", "raise SystemError('no')", "("])
+def test_plugins_that_fail_are_one_line(tmp_path, monkeypatch, content):
+    (tmp_path / "broken_plugin.py").write_text(content)
+    monkeypatch.syspath_prepend(tmp_path)
+    for name in ("broken_plugin", "no_such_plugin", "../broken_plugin", "a..b"):
+        with pytest.raises(InputError, match="plugin ") as error:
+            import_plugins([name])
+        assert "\n" not in str(error.value)
