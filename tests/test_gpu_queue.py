@@ -50,10 +50,11 @@ def test_nothing_is_run_without_an_accelerator(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(run, "run", lambda name: pytest.fail(name))
-    monkeypatch.setattr("sys.argv", ["run", "exact"])
     monkeypatch.setenv("JAX_PLATFORMS", "cpu")
-    assert run.main() == 2
+    assert run.main(["exact"]) == 2
     assert "backend: cpu" in capsys.readouterr().err
+    assert run.main(["exakt"]) == 2
+    assert capsys.readouterr().err.startswith("error: exakt is not one of exact, ")
 
 
 def test_sweeps_make_the_runs_that_are_compared() -> None:
