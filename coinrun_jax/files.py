@@ -471,8 +471,12 @@ def require_makeable(path: Path, what: str) -> None:
 
 
 def _require_name(path: Path) -> None:
+    if len(os.fsencode(path.absolute())) > os.pathconf("/", "PC_PATH_MAX") - 256:
+        raise InputError(f"{shortened(path)} cannot be made: the path is too long")
     if len(os.fsencode(path.name)) > 255 - len(_part_name("", 2**22)):
         raise InputError(f"{shortened(path)} cannot be made: a name is too long")
+    if "\0" in path.name:
+        raise InputError(f"{shown(str(path))} cannot be made: a name holds a null byte")
 
 
 def _part_name(name: str, number: int) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -27,7 +26,7 @@ from coinrun_jax.observations.look import Look
 from coinrun_jax.observations.render import level_map
 from coinrun_jax.placement import CATALOGUE
 from coinrun_jax.pool import level_of
-from eval.staging import require_folder, staging
+from eval.staging import folder, require_folder, staging
 
 if TYPE_CHECKING:
     from coinrun_jax import CoinRun
@@ -106,7 +105,7 @@ def draw_cues(env: CoinRun) -> Figure:
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; see `coinrun_jax.cli` for the exit status."""
     parser = Parser(prog="python -m eval.gallery", description=__doc__)
-    parser.add_argument("--out", type=Path, required=True, help="folder for the two pictures")
+    parser.add_argument("--out", type=folder, required=True, help="folder for the two pictures")
     add_force(parser)
     known = parser.parse_args(arguments)
     require_folder(known.out, PICTURES, known.force)

@@ -20,7 +20,7 @@ from eval.controllers import ACTION_MODES
 from eval.evaluate import MOST_SAMPLES, Protocol, require_room
 from eval.levels import require_enough
 from eval.runs import Run, find_runs, label, recipes
-from eval.staging import require_folder
+from eval.staging import folder, require_folder
 from eval.suite_files import find_suite
 from eval.suites import Suite
 from train.policy import Policy, load_policy
@@ -114,7 +114,7 @@ def _parser(description: str) -> Parser:
         "--compare", type=Path, nargs="+", metavar="DIR", help="runs, or directories of runs"
     )
     add("--suite", required=True, help=f"{', '.join(SUITES)}, or a YAML file")
-    add("--out", type=Path, required=True, metavar="DIR", help="where to write the results")
+    add("--out", type=folder, required=True, metavar="DIR", help="where to write the results")
     add_force(parser)
     add(
         "--num-levels",

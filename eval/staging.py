@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import shutil
@@ -15,6 +16,13 @@ from pathlib import Path
 from coinrun_jax.checks import InputError, shown
 from coinrun_jax.cli import Fault
 from coinrun_jax.files import require_free, require_makeable
+
+
+def folder(text: str) -> Path:
+    """Type of an argument that names a folder for results; nothing is not the current one."""
+    if not text:
+        raise argparse.ArgumentTypeError("the name of a folder is missing")
+    return Path(text)
 
 
 def require_folder(out: Path, names: Sequence[str], force: bool) -> None:
@@ -52,17 +60,21 @@ def staging(out: Path, names: Sequence[str] = (), force: bool = False) -> Iterat
       force: whether files that are there may be overwritten.
     """
     with contextlib.ExitStack() as made:
-        for folder in reversed([out, *out.parents]):
-            if not folder.exists():
-                folder.mkdir(exist_ok=True)
-                made.callback(_remove_if_empty, folder)
+        for each in reversed([out, *out.parents]):
+            if not each.exists():
+                each.mkdir(exist_ok=True)
+                made.callback(_remove_if_empty, each)
         part = Path(tempfile.mkdtemp(prefix=".", suffix=".part", dir=out))
         made.callback(shutil.rmtree, part, ignore_errors=True)
         try:
             yield part
             _move(part, out, names, force)
+        except OSError as error:
+            written = error.filename is None or str(error.filename).startswith(str(part))
+            name = str(out) if written else error.filename
+            raise OSError(error.errno, error.strerror or str(error), name) from error
         except Exception as error:
-            if isinstance(error, InputError | OSError) or not any(part.iterdir()):
+            if isinstance(error, InputError) or not any(part.iterdir()):
                 raise
             made.pop_all()
             kept = f"what had been written by then is in {part}"
@@ -74,9 +86,9 @@ def staging(out: Path, names: Sequence[str] = (), force: bool = False) -> Iterat
             raise
 
 
-def _remove_if_empty(folder: Path) -> None:
+def _remove_if_empty(path: Path) -> None:
     with contextlib.suppress(OSError):
-        folder.rmdir()
+        path.rmdir()
 
 
 def _move(part: Path, out: Path, names: Sequence[str], force: bool) -> None:

@@ -203,5 +203,5 @@ def test_an_audit_is_not_overwritten_unasked(
     monkeypatch.setattr(program, "_audit", lambda *words: {})
     monkeypatch.setattr(program, "_write", fail)
     assert main([*arguments, "--force"]) == 1
-    assert capsys.readouterr().err == "error: No space left on device\n"
+    assert capsys.readouterr().err == f"error: {tmp_path}: No space left on device\n"
     assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]

@@ -102,7 +102,9 @@ LONG = "x" * 300
         ({"--plugins": "no/module"}, ("no/module",)),
         ({"--run": "none"}, ("none", "no such folder")),
         ({"--run": LONG}, ("xxx",)),
+        ({"--out": ""}, ("--out", "is missing")),
         ({"--out": LONG}, ("xxx", "too long")),
+        ({"--out": "/".join(["x" * 100] * 100)}, ("xxx", "too long")),
         ({"--out": "a\x1b[2J"}, ("cannot be printed",)),
     ],
 )

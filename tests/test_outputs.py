@@ -101,9 +101,11 @@ def test_what_is_stopped_leaves_what_was_there(
     if there:
         (tmp_path / "out").mkdir()
         (tmp_path / "out" / "mine").write_text("old")
-    with pytest.raises(type(stop)):
+    with pytest.raises(type(stop)) as caught:
         write(tmp_path / "out", "a", "mine", asked=("a", "mine"), then=stop)
     assert content(tmp_path) == there
+    if isinstance(caught.value, OSError):  # of a write, which does not say of what
+        assert caught.value.filename == str(tmp_path / "out")
 
 
 @pytest.mark.parametrize("error", [LateError(), MemoryError(), RuntimeError("RESOURCE_EXHAUSTED")])

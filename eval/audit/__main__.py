@@ -28,7 +28,7 @@ from eval.audit import figure
 from eval.audit.dependence import THRESHOLDS, Dependence
 from eval.audit.properties import PROPERTIES, CellProperty, mean, measure, sentence, title
 from eval.audit.starts import draw_starts
-from eval.staging import require_folder, staging
+from eval.staging import folder, require_folder, staging
 from train.config import TrainConfig, load_config
 from train.environment import make_environment, settings_of
 from train.overrides import override
@@ -64,7 +64,7 @@ def _parse(arguments: list[str] | None) -> tuple[argparse.Namespace, TrainConfig
         metavar="N",
         help="of levels, coins and resampling (default: 0)",
     )
-    add("--out", type=Path, metavar="DIR", help=f"folder for {', '.join(FILES)}")
+    add("--out", type=folder, metavar="DIR", help=f"folder for {', '.join(FILES)}")
     add_force(parser)
     options, settings = parser.parse_known_args(arguments)
     if options.out is not None:
