@@ -41,7 +41,7 @@ class Parser(argparse.ArgumentParser):
     """An ArgumentParser that raises an `InputError` instead of leaving the program."""
 
     def error(self, message: str) -> NoReturn:
-        raise InputError(_LONG.sub(lambda found: _short(found[0]), message))
+        raise InputError(_LONG.sub(lambda found: f"{found[0][:57]}...", message))
 
 
 class Main(Protocol):

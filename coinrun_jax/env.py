@@ -12,7 +12,7 @@ import numpy as np
 from gymnax.environments import environment, spaces
 
 from coinrun_jax import physics, placement
-from coinrun_jax.checks import InputError, choice, shown, whole, whole_or_traced
+from coinrun_jax.checks import InputError, choice, whole, whole_or_traced
 from coinrun_jax.cues import NO_ITEMS, Cues, draw_themes, pressed
 from coinrun_jax.generator import MODES, generate_level
 from coinrun_jax.items import draw_items
@@ -398,8 +398,7 @@ def make(env_id: str = ENV_ID, **kwargs: Any) -> tuple[CoinRun, EnvParams]:
     Raises:
       ValueError: for another id.
     """
-    if env_id != ENV_ID:
-        raise InputError(f"environment {shown(env_id)} is not {ENV_ID!r}")
+    choice("environment", env_id, [ENV_ID])
     env = CoinRun(**kwargs)
     return env, env.default_params
 
