@@ -7,14 +7,13 @@ the environment's own `step_env`. An episode matches if its level, every termina
 cause, every reward and every support flag are the same, and no position of the agent or of
 an enemy is ever further than `TOLERANCE` from the recorded one.
 
-Exit status: 0 if everything matches, 1 if not, 2 if the file cannot be read.
+Exit status: 0 if everything matches, 1 if not; otherwise as in `cli`.
 """
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,42 +22,23 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from coinrun_jax.archive import DAMAGED
-from coinrun_jax.commands import Parser, output_path
+from coinrun_jax.checks import one_line
+from coinrun_jax.cli import Parser, add_force, command, require_outputs
 from coinrun_jax.env import CoinRun
+from coinrun_jax.files import write_json
 from coinrun_jax.generator import MODES, generate_level
 from coinrun_jax.hardware import device_name
 from coinrun_jax.levels import level_to_arrays
 from coinrun_jax.params import EnvParams
 from coinrun_jax.placement import make_placement
 from coinrun_jax.pool import build_pool
+from coinrun_jax.recordings import THEMES, Arrays, load
 from coinrun_jax.types import Action, Cause, Entity, EnvState, Level
 
 TOLERANCE = 1e-4  # tiles
 BATCH = 256  # episodes that are played together
 CHUNK = 64  # steps per compiled call
 SHOWN = 10  # mismatches named one by one
-
-Arrays = Mapping[str, np.ndarray]
-
-_THEMES = ("wall_theme", "agent_theme", "background_index")
-_LEVEL_ARRAYS = ("level_seed", "grid", *_THEMES, "bg_pct_x")
-_EPISODES = (
-    *_LEVEL_ARRAYS,
-    *("cause", "causes", "agent_init", "saw_off", "saw_xy", "crate_off", "crate_xy"),
-    *("crate_theme", "enemy_off", "enemy_xy0", "enemy_vx0", "enemy_theme", "ent_order_off"),
-    *("ent_order_type", "step_off", "action", "x", "y", "flags", "reward", "done"),
-    *("enemy_step_off", "enemy_x"),
-)
-_LEVELS = (
-    *_LEVEL_ARRAYS,
-    *("difficulty", "ent_off", "ent_type", "ent_x", "ent_y", "ent_vx", "ent_theme"),
-    *("section_off", "section"),
-)
-
-
-class BadFileError(ValueError):
-    """The file is missing, or is not a recording."""
 
 
 class Mismatch(NamedTuple):
@@ -89,69 +69,6 @@ class Report(NamedTuple):
         return sum(count for count, _ in self.counts.values())
 
 
-def load(path: str | Path) -> dict[str, np.ndarray]:
-    """Arrays of a recorded file.
-
-    Raises:
-      BadFileError: if it is missing, is no .npz archive, or lacks an array.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, Mapping):
-                raise BadFileError(f"{path} is not an .npz archive")
-            arrays = {name: archive[name] for name in archive}
-    except FileNotFoundError:
-        raise BadFileError(f"{path} does not exist") from None
-    except (OSError, *DAMAGED) as error:
-        if isinstance(error, BadFileError):
-            raise
-        raise BadFileError(f"{path} cannot be read as an .npz archive: {error}") from None
-    wanted = _EPISODES if "step_off" in arrays else _LEVELS
-    missing = [name for name in wanted if name not in arrays]
-    if missing:
-        raise BadFileError(f"{path} is not a recording: it has no array {missing[0]!r}")
-    if arrays["level_seed"].ndim != 1 or arrays["level_seed"].size == 0:
-        raise BadFileError(f"{path} is not a recording: it has no episode and no level")
-    try:
-        _check_shapes(arrays)
-    except ValueError as error:
-        raise BadFileError(f"{path} is not a recording: {error}") from None
-    return arrays
-
-
-def _check_shapes(arrays: Arrays) -> None:
-    """Lengths and offsets must fit together."""
-    size = arrays["level_seed"].size
-    offsets = {
-        "step_off": ("action", "x", "y", "flags", "reward", "done"),
-        "saw_off": ("saw_xy",),
-        "crate_off": ("crate_xy", "crate_theme"),
-        "enemy_off": ("enemy_xy0", "enemy_vx0", "enemy_theme"),
-        "ent_order_off": ("ent_order_type",),
-        "enemy_step_off": ("enemy_x",),
-        "ent_off": ("ent_type", "ent_x", "ent_y", "ent_vx", "ent_theme"),
-        "section_off": ("section",),
-    }
-    for name in (*_LEVEL_ARRAYS, "cause", "difficulty", "agent_init"):
-        if name in arrays and len(arrays[name]) != size:
-            raise ValueError(f"{name!r} has {len(arrays[name])} entries for {size} level seeds")
-    for name, rows in offsets.items():
-        if name not in arrays:
-            continue
-        offset = arrays[name]
-        if offset.shape != (size + 1,) or offset[0] != 0 or (np.diff(offset) < 0).any():
-            raise ValueError(f"{name!r} does not hold {size + 1} rising offsets")
-        for row in rows:
-            if len(arrays[row]) != offset[-1]:
-                raise ValueError(f"{row!r} has {len(arrays[row])} rows, not {offset[-1]}")
-    if "step_off" in arrays:
-        steps = np.diff(arrays["step_off"])
-        if (steps < 1).any():
-            raise ValueError("an episode has no step")
-        if (np.diff(arrays["enemy_step_off"]) != steps * np.diff(arrays["enemy_off"])).any():
-            raise ValueError("'enemy_step_off' does not fit the steps and enemies of the episodes")
-
-
 def _generate(seeds: np.ndarray, mode: str) -> Level:
     """Levels of many seeds, as numpy arrays with a leading axis."""
     build = jax.jit(jax.vmap(partial(generate_level, mode=mode)))
@@ -163,16 +80,9 @@ def _entry(levels: Level, index: int) -> Level:
 
 
 def detect_mode(arrays: Arrays) -> str:
-    """The mode that the file names, or else the one that rebuilds more of its grids.
-
-    Raises:
-      BadFileError: if the file names another mode.
-    """
+    """The mode that the file names, or else the one that rebuilds more of its grids."""
     if "mode" in arrays:
-        mode = str(arrays["mode"])
-        if mode not in MODES:
-            raise BadFileError(f"recorded mode {mode!r} is not one of {', '.join(MODES)}")
-        return mode
+        return str(arrays["mode"])
 
     def rebuilt(mode: str) -> int:
         levels = _generate(arrays["level_seed"][:BATCH], mode)
@@ -229,7 +139,7 @@ def _level_differs(arrays: Arrays, levels: Level, index: int) -> list[str]:
     same = {
         "grid": np.array_equal(ours["grid"], arrays["grid"][index]),
         "entities": all(np.array_equal(generated[name], recorded[name]) for name in generated),
-        "themes": all(ours[name] == arrays[name][index] for name in _THEMES)
+        "themes": all(ours[name] == arrays[name][index] for name in THEMES)
         and level.background_shift == arrays["bg_pct_x"][index],
     }
     if "agent_init" in arrays:
@@ -331,7 +241,8 @@ def _episode_differs(arrays: Arrays, index: int, trace: _Trace) -> tuple[list[st
         # Not "any error is larger": a position that is not a number must not match.
         "positions": bool((errors <= TOLERANCE).all()),
     }
-    return [name for name, equal in same.items() if not equal], float(errors.max())
+    largest = errors.max() if np.isfinite(errors).all() else np.inf
+    return [name for name, equal in same.items() if not equal], float(largest)
 
 
 def compare(arrays: Arrays) -> Report:
@@ -342,7 +253,7 @@ def compare(arrays: Arrays) -> Report:
     differs = [_level_differs(arrays, levels, i) for i in range(len(seeds))]
     causes, steps, worst = ["level"] * len(seeds), 0, 0.0
     if "step_off" in arrays:
-        causes = [str(arrays["causes"][code]) for code in arrays["cause"]]
+        causes = [one_line(arrays["causes"][code]) for code in arrays["cause"]]
         bounds = arrays["step_off"]
         steps = int(bounds[-1])
         actions = [arrays["action"][slice(*bounds[i : i + 2])] for i in range(len(seeds))]
@@ -393,6 +304,7 @@ def _print(report: Report) -> None:
 
 
 def _as_json(report: Report, path: str) -> dict[str, Any]:
+    error = report.largest_position_error
     return {
         "file": path,
         "kind": report.kind,
@@ -405,28 +317,29 @@ def _as_json(report: Report, path: str) -> dict[str, Any]:
             for cause, (matching, count) in report.counts.items()
         },
         "steps": report.steps,
-        "largest_position_error": report.largest_position_error,
+        "largest_position_error": error if np.isfinite(error) else None,
         "mismatches": [mismatch._asdict() for mismatch in report.mismatches],
     }
 
 
-def main(argv: list[str] | None = None) -> int:
+@command
+def main(arguments: list[str] | None = None) -> int:
     """Compare one file; returns the exit status."""
     parser = Parser(
         prog="python -m coinrun_jax.parity",
         description="Replay recorded Procgen episodes or levels; exit 1 unless all match.",
     )
-    parser.add_argument("file", metavar="FILE.npz", help="a recording of episodes or of levels")
-    parser.add_argument("--json", type=output_path, metavar="OUT", help="also write it there")
-    args = parser.parse_args(argv)
-    try:
-        report = compare(load(args.file))
-    except BadFileError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    parser.add_argument(
+        "file", type=Path, metavar="FILE.npz", help="a recording of episodes or of levels"
+    )
+    parser.add_argument("--json", type=Path, metavar="OUT", help="also write it there")
+    add_force(parser)
+    args = parser.parse_args(arguments)
+    require_outputs(args.force, args.json, inputs=[args.file])
+    report = compare(load(args.file))
     _print(report)
     if args.json:
-        args.json.write_text(json.dumps(_as_json(report, args.file), indent=2) + "\n")
+        write_json(args.json, _as_json(report, str(args.file)))
     return 0 if report.matching == report.total else 1
 
 

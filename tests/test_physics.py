@@ -27,21 +27,6 @@ def test_a_changed_recording_is_noticed(tmp_path, capsys):
     assert parity.main([str(tmp_path / "changed.npz")]) == 1
 
 
-WHOLE = (DATA / "levels.npz").read_bytes()
-DAMAGED = WHOLE[:211] + bytes(40) + WHOLE[251:]  # where zlib stumbles before zip does
-
-
-@pytest.mark.parametrize("content", [None, b"no archive", DAMAGED], ids=["none", "text", "damaged"])
-def test_unreadable_recordings_are_one_line_and_exit_2(tmp_path, capsys, content):
-    path = tmp_path / "file.npz"
-    if content is not None:
-        path.write_bytes(content)
-    assert parity.main([str(path)]) == 2
-    complaint = capsys.readouterr().err
-    assert complaint.count("\n") == 1
-    assert str(path) in complaint
-
-
 @pytest.fixture(scope="module")
 def walk_on_seed_39():
     """States after 1...30 steps of the walk whose numbers the reference gives."""
