@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from coinrun_jax.files import writing
+
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _TRUECOLOUR = 2
 
@@ -33,5 +35,6 @@ def encode_png(image: np.ndarray) -> bytes:
 
 
 def write_png(path: str | Path, image: np.ndarray) -> None:
-    """Write an image, uint8 [H, W, 3], to a PNG file."""
-    Path(path).write_bytes(encode_png(image))
+    """Write an image, uint8 [H, W, 3], to a PNG file, whole or not at all."""
+    with writing(Path(path)) as part:
+        part.write_bytes(encode_png(image))

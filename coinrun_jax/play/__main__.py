@@ -12,60 +12,50 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from coinrun_jax.commands import Parser, integer_from, output_path
+from coinrun_jax.checks import InputError
+from coinrun_jax.cli import Parser, add_force, command, integer, require_outputs
 from coinrun_jax.compilation import enable_compilation_cache
-from coinrun_jax.env import NUM_SEEDS, TEST_LEVELS
+from coinrun_jax.observations.atlas import MAX_SIZE
 from coinrun_jax.play.game import Game, Scene
-from coinrun_jax.play.gif import write_gif
+from coinrun_jax.play.gif import require_frames, write_gif
 from coinrun_jax.play.quiet import quiet_libraries
-from coinrun_jax.play.recording import PLACEMENTS, Episode, RecordingError, Setup, load, save
+from coinrun_jax.play.recording import PLACEMENTS, Episode, Setup, load, save
 from coinrun_jax.play.screen import Screen, ScreenError
 from coinrun_jax.play.session import play, show
+from coinrun_jax.types import NUM_SEEDS, TEST_LEVELS
 
 SMALLEST_SIZE, DEFAULT_SIZE, GIF_SIZE = 26, 512, 256  # pixels
-FPS = 15  # steps per second of Procgen's own interactive play
+FPS, MOST_FPS = 15, 1000  # steps per second; 15 in Procgen's own interactive play
 
 
-def main(argv: list[str] | None = None) -> int:
+@command
+def main(arguments: list[str] | None = None) -> int:
     """Play, or show or draw a recording. Returns the exit status: 1 if one does not repeat."""
-    parser = _parser()
-    args = parser.parse_args(argv)
-    try:
-        if args.gif:
-            _need_pillow(parser)
-        return _replay(args) if args.replay else _play(args)
-    except (RecordingError, ScreenError, OSError) as error:
-        parser.error(str(error))
+    args = _parser().parse_args(arguments)
+    require_outputs(args.force, args.record, args.gif, inputs=[args.replay])
+    if args.replay and args.record:
+        raise InputError("--record is of what is played, and --replay plays nothing")
+    if args.gif:
+        _need_pillow()
+    return _replay(args) if args.replay else _play(args)
 
 
 def _parser() -> Parser:
     parser = Parser(prog="python -m coinrun_jax.play", description=__doc__)
-    add = parser.add_argument
-    add("--level", type=_level, metavar="SEED", help="first level; by default a held-out one")
+    add, seed = parser.add_argument, integer(0, NUM_SEEDS - 1)
+    add("--level", type=seed, metavar="SEED", help="first level; by default a held-out one")
     add("--placement", choices=PLACEMENTS, default="end", help="where the coin is")
-    add("--coin-seed", type=_level, default=0, metavar="SEED", help="of the coin's place")
+    add("--coin-seed", type=seed, default=0, metavar="SEED", help="of the coin's place")
     add("--easy", action="store_true", help="easy levels instead of hard ones")
-    add("--size", type=integer_from(SMALLEST_SIZE), help=f"pixels; {DEFAULT_SIZE} in a window")
-    add("--fps", type=integer_from(1), default=FPS, help=f"steps per second; {FPS} as in Procgen")
-    add("--record", type=_new_path, metavar="FILE", help="write what is played to a new file")
+    size = integer(SMALLEST_SIZE, MAX_SIZE)
+    add("--size", type=size, help=f"pixels; {DEFAULT_SIZE} in a window")
+    add("--fps", type=integer(1, MOST_FPS), default=FPS, help="steps per second; 15 as in Procgen")
+    add("--record", type=Path, metavar="FILE", help="write what is played to a new file")
     add("--replay", type=Path, metavar="FILE", help="show a recording instead of playing")
-    add("--gif", type=_new_path, metavar="FILE", help="draw what was played, or the recording")
+    add("--gif", type=Path, metavar="FILE", help="draw what was played, or the recording")
     add("--terminal", action="store_true", help="play in the terminal, without a window")
+    add_force(parser)
     return parser
-
-
-def _level(text: str) -> int:
-    number = integer_from(0)(text)
-    if number >= NUM_SEEDS:
-        raise argparse.ArgumentTypeError(f"{text} is not below 2^31")
-    return number
-
-
-def _new_path(text: str) -> Path:
-    path = output_path(text)
-    if path.exists():
-        raise argparse.ArgumentTypeError(f"{text} exists already; nothing is overwritten")
-    return path
 
 
 def _screen(args: argparse.Namespace) -> Screen:
@@ -85,11 +75,11 @@ def _screen(args: argparse.Namespace) -> Screen:
         raise ScreenError(f"{error}; --terminal needs none") from error
 
 
-def _need_pillow(parser: Parser) -> None:
+def _need_pillow() -> None:
     try:
         import PIL.Image  # noqa: F401
     except ImportError as error:
-        parser.error(f"--gif needs Pillow ({error}): install the extra `play`")
+        raise InputError(f"--gif needs Pillow ({error}): install the extra `play`") from error
 
 
 def _play(args: argparse.Namespace) -> int:
@@ -112,8 +102,8 @@ def _play(args: argparse.Namespace) -> int:
     if args.record:
         _say(f"recorded in {args.record}" if episodes else "nothing was played, nothing recorded")
     if args.gif and episodes:
-        replays = [game.replay(episode)[0] for episode in episodes]
-        _draw(args, game, replays, screen.size)
+        require_frames(_frames(episodes), screen.size)
+        _draw(args, {setup.mode: game}, episodes, screen.size)
     return 0
 
 
@@ -121,23 +111,33 @@ def _replay(args: argparse.Namespace) -> int:
     episodes = load(args.replay)
     screen = None if args.gif else _screen(args)
     size = args.size or GIF_SIZE if screen is None else screen.size
+    if screen is None:
+        require_frames(_frames(episodes), size)
     games: dict[str, Game] = {}
-    replays, amiss = [], 0
+    amiss = 0
     for episode in episodes:
         mode = episode.setup.mode
         if mode not in games:
             games[mode] = _compiled(mode, size)
-        scenes, fault = games[mode].replay(episode)
-        replays.append(scenes)
+        fault = games[mode].replay(episode)[1]
         amiss += fault is not None
         _say(f"{_line(episode)}: {fault or 'as recorded'}")
-    game = next(iter(games.values()))  # either draws levels of both modes
     if screen is None:
-        _draw(args, game, replays, size)
+        _draw(args, games, episodes, size)
     else:
+        game = next(iter(games.values()))  # either draws levels of both modes
         with _opened(screen), contextlib.suppress(KeyboardInterrupt):
-            show(game, screen, replays, [episode.outcome for episode in episodes])
+            show(game, screen, lambda episode: _scenes(games, episode), episodes)
     return 1 if amiss else 0
+
+
+def _scenes(games: dict[str, Game], episode: Episode) -> list[Scene]:
+    """Played again when they are wanted: those of a whole recording may not fit in memory."""
+    return games[episode.setup.mode].replay(episode)[0]
+
+
+def _frames(episodes: list[Episode]) -> int:
+    return sum(len(episode.actions) + 1 for episode in episodes)
 
 
 def _compiled(mode: str, size: int) -> Game:
@@ -158,8 +158,11 @@ def _opened(screen: Screen) -> Iterator[None]:
         screen.close()
 
 
-def _draw(args: argparse.Namespace, game: Game, replays: list[list[Scene]], size: int) -> None:
-    scenes = [scene for replay in replays for scene in replay]
+def _draw(
+    args: argparse.Namespace, games: dict[str, Game], episodes: list[Episode], size: int
+) -> None:
+    scenes = [scene for episode in episodes for scene in _scenes(games, episode)]
+    game = next(iter(games.values()))
     write_gif(args.gif, scenes, lambda scene: game.picture(scene, size), args.fps)
     _say(f"drawn in {args.gif}")
 

@@ -16,8 +16,13 @@ def quiet_libraries() -> Iterator[None]:
     (it reads its log level when jax is imported, which is too early for us), and SDL
     complains about desktops that are not there.
     """
-    sys.stderr.flush()
-    kept = os.dup(2)
+    try:
+        kept = os.dup(2)
+    except OSError:  # closed: silent anyway
+        yield
+        return
+    if sys.stderr is not None:
+        sys.stderr.flush()
     with open(os.devnull, "wb") as nowhere:
         os.dup2(nowhere.fileno(), 2)
     try:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from coinrun_jax.env import NUM_SEEDS
+from coinrun_jax.checks import InputError, choice, shown, whole
+from coinrun_jax.files import read_mapping, shortened, write_text
 from coinrun_jax.generator import MODES
 from coinrun_jax.placement import CATALOGUE
-from coinrun_jax.types import NUM_ACTIONS, TIME_LIMIT, WORLD_SIZE, Cause
+from coinrun_jax.types import NUM_ACTIONS, NUM_SEEDS, TIME_LIMIT, WORLD_SIZE, Cause
 
 FORMAT = "coinrun_jax play 1"
+MOST_BYTES = 2**24  # of a recording: 10,000 episodes of a minute each
 OUTCOMES = tuple(cause.name.lower() for cause in Cause)
 _DIGITS = "0123456789abcde"  # one for each action
 assert len(_DIGITS) == NUM_ACTIONS
@@ -31,6 +32,9 @@ class Setup:
     coin_seed: int  # of the key that draws the coin's cell
 
 
+_KEYS = {field.name for field in fields(Setup)} | {"coin_cell", "outcome", "actions"}
+
+
 @dataclass(frozen=True)
 class Episode:
     """A setup, what was done in it, and where that led."""
@@ -41,41 +45,28 @@ class Episode:
     coin_cell: tuple[int, int]  # (x, y); (-1, -1) for none
 
 
-class RecordingError(ValueError):
-    """A file that is no recording; the message is one line and names the file."""
-
-
 def save(path: Path, episodes: list[Episode]) -> None:
     """Write a recording: all of it or, if interrupted, nothing of it."""
     rows = [_to_json(episode) for episode in episodes]
     lines = ",\n".join(json.dumps(row) for row in rows)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(f'{{"format": "{FORMAT}", "episodes": [\n{lines}\n]}}\n', encoding="utf-8")
-    part.replace(path)
+    write_text(path, f'{{"format": "{FORMAT}", "episodes": [\n{lines}\n]}}\n')
 
 
 def load(path: Path) -> list[Episode]:
     """The episodes of a recording, at least one.
 
     Raises:
-      RecordingError: if there is no such file, or anything in it is not what `save` writes.
+      InputError: if there is no such file, or anything in it is not what `save` writes.
     """
+    data = read_mapping(path, "recording", MOST_BYTES)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RecordingError(f"{path} cannot be read: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise RecordingError(f"{path} is no recording: not JSON") from error
-    found = data.get("format") if isinstance(data, dict) else None
-    if found != FORMAT:
-        raise RecordingError(f"{path} is no recording: its format is {found!r}, not {FORMAT!r}")
-    rows = data.get("episodes")
-    if not isinstance(rows, list) or not rows:
-        raise RecordingError(f"{path} has no episodes")
-    try:
-        return [_from_json(row) for row in rows]
-    except (KeyError, TypeError, ValueError) as error:
-        raise RecordingError(f"{path} is not a recording of this version: {error}") from error
+        choice("format", data.get("format"), [FORMAT])
+        rows = data.get("episodes")
+        if not isinstance(rows, list) or not rows:
+            raise InputError(f"episodes {shown(rows)} are not a list of some")
+        return [_from_json(row, f"episode {number}") for number, row in enumerate(rows, start=1)]
+    except InputError as error:
+        raise InputError(f"recording {shortened(path)}: {error}") from error
 
 
 def _to_json(episode: Episode) -> dict[str, Any]:
@@ -87,35 +78,25 @@ def _to_json(episode: Episode) -> dict[str, Any]:
     }
 
 
-def _from_json(row: dict[str, Any]) -> Episode:
-    setup = Setup(**{field.name: row[field.name] for field in fields(Setup)})
-    actions = tuple(_DIGITS.index(digit) for digit in row["actions"])
-    x, y = row["coin_cell"]
-    wrong = [
-        f"{name} {value!r}"
-        for name, value, right in [
-            ("mode", setup.mode, setup.mode in MODES),
-            ("level_seed", setup.level_seed, _is_integer(setup.level_seed, NUM_SEEDS)),
-            ("placement", setup.placement, setup.placement in PLACEMENTS),
-            ("coin_seed", setup.coin_seed, _is_integer(setup.coin_seed, NUM_SEEDS)),
-            (
-                "coin_cell",
-                [x, y],
-                (x, y) == (-1, -1) if setup.placement == "absent" else _is_cell(x, y),
-            ),
-            ("outcome", row["outcome"], row["outcome"] in OUTCOMES),
-            ("number of actions", len(actions), 1 <= len(actions) <= TIME_LIMIT),
-        ]
-        if not right
-    ]
-    if wrong:
-        raise ValueError(", ".join(wrong))
-    return Episode(setup, actions, row["outcome"], (x, y))
-
-
-def _is_cell(x: Any, y: Any) -> bool:
-    return _is_integer(x, WORLD_SIZE) and _is_integer(y, WORLD_SIZE)
-
-
-def _is_integer(value: Any, bound: int) -> bool:
-    return type(value) is int and 0 <= value < bound
+def _from_json(row: Any, what: str) -> Episode:
+    if not isinstance(row, dict) or set(row) != _KEYS:
+        raise InputError(f"{what} {shown(row)} has not just the keys {', '.join(sorted(_KEYS))}")
+    placement = choice(f"{what}: placement", row["placement"], PLACEMENTS)
+    setup = Setup(
+        mode=choice(f"{what}: mode", row["mode"], MODES),
+        level_seed=whole(f"{what}: level_seed", row["level_seed"], 0, NUM_SEEDS - 1),
+        placement=placement,
+        coin_seed=whole(f"{what}: coin_seed", row["coin_seed"], 0, NUM_SEEDS - 1),
+    )
+    cell, low, high = row["coin_cell"], 0, WORLD_SIZE - 1
+    if placement == "absent":
+        low = high = -1
+    if not isinstance(cell, list) or len(cell) != 2:
+        raise InputError(f"{what}: coin_cell {shown(cell)} is not a pair")
+    x, y = (whole(f"{what}: coin_cell", number, low, high) for number in cell)
+    actions = row["actions"]
+    if not isinstance(actions, str) or not set(actions) <= set(_DIGITS):
+        raise InputError(f"{what}: actions {shown(actions)} are not a text of {_DIGITS}")
+    whole(f"{what}: number of actions", len(actions), 1, TIME_LIMIT)
+    outcome = choice(f"{what}: outcome", row["outcome"], OUTCOMES)
+    return Episode(setup, tuple(map(_DIGITS.index, actions)), outcome, (x, y))

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from coinrun_jax.checks import InputError
 from coinrun_jax.types import Action
 
 
@@ -27,8 +28,8 @@ class Keys:
     command: Command | None = None
 
 
-class ScreenError(Exception):
-    """No screen to be had; the message is one line."""
+class ScreenError(InputError):
+    """No screen to be had."""
 
 
 class Screen(Protocol):

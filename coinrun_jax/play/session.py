@@ -9,6 +9,7 @@ from coinrun_jax.play.recording import Episode, Setup
 from coinrun_jax.play.screen import Command, Screen
 
 Keep = Callable[[Episode], None]
+ScenesOf = Callable[[Episode], list[Scene]]
 
 
 def play(game: Game, screen: Screen, setup: Setup, keep: Keep) -> None:
@@ -62,11 +63,12 @@ def _ask(game: Game, screen: Screen, scene: Scene, outcome: str) -> Command:
             return command
 
 
-def show(game: Game, screen: Screen, episodes: Sequence[list[Scene]], ends: Sequence[str]) -> None:
+def show(game: Game, screen: Screen, scenes_of: ScenesOf, episodes: Sequence[Episode]) -> None:
     """Show recorded episodes at the speed of play; N goes to the next one, R starts it again."""
     number = 0
     while number < len(episodes):
-        command = _show_one(game, screen, episodes[number], ends[number])
+        episode = episodes[number]
+        command = _show_one(game, screen, scenes_of(episode), episode.outcome)
         if command == Command.QUIT:
             return
         number += command != Command.RESTART

@@ -6,6 +6,7 @@ agent going until another key is pressed, and a jump lasts for a few steps.
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import select
@@ -80,7 +81,12 @@ class Terminal:
         stdin: TextIO | None = None,
         stdout: TextIO | None = None,
     ) -> None:
-        self._in, self._out, self._fps = stdin or sys.stdin, stdout or sys.stdout, fps
+        # Python has None for streams that are closed.
+        self._in: TextIO = stdin or sys.stdin or io.StringIO()
+        self._out: TextIO = stdout or sys.stdout or io.StringIO()
+        self._fps = fps
+        if isinstance(self._in, io.TextIOWrapper):
+            self._in.reconfigure(errors="replace")  # a pipe may hold anything
         self._is_tty = self._in.isatty()
         self.keys = KEYS if self._is_tty else f"{PIPED}\n{KEYS}"
         columns, lines = shutil.get_terminal_size()
