@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,10 +12,11 @@ import pytest
 from coinrun_jax import CoinRun
 from coinrun_jax.ascii import level_from_ascii
 from coinrun_jax.solver import Proofs, Replay, replay, solve
-from coinrun_jax.solver.__main__ import main, start_states
+from coinrun_jax.solver.__main__ import _Totals, main, start_states
 from coinrun_jax.solver.distance import FAR, STANDING, least_steps
 from coinrun_jax.solver.proofs import QUICK, THOROUGH, distance_maps
 from coinrun_jax.types import Action
+from tests.refusals import refusal
 
 NUMBER = 24
 FIRST = 100_000
@@ -215,18 +218,47 @@ def test_command_names_and_draws_what_is_not_proven(tmp_path, capsys, monkeypatc
     ("arguments", "complaint"),
     [
         (["--placement", "nowhere"], "placement 'nowhere' is not one of end, "),
+        (["--placement", "uniform:1,uniform:2"], "named twice"),
+        (["--placement", "uniform:1e300"], "float32"),
+        (["--fraction", "nan,1"], "not finite"),
         (["--levels", "7"], "'7' is not A:B"),
+        (["--levels", "0:2000000000", "--save", "proofs.npz"], "at most 100,000 levels"),
         (["--cell", "1"], "'1' is not two numbers"),
+        (["--seed", "-1"], "within 0"),
         (["--save", "missing/file.npz"], "the folder of missing/file.npz does not exist"),
+        (["--save", __file__], "--force"),
+        (["--pictures", __file__], "is not a folder"),
+        (["--pictures", str(Path(__file__).parent)], "is not empty; --force draws into it"),
     ],
 )
 def test_wrong_arguments_are_one_line_and_exit_2(arguments, complaint, capsys):
-    with pytest.raises(SystemExit) as error:
-        main(["--levels", "0:4", *arguments])
-    assert error.value.code == 2
-    message = capsys.readouterr().err
-    assert message.count("\n") == 1
-    assert complaint in message
+    assert complaint in refusal(main, ["--levels", "0:4", *arguments], capsys)
+
+
+def test_many_levels_are_solved_in_pieces(tmp_path, capsys, monkeypatch):
+    """With the same results, and a line about each."""
+    whole, parts = tmp_path / "whole.npz", tmp_path / "parts.npz"
+    arguments = [*LEVELS, "--placement", "random_section"]
+    assert main([*arguments, "--save", str(whole)]) == 0
+    summary = capsys.readouterr().out.splitlines()[:2]
+    monkeypatch.setattr("coinrun_jax.solver.__main__.PIECE", NUMBER // 3)
+    assert main([*arguments, "--save", str(parts)]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[:2] == summary
+    assert printed.err.count(f"of {NUMBER} levels, the coin of") == 3
+    with np.load(whole) as expected, np.load(parts) as actual:
+        assert set(actual) == set(expected)
+        for name in expected:
+            np.testing.assert_array_equal(actual[name], expected[name])
+
+
+def test_percentiles_of_counts_are_those_of_the_lengths():
+    lengths = np.random.default_rng(0).integers(1, 60, 37)
+    totals = _Totals()
+    totals.proven = len(lengths)
+    totals._with_length[:60] = np.bincount(lengths, minlength=60)
+    for share in (0, 0.05, 0.5, 0.95, 1):
+        assert totals._percentile(share) == pytest.approx(np.quantile(lengths, share))
 
 
 def test_states_without_a_leading_axis_are_refused(generated):

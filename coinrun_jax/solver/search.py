@@ -193,61 +193,74 @@ def _grid_cell(state: EnvState, settings: Settings, has_enemies: jax.Array) -> j
     return ((word ^ (word >> 13)) % settings.table).astype(jnp.int32)
 
 
-def _expand(search: Search, task: Task, limits: Limits, settings: Settings) -> Search:
-    """Expand the `width` most promising nodes of every slot."""
-    pool = task.pool
-    slots, width, choices = settings.slots, settings.width, len(settings.actions)
-    children, entities = settings.children, pool.levels.entity_type.shape[1]
-    nodes = search.nodes
-    least, parent = jax.lax.top_k(-nodes.cost, width)  # [slots, width]
-    slot = jnp.arange(slots)[:, None]
-    cost = nodes.cost.at[slot, parent].set(jnp.inf)
-    valid = jnp.isfinite(least) & (search.goal == NO_GOAL)[:, None]
-
-    def spread(leaf: jax.Array) -> jax.Array:
-        """[slots, width, ...] -> [slots * children, ...], a copy for every action."""
-        return jnp.repeat(leaf.reshape(slots * width, *leaf.shape[2:]), choices, axis=0)
-
-    motion = spread(nodes.motion[slot, parent])
-    start = jax.tree.map(lambda leaf: jnp.repeat(leaf, children, axis=0), task.state)
-    start = start.replace(
+def _copies(
+    search: Search, task: Task, slot: jax.Array, parent: jax.Array, settings: Settings
+) -> EnvState:
+    """States of nodes [slots, width], one for every action; a flat batch [slots * children]."""
+    nodes, entities = search.nodes, task.pool.levels.entity_type.shape[1]
+    motion = _spread(nodes.motion[slot, parent], settings)
+    start = jax.tree.map(lambda leaf: jnp.repeat(leaf, settings.children, axis=0), task.state)
+    return start.replace(
         x=motion[:, 0],
         y=motion[:, 1],
         vx=motion[:, 2],
         vy=motion[:, 3],
         entity_x=motion[:, 4 : 4 + entities],
         entity_vx=motion[:, 4 + entities :],
-        on_crate=spread(nodes.on_crate[slot, parent]),
-        time=spread(nodes.time[slot, parent]),
+        on_crate=_spread(nodes.on_crate[slot, parent], settings),
+        time=_spread(nodes.time[slot, parent], settings),
     )
-    action = jnp.tile(jnp.array(settings.actions, jnp.int32), slots * width)
-    state, alive, got_coin = _hold(start, action, spread(valid), settings.hold, pool, limits)
 
+
+def _spread(leaf: jax.Array, settings: Settings) -> jax.Array:
+    """[slots, width, ...] -> [slots * children, ...], a copy for every action."""
+    flat = leaf.reshape(settings.slots * settings.width, *leaf.shape[2:])
+    return jnp.repeat(flat, len(settings.actions), axis=0)
+
+
+def _first_in_cells(
+    search: Search, task: Task, slot: jax.Array, outcome: _Outcome, settings: Settings
+) -> tuple[jax.Array, jax.Array]:
+    """Which children are the earliest in their cell of the grid, bool [slots, children]; the table.
+
+    Of those that are equally early the first is, and none that a node was as early as.
+    """
+    slots, children = settings.slots, settings.children
+    state, alive = outcome.state, outcome.alive.reshape(slots, children)
     has_enemies = (task.state.entity_vx != 0).any(1)
     cell = _grid_cell(state, settings, jnp.repeat(has_enemies, children)).reshape(slots, children)
     # The time first, the child's number second: of equals one is left.
     number = jnp.tile(jnp.arange(children), (slots, 1))
     order = state.time.reshape(slots, children) * _CHILD + number
-    order = jnp.where(alive.reshape(slots, children), order, NEVER)
+    order = jnp.where(alive, order, NEVER)
     earlier = search.table[slot, cell] // _CHILD <= order // _CHILD
     table = search.table.at[slot, cell].min(jnp.where(earlier, NEVER, order))
-    kept = alive.reshape(slots, children) & ~earlier & (table[slot, cell] == order)
+    return alive & ~earlier & (table[slot, cell] == order), table
 
-    def estimate(distance: jax.Array, state: EnvState) -> jax.Array:
-        pose = state.x, state.y, state.vy
-        return jax.vmap(lambda c, *p: steps_to_coin(distance, c, p))(state.coin_cell, *pose)
 
-    by_slot = jax.tree.map(lambda leaf: leaf.reshape(slots, children, *leaf.shape[1:]), state)
-    to_go = jax.vmap(estimate)(task.distance, by_slot)
+def _expand(search: Search, task: Task, limits: Limits, settings: Settings) -> Search:
+    """Expand the `width` most promising nodes of every slot."""
+    slots, width, choices = settings.slots, settings.width, len(settings.actions)
+    children, nodes = settings.children, search.nodes
+    least, parent = jax.lax.top_k(-nodes.cost, width)  # [slots, width]
+    slot = jnp.arange(slots)[:, None]
+    cost = nodes.cost.at[slot, parent].set(jnp.inf)
+    valid = jnp.isfinite(least) & (search.goal == NO_GOAL)[:, None]
+
+    start = _copies(search, task, slot, parent, settings)
+    action = jnp.tile(jnp.array(settings.actions, jnp.int32), slots * width)
+    outcome = _hold(start, action, _spread(valid, settings), settings.hold, task.pool, limits)
+    kept, table = _first_in_cells(search, task, slot, outcome, settings)
+    by_slot = jax.tree.map(
+        lambda leaf: leaf.reshape(slots, children, *leaf.shape[1:]), outcome.state
+    )
     soonest = by_slot.time + least_steps(by_slot.x, by_slot.y, by_slot.coin_cell)
     kept &= soonest < search.goal_time[:, None]
-    new_cost = jnp.where(kept, by_slot.time + settings.weight * to_go, jnp.inf)
-    moving = jnp.stack([state.x, state.y, state.vx, state.vy], -1)
+    new_cost = by_slot.time + settings.weight * _steps_to_go(task, by_slot)
+    moving = jnp.stack([by_slot.x, by_slot.y, by_slot.vx, by_slot.vy], -1)
     new = Nodes(
-        cost=new_cost.astype(jnp.float32),
-        motion=jnp.concatenate([moving, state.entity_x, state.entity_vx], -1).reshape(
-            slots, children, -1
-        ),
+        cost=jnp.where(kept, new_cost, jnp.inf).astype(jnp.float32),
+        motion=jnp.concatenate([moving, by_slot.entity_x, by_slot.entity_vx], -1),
         time=by_slot.time,
         on_crate=by_slot.on_crate,
         parent=jnp.repeat(parent, choices, axis=1),
@@ -258,17 +271,25 @@ def _expand(search: Search, task: Task, limits: Limits, settings: Settings) -> S
     def write(into: jax.Array, what: jax.Array) -> jax.Array:
         return jax.lax.dynamic_update_slice_in_dim(into, what, first, axis=1)
 
-    nodes = jax.tree.map(write, nodes.replace(cost=cost), new)
-    when = jnp.where(got_coin.reshape(slots, children), by_slot.time, NEVER)
-    best = jnp.argmin(when, axis=1)
-    when = when.min(1)
+    when = jnp.where(outcome.got_coin.reshape(slots, children), by_slot.time, NEVER)
+    soonest_child, when = jnp.argmin(when, axis=1), when.min(1)
     return search.replace(
-        nodes=nodes,
+        nodes=jax.tree.map(write, nodes.replace(cost=cost), new),
         table=table,
         clock=search.clock + 1,
-        goal=jnp.where(when < search.goal_time, first + best, search.goal),
+        goal=jnp.where(when < search.goal_time, first + soonest_child, search.goal),
         goal_time=jnp.minimum(when, search.goal_time),
     )
+
+
+def _steps_to_go(task: Task, state: EnvState) -> jax.Array:
+    """Estimates for the states of all slots, float32 [slots, children]."""
+
+    def of_slot(distance: jax.Array, state: EnvState) -> jax.Array:
+        pose = state.x, state.y, state.vy
+        return jax.vmap(lambda c, *p: steps_to_coin(distance, c, p))(state.coin_cell, *pose)
+
+    return jax.vmap(of_slot)(task.distance, state)
 
 
 @partial(jax.jit, static_argnames="settings", donate_argnums=0)
