@@ -14,32 +14,35 @@ bring for arrays of this size.
 from __future__ import annotations
 
 import contextlib
-import csv
-import json
 import math
 import os
 import sys
 import time
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from coinrun_jax.commands import Parser, integer_from, output_path
+from coinrun_jax.checks import InputError, real, shown
+from coinrun_jax.cli import Parser, add_force, command, integer, require_outputs
 from coinrun_jax.env import OBSERVATIONS, CoinRun
+from coinrun_jax.files import write_json, write_rows
 from coinrun_jax.generator import MODES
-from coinrun_jax.hardware import device_name, num_cores
+from coinrun_jax.hardware import device_name, memory_per_device, num_cores
 from coinrun_jax.params import EnvParams
-from coinrun_jax.rivals import Rival, RivalError
+from coinrun_jax.rivals import Rival
 from coinrun_jax.types import NUM_ACTIONS, Action
 
 CHUNK = 32  # steps per call of the compiled program
-ROUNDS = 4
+ROUNDS, MOST_ROUNDS = 4, 100
+LEAST_SECONDS, MOST_SECONDS = 0.001, 600  # of a round
+MOST_ENVS = 2**20
 SHORT_EPISODE = 20  # steps
 ENDLESS = 2**30  # steps
 RANDOM_PLAY = "random play"
@@ -215,111 +218,155 @@ def _print_table(table: list[Line]) -> None:
         print("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)))
 
 
-def _write_csv(path: Path, lines: list[Line]) -> None:
-    with path.open("w", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows(lines)
+def _seconds(text: str) -> float:
+    try:
+        return real("duration", float(text), LEAST_SECONDS, MOST_SECONDS)
+    except ValueError:
+        raise ArgumentTypeError(
+            f"{shown(text)} is not a number of seconds within {LEAST_SECONDS} ... {MOST_SECONDS}"
+        ) from None
 
 
-def _parser() -> Parser:
+def _arguments(arguments: list[str] | None) -> Namespace:
     parser = Parser(
         prog="python -m coinrun_jax.benchmark",
         description="Steps per second of the environment, beside the real Procgen's.",
     )
-    add, positive = parser.add_argument, integer_from(1)
+    add = parser.add_argument
     add("--observation", nargs="+", choices=OBSERVATIONS, default=["symbolic"])
     add("--mode", choices=MODES, default="hard")
-    add("--num-envs", nargs="+", type=positive, default=[256, 1024], metavar="N")
-    add("--seconds", type=float, default=1.0, help="least duration of a round (default: 1)")
-    add("--rounds", type=positive, default=ROUNDS, metavar="N", help=f"default: {ROUNDS}")
+    num_envs = integer(1, MOST_ENVS)
+    add("--num-envs", nargs="+", type=num_envs, default=[256, 1024], metavar="N")
+    add("--seconds", type=_seconds, default=1.0, help="least duration of a round (default: 1)")
+    rounds = integer(1, MOST_ROUNDS)
+    add("--rounds", type=rounds, default=ROUNDS, metavar="N", help=f"default: {ROUNDS}")
     add("--procgen", metavar="PYTHON", help="interpreter with procgen, to time as well")
     add("--envpool", metavar="PYTHON", help="interpreter with envpool, to time as well")
     add("--resets", action="store_true", help="also compare episodes that end all the time")
-    add("--json", type=output_path, metavar="OUT")
-    add("--csv", type=output_path, metavar="OUT")
-    return parser
+    add("--json", type=Path, metavar="OUT")
+    add("--csv", type=Path, metavar="OUT")
+    add_force(parser)
+    args = parser.parse_args(arguments)
+    require_outputs(args.force, args.json, args.csv)
+    return args
 
 
-def _ensure_devices() -> None:
+def require_memory(env: CoinRun, num_envs: int) -> None:
+    """Refuse environments the states and observations of which cannot fit.
+
+    Raises:
+      InputError: with what they need at least.
+    """
+    free = memory_per_device()
+    if free is None:
+        return
+    params = jax.eval_shape(env.build_params)
+    each = jax.eval_shape(env.reset, jax.eval_shape(lambda: jax.random.key(0)), params)
+    share = num_envs // math.gcd(num_envs, len(jax.devices()))
+    need = _bytes(params) + 2 * share * _bytes(each)  # before a step and after it
+    if need > free:
+        raise InputError(
+            f"--num-envs {num_envs} of {env.observation} observations need at least "
+            f"{need / 1e9:.1f} GB of memory per device; there are {free / 1e9:.1f} GB"
+        )
+
+
+def _bytes(tree: Any) -> int:
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def _restart_with_devices() -> None:
     """Start anew with a CPU device per core if need be: jax has fixed their number on import."""
     if jax.default_backend() == "cpu" and "JAX_NUM_CPU_DEVICES" not in os.environ:
         os.environ["JAX_NUM_CPU_DEVICES"] = str(num_cores())
         os.execv(sys.executable, [sys.executable, "-m", "coinrun_jax.benchmark", *sys.argv[1:]])
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Time all that is asked for; returns the exit status."""
-    parser = _parser()
-    args = parser.parse_args(argv)
-    if not 0 < args.seconds < float("inf"):
-        parser.error(f"--seconds {args.seconds} is not a positive number")
-    jax.config.update("jax_enable_compilation_cache", False)  # compile time would mean nothing
+class Timed(NamedTuple):
+    """All programs after their rounds."""
+
+    rows: list[Row]  # random play
+    resets: list[Row]
+    rivals: list[Rival]
+
+    def ratios(self) -> dict[str, dict[str, float]]:
+        """Best over best, by the rival's name and our observation."""
+        best: dict[str, float] = {}
+        for row in self.rows:
+            best[row.observation] = max(best.get(row.observation, 0.0), row.steps_per_second)
+        return {
+            rival.name: {name: speed / max(rival.best.values()) for name, speed in best.items()}
+            for rival in self.rivals
+        }
+
+
+def _time(args: Namespace, envs: list[CoinRun]) -> Timed:
     wanted = [(n, p) for n, p in (("procgen", args.procgen), ("envpool", args.envpool)) if p]
     with contextlib.ExitStack() as stack:
-        try:
-            rivals = [
-                stack.enter_context(Rival(name, python, args.mode, num_cores()))
-                for name, python in wanted
-            ]
-            envs = [CoinRun(mode=args.mode, observation=name) for name in args.observation]
-            rows = [
-                prepare(env, env.default_params, num_envs)
-                for env in envs
-                for num_envs in args.num_envs
-            ]
-            resets = [
-                row
-                for env in envs
-                if args.resets
-                for row in prepare_resets(env, env.default_params, args.num_envs[-1])
-            ]
-            everything: list[Row | Rival] = [*rows, *resets, *rivals]
-            for _ in range(args.rounds):
-                for timed in everything:
-                    timed.play_round(args.seconds)
-        except RivalError as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 2
-
-    ratios = {
-        rival.name: {
-            env.observation: max(
-                row.steps_per_second for row in rows if row.observation == env.observation
-            )
-            / max(rival.best.values())
+        rivals = [
+            stack.enter_context(Rival(name, python, args.mode, num_cores()))
+            for name, python in wanted
+        ]
+        rows = [
+            prepare(env, env.default_params, num_envs) for env in envs for num_envs in args.num_envs
+        ]
+        resets = [
+            row
             for env in envs
-        }
-        for rival in rivals
+            if args.resets
+            for row in prepare_resets(env, env.default_params, args.num_envs[-1])
+        ]
+        everything: list[Row | Rival] = [*rows, *resets, *rivals]
+        for _ in range(args.rounds):
+            for timed in everything:
+                timed.play_round(args.seconds)
+    return Timed(rows, resets, rivals)
+
+
+def _as_json(timed: Timed, device: str) -> dict[str, Any]:
+    ratios = timed.ratios()
+    result: dict[str, Any] = {
+        "device": device,
+        "rows": [{name: getattr(row, name) for name in ROW_FIELDS} for row in timed.rows],
+        "procgen": [],
+        "ratio_to_procgen": max(ratios["procgen"].values()) if "procgen" in ratios else None,
+        "ratios": ratios,
+        "resets": [
+            {name: getattr(row, name) for name in ("episodes", *ROW_FIELDS)} for row in timed.resets
+        ],
     }
-    table = _table(rows + resets, rivals)
+    for rival in timed.rivals:
+        result[rival.name] = [
+            {"threads": threads, "num_envs": num_envs, "steps_per_second": speed}
+            for (threads, num_envs), speed in rival.best.items()
+        ]
+    return result
+
+
+@command
+def main(arguments: list[str] | None = None) -> int:
+    """Time all that is asked for; returns the exit status."""
+    args = _arguments(arguments)
+    if arguments is None:
+        _restart_with_devices()
+    envs = [CoinRun(mode=args.mode, observation=name) for name in args.observation]
+    for env in envs:
+        require_memory(env, max(args.num_envs))
+    jax.config.update("jax_enable_compilation_cache", False)  # compile time would mean nothing
+    timed = _time(args, envs)
+    table = _table(timed.rows + timed.resets, timed.rivals)
     device = device_name()
     print(device)
     _print_table(table)
-    for name, by_observation in ratios.items():
+    for name, by_observation in timed.ratios().items():
         for observation, ratio in by_observation.items():
             print(f"{observation}: {ratio:.1f} x {name}, best over best")
-
     if args.csv:
-        _write_csv(args.csv, [[*COLUMNS, "device"], *([*line, device] for line in table)])
+        write_rows(args.csv, [*COLUMNS, "device"], [[*line, device] for line in table])
     if args.json:
-        result: dict[str, Any] = {
-            "device": device,
-            "rows": [{name: getattr(row, name) for name in ROW_FIELDS} for row in rows],
-            "procgen": [],
-            "ratio_to_procgen": max(ratios["procgen"].values()) if "procgen" in ratios else None,
-            "ratios": ratios,
-            "resets": [
-                {name: getattr(row, name) for name in ("episodes", *ROW_FIELDS)} for row in resets
-            ],
-        }
-        for rival in rivals:
-            result[rival.name] = [
-                {"threads": threads, "num_envs": num_envs, "steps_per_second": speed}
-                for (threads, num_envs), speed in rival.best.items()
-            ]
-        args.json.write_text(json.dumps(result, indent=2) + "\n")
+        write_json(args.json, _as_json(timed, device))
     return 0
 
 
 if __name__ == "__main__":
-    _ensure_devices()
     sys.exit(main())

@@ -7,7 +7,10 @@ whose layout is among the training levels says nothing about generalisation.
 from __future__ import annotations
 
 import csv
+import io
 import sys
+from argparse import Namespace
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -15,12 +18,16 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from coinrun_jax.commands import Parser, output_path, seed_range
+from coinrun_jax.checks import InputError
+from coinrun_jax.cli import Parser, command, require_outputs, seed_range
 from coinrun_jax.compilation import enable_compilation_cache
+from coinrun_jax.files import read_text, shortened, write_text
 from coinrun_jax.generator import MODES, generate_level
 from coinrun_jax.layout import join, layout_words
 
 BATCH = 512  # levels built at a time
+PROGRESS = 2**16  # levels from one line about it to the next
+MOST_LEVELS = 10_000_000  # whose hashes are compared
 
 
 class Overlap(NamedTuple):
@@ -47,12 +54,27 @@ def _hash_batch(seeds: jax.Array, mode: str, looks: bool) -> jax.Array:
     return jax.vmap(words)(seeds)
 
 
-def hash_seeds(seeds: range, mode: str = "hard", looks: bool = False) -> np.ndarray:
-    """Layout hashes of the levels of a seed range, uint64 [len(seeds)]; see `layout`."""
+def hash_seeds(
+    seeds: range,
+    mode: str = "hard",
+    looks: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
+    """Layout hashes of the levels of a seed range, uint64 [len(seeds)]; see `layout`.
+
+    Args:
+      seeds: of the levels.
+      mode: "hard" or "easy".
+      looks: as in `layout.layout_words`.
+      progress: told after every `PROGRESS` levels how many are done, and of how many.
+    """
     parts = []
     for first in range(seeds.start, seeds.stop, BATCH):
         batch = np.arange(first, first + BATCH, dtype=np.uint32)
         parts.append(np.asarray(_hash_batch(batch, mode, looks)))
+        done = first + BATCH - seeds.start
+        if progress is not None and done % PROGRESS == 0 and done < len(seeds):
+            progress(done, len(seeds))
     return join(np.concatenate(parts)[: len(seeds)])
 
 
@@ -69,27 +91,70 @@ def compare(train: np.ndarray, test: np.ndarray) -> Overlap:
     )
 
 
-def _row(path: Path, row: dict[str, object]) -> None:
-    """Append a row to a CSV file, with a header where the file is new."""
-    is_new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.DictWriter(file, row, lineterminator="\n")
-        if is_new:
-            writer.writeheader()
-        writer.writerow(row)
+def _named(args: Namespace, overlap: Overlap) -> dict[str, object]:
+    """A row of the CSV file, by column."""
+    return {
+        "mode": args.mode,
+        "looks": args.looks,
+        "train": f"{args.train.start}:{args.train.stop}",
+        "test": f"{args.test.start}:{args.test.stop}",
+        **overlap._asdict(),
+        "share_of_test_levels_seen": round(overlap.share_seen, 6),
+    }
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Compare two ranges of level seeds; returns the exit status."""
+def _require_appendable(path: Path, columns: list[str]) -> str:
+    """What a CSV file of such rows holds by now, "" if it is new.
+
+    Raises:
+      InputError: for a file of anything else, or one that cannot be made.
+    """
+    require_outputs(True, path)
+    if not path.exists():
+        return ""
+    text, header = read_text(path, "--csv"), ",".join(columns)
+    if text and text.splitlines()[0] != header:
+        raise InputError(f"--csv {shortened(path)} has not the header {header}")
+    return text if not text or text.endswith("\n") else text + "\n"
+
+
+def _append(path: Path, row: dict[str, object]) -> None:
+    """Append a row, with a header where the file is new; the file stays as it was if that fails."""
+    before = _require_appendable(path, list(row))
+    added = io.StringIO()
+    writer = csv.DictWriter(added, row, lineterminator="\n")
+    if not before:
+        writer.writeheader()
+    writer.writerow(row)
+    write_text(path, before + added.getvalue())
+
+
+def _arguments(arguments: list[str] | None) -> Namespace:
     parser = Parser(prog="python -m coinrun_jax.overlap", description=__doc__)
     parser.add_argument("--train", type=seed_range, required=True, metavar="A:B", help="A ... B-1")
     parser.add_argument("--test", type=seed_range, required=True, metavar="C:D", help="C ... D-1")
     parser.add_argument("--mode", choices=MODES, default="hard")
     parser.add_argument("--looks", action="store_true", help="other themes are another layout")
-    parser.add_argument("--csv", type=output_path, metavar="FILE", help="append a row to it")
-    args = parser.parse_args(argv)
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="append a row to it")
+    args = parser.parse_args(arguments)
+    for name, seeds in (("--train", args.train), ("--test", args.test)):
+        if len(seeds) > MOST_LEVELS:
+            raise InputError(f"{name} has {len(seeds):,} levels; at most {MOST_LEVELS:,}")
+    if args.csv:
+        nothing = Overlap(1, 1, 1, 1, 1, 1)
+        _require_appendable(args.csv, list(_named(args, nothing)))
+    return args
+
+
+@command
+def main(arguments: list[str] | None = None) -> int:
+    """Compare two ranges of level seeds; returns the exit status."""
+    args = _arguments(arguments)
     enable_compilation_cache()
-    train, test = (hash_seeds(seeds, args.mode, args.looks) for seeds in (args.train, args.test))
+    train, test = (
+        hash_seeds(seeds, args.mode, args.looks, _progress(name))
+        for name, seeds in (("training", args.train), ("test", args.test))
+    )
     overlap = compare(train, test)
     print(f"training: {overlap.train_layouts} layouts in {overlap.train_levels} {args.mode} levels")
     print(f"test:     {overlap.test_layouts} layouts in {overlap.test_levels} {args.mode} levels")
@@ -98,14 +163,15 @@ def main(argv: list[str] | None = None) -> int:
         f"({overlap.share_seen:.2%}), {overlap.test_layouts_seen} of their layouts"
     )
     if args.csv:
-        ranges = {"train": args.train, "test": args.test}
-        named: dict[str, object] = {
-            name: f"{seeds.start}:{seeds.stop}" for name, seeds in ranges.items()
-        }
-        shares = {"share_of_test_levels_seen": round(overlap.share_seen, 6)}
-        row = {"mode": args.mode, "looks": args.looks} | named | overlap._asdict() | shares
-        _row(args.csv, row)
+        _append(args.csv, _named(args, overlap))
     return 0
+
+
+def _progress(name: str) -> Callable[[int, int], None]:
+    def say(done: int, total: int) -> None:
+        print(f"{name}: {done:,} of {total:,} levels", file=sys.stderr, flush=True)
+
+    return say
 
 
 if __name__ == "__main__":

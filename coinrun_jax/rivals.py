@@ -6,12 +6,19 @@ process of its own, which plays a round whenever it is asked to.
 
 from __future__ import annotations
 
+import contextlib
+import select
 import shutil
 import subprocess
 import tempfile
 from types import TracebackType
 
+from coinrun_jax.checks import InputError, positive, shown
+
 NUM_ENVS = (64, 256)
+START_SECONDS = 120  # that a program may take to import what it plays, or to make environments
+END_SECONDS = 5  # and to end, after its last word
+MOST_CHARACTERS = 1000  # of an answer
 
 # A program reads lines "threads num_envs seconds", plays at random for as long, and answers
 # with its steps per second. Environments are kept from round to round.
@@ -67,8 +74,8 @@ def make(threads, num_envs):
 }
 
 
-class RivalError(RuntimeError):
-    """An interpreter that does not run the program; the message is one line."""
+class RivalError(InputError):
+    """An interpreter that does not run the program."""
 
 
 class Rival:
@@ -94,16 +101,25 @@ class Rival:
 
     def __enter__(self) -> Rival:
         if shutil.which(self._command[0]) is None:
-            raise RivalError(f"--{self.name} {self._command[0]} is not an interpreter")
-        self._complaints = tempfile.TemporaryFile("w+")
-        self._process = subprocess.Popen(
-            self._command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._complaints,
-            text=True,
-        )
-        self._answer()
+            raise RivalError(f"{self._option} is not an interpreter")
+        self._complaints = tempfile.TemporaryFile("w+", errors="replace")
+        try:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._complaints,
+                text=True,
+                errors="replace",
+            )
+        except OSError as error:
+            raise RivalError(f"{self._option} cannot be run: {error.strerror}") from error
+        try:
+            if (answer := self._answer(START_SECONDS)) != "ready":
+                raise RivalError(f"{self._option} is not an interpreter: it says {shown(answer)}")
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
@@ -116,21 +132,33 @@ class Rival:
         self._process.communicate()
         self._complaints.close()
 
-    def _answer(self) -> str:
+    @property
+    def _option(self) -> str:
+        return f"--{self.name} {shown(self._command[0])}"
+
+    def _answer(self, seconds: float) -> str:
         assert self._process.stdout is not None
-        line = self._process.stdout.readline().strip()
+        if not select.select([self._process.stdout], [], [], seconds)[0]:
+            raise RivalError(f"{self._option} has said nothing for {seconds:.0f} s")
+        line = self._process.stdout.readline(MOST_CHARACTERS)
         if not line:
-            self._process.wait()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(END_SECONDS)
             self._complaints.seek(0)
             last = [line for line in self._complaints.read().splitlines() if line][-1:]
-            raise RivalError(f"--{self.name} {self._command[0]} failed: {' '.join(last)}")
-        return line
+            raise RivalError(f"{self._option} failed: {' '.join(last)}")
+        return line.strip()
 
     def play_round(self, seconds: float) -> None:
         """Play every configuration for so long and keep the better numbers."""
         assert self._process.stdin is not None
         for threads, num_envs in self.best:
-            self._process.stdin.write(f"{threads} {num_envs} {seconds}\n")
-            self._process.stdin.flush()
-            speed = float(self._answer())
+            with contextlib.suppress(BrokenPipeError):  # it has ended: `_answer` says how
+                self._process.stdin.write(f"{threads} {num_envs} {seconds}\n")
+                self._process.stdin.flush()
+            answer = self._answer(START_SECONDS + 2 * seconds)
+            try:
+                speed = positive("speed", float(answer))
+            except ValueError as error:
+                raise RivalError(f"{self._option} gives {shown(answer)} as its speed") from error
             self.best[threads, num_envs] = max(self.best[threads, num_envs], speed)

@@ -10,6 +10,7 @@ import pytest
 
 from coinrun_jax import benchmark
 from coinrun_jax.rivals import Rival, RivalError
+from tests.refusals import refusal
 
 FAKE_PROCGEN = """
 import time
@@ -67,30 +68,45 @@ def test_results_are_printed_and_written(tmp_path, capsys, fake_procgen):
 
 
 def test_an_interpreter_without_procgen_is_one_line_and_exit_2(capsys):
-    assert benchmark.main(["--num-envs", "4", "--procgen", sys.executable]) == 2
-    complaint = capsys.readouterr().err
-    assert complaint.count("\n") == 1
-    assert "procgen" in complaint
+    arguments = ["--num-envs", "4", "--procgen", sys.executable]
+    assert "procgen" in refusal(benchmark.main, arguments, capsys)
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "named"),
     [
-        ["--num-envs", "0"],
-        ["--num-envs", "many"],
-        ["--observation", "smell"],
-        ["--seconds", "-1"],
-        ["--json", "no/such/folder/out.json"],
-        ["--colour"],
+        (["--num-envs", "0"], "within 1 ... 1048576"),
+        (["--num-envs", "100000000000"], "within 1 ... 1048576"),
+        (["--num-envs", "many"], "'many'"),
+        (["--observation", "smell"], "symbolic"),
+        (["--seconds", "-1"], "within 0.001 ... 600"),
+        (["--seconds", "1e308"], "within 0.001 ... 600"),
+        (["--seconds", "nan"], "within 0.001 ... 600"),
+        (["--rounds", "1" + "0" * 5000], "within 1 ... 100"),
+        (["--json", "no/such/folder/out.json"], "no/such/folder"),
+        (["--csv", __file__], "--force"),
+        (["--csv", "same", "--json", "same"], "two files"),
+        (["--colour"], "--colour"),
     ],
 )
-def test_bad_input_is_one_line_and_exit_2(arguments, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        benchmark.main(arguments)
-    assert stopped.value.code == 2
-    complaint = capsys.readouterr().err
-    assert complaint.count("\n") == 1
-    assert arguments[0] in complaint
+def test_bad_input_is_one_line_and_exit_2(arguments, named, capsys):
+    assert named in refusal(benchmark.main, arguments, capsys)
+
+
+def test_environments_that_do_not_fit_are_refused(monkeypatch, capsys):
+    monkeypatch.setattr(benchmark, "memory_per_device", lambda: 50_000_000)
+    arguments = ["--observation", "rgb", "--num-envs", "1", "4096"]
+    complaint = refusal(benchmark.main, arguments, capsys)
+    assert "--num-envs 4096 of rgb observations need at least 0.1 GB" in complaint
+
+
+@pytest.mark.parametrize("says", ["ready", "hello", ""])
+def test_what_is_no_interpreter_is_noticed(says, tmp_path, capsys):
+    program = tmp_path / "python"
+    program.write_text(f"#!/bin/sh\necho {says}\nread line\necho nan\n")
+    program.chmod(0o755)
+    arguments = ["--num-envs", "1", "--rounds", "1", "--seconds", "0.01"]
+    assert "--procgen" in refusal(benchmark.main, [*arguments, "--procgen", str(program)], capsys)
 
 
 def test_a_rival_that_dies_says_so(tmp_path, monkeypatch):

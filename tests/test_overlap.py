@@ -14,6 +14,7 @@ from coinrun_jax import CoinRun, generate_level, overlap
 from coinrun_jax.ascii import level_from_ascii, level_to_ascii
 from coinrun_jax.layout import layout_hash
 from coinrun_jax.types import Entity
+from tests.refusals import refusal
 
 SEEDS = range(512)
 ROOM = "#...1...\n#@.2.*a$\n########\n"
@@ -144,11 +145,30 @@ def test_command(tmp_path, capsys):
     assert same.share_seen == 1
 
 
-@pytest.mark.parametrize("text", ["5", "a:b", "5:5", "9:3", "-1:4", "0:2147483649", "1:2:3"])
+@pytest.mark.parametrize(
+    "text", ["5", "a:b", "5:5", "9:3", "-1:4", "0:2147483649", "1:2:3", "0:" + "9" * 10_000]
+)
 def test_wrong_ranges_are_one_line_and_exit_2(text, capsys):
-    with pytest.raises(SystemExit) as error:
-        overlap.main([f"--train={text}", "--test=0:5"])
-    assert error.value.code == 2
-    complaint = capsys.readouterr().err
-    assert complaint.count("\n") == 1
-    assert f"{text!r} is not A:B" in complaint
+    complaint = refusal(overlap.main, [f"--train={text}", "--test=0:5"], capsys)
+    assert "is not A:B" in complaint
+
+
+def test_a_range_beyond_the_limit_is_refused(capsys):
+    complaint = refusal(overlap.main, ["--train", "0:2000000000", "--test", "0:5"], capsys)
+    assert f"at most {overlap.MOST_LEVELS:,}" in complaint
+
+
+@pytest.mark.parametrize("content", ["mode,looks\nhard,False\n", "precious", '"' * 200_000])
+def test_a_row_is_not_added_to_another_file(content, tmp_path, capsys):
+    path = tmp_path / "other.csv"
+    path.write_text(content)
+    arguments = ["--train", "0:4", "--test", "0:4", "--csv", str(path)]
+    assert "header mode,looks,train" in refusal(overlap.main, arguments, capsys)
+    assert path.read_text() == content
+
+
+def test_long_ranges_say_how_far_they_are(monkeypatch):
+    monkeypatch.setattr(overlap, "PROGRESS", overlap.BATCH)
+    heard = []
+    overlap.hash_seeds(range(3, 1030), progress=lambda *numbers: heard.append(numbers))
+    assert heard == [(512, 1027), (1024, 1027)]

@@ -7,6 +7,7 @@ measures, use its own learner (`python -m train`).
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,10 +17,12 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import VectorEnv
 
-from coinrun_jax.commands import Parser, integer_from
-from coinrun_jax.types import Cause
+from coinrun_jax.checks import InputError
+from coinrun_jax.cli import Parser, command, integer
+from coinrun_jax.types import NUM_SEEDS, Cause
 
 NUM_LEVELS = 500
+MOST_ENVS = 4096  # 3 GB of observations between updates
 NUM_STEPS = 128  # of each environment between updates
 GAMMA, LAMBDA = 0.99, 0.95
 CLIP, ENTROPY, VALUE = 0.2, 0.01, 0.5
@@ -129,21 +132,25 @@ def train(envs: VectorEnv, updates: int, seed: int) -> list[float]:
     return coin_shares
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Train as the command line says."""
+@command
+def main(arguments: list[str] | None = None) -> int:
+    """Train as the command line says; returns the exit status."""
     parser = Parser(prog="python -m coinrun_jax.adapters.torch_example", description=__doc__)
-    parser.add_argument("--updates", type=integer_from(1), default=60)
-    parser.add_argument("--num-envs", type=integer_from(1), default=64)
-    parser.add_argument("--seed", type=integer_from(0), default=0)
-    args = parser.parse_args(argv)
+    parser.add_argument("--updates", type=integer(1, 1_000_000), default=60)
+    parser.add_argument("--num-envs", type=integer(1, MOST_ENVS), default=64)
+    parser.add_argument("--seed", type=integer(0, NUM_SEEDS - 1), default=0)
+    args = parser.parse_args(arguments)
     try:
         import torch  # noqa: F401
-    except ImportError:
-        parser.error("PyTorch is not installed: see pytorch.org")
+    except ImportError as error:
+        raise InputError("PyTorch is not installed: see pytorch.org") from error
     envs = gymnasium.make_vec("CoinRun-v1", args.num_envs, num_levels=NUM_LEVELS)
-    train(envs, args.updates, args.seed)
-    envs.close()
+    try:
+        train(envs, args.updates, args.seed)
+    finally:
+        envs.close()
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -6,19 +6,27 @@ and then, as a newcomer would first see them.
 
 from __future__ import annotations
 
+import sys
+from argparse import Namespace
 from functools import partial
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from coinrun_jax.commands import Parser, integer_from, output_path
+from coinrun_jax.checks import InputError
+from coinrun_jax.cli import Parser, add_force, command, integer, require_outputs
 from coinrun_jax.env import CoinRun
+from coinrun_jax.generator import MODES
 from coinrun_jax.observations import rgb
+from coinrun_jax.observations.atlas import MAX_SIZE, VIEW
 from coinrun_jax.observations.look import Look
 from coinrun_jax.observations.png import write_png
-from coinrun_jax.types import Action, EnvState
+from coinrun_jax.types import NUM_SEEDS, Action, EnvState
 
+MOST_FRAMES = 1024
+MOST_PIXELS = 2**26  # of a sheet
 GAP = 4  # pixels between frames
 GAP_COLOUR = (255, 0, 255)
 MOST_STEPS = 120
@@ -64,26 +72,38 @@ def sheet(frames: np.ndarray, columns: int, scale: int) -> np.ndarray:
     return image
 
 
-def main(argv: list[str] | None = None) -> None:
-    """Draw the sheet that the command line asks for."""
+def _arguments(arguments: list[str] | None) -> Namespace:
     parser = Parser(prog="python -m coinrun_jax.observations.contact_sheet", description=__doc__)
-    parser.add_argument("--out", type=output_path, required=True, help="PNG file to write")
-    parser.add_argument("--mode", choices=("hard", "easy"), default="hard")
-    parser.add_argument("--seed", type=integer_from(0), default=0, help="first level, and actions")
-    parser.add_argument("--count", type=integer_from(1), default=24, help="frames")
-    parser.add_argument("--columns", type=integer_from(1), default=6)
-    parser.add_argument("--size", type=integer_from(13), default=64, help="pixels of a frame")
-    parser.add_argument("--scale", type=integer_from(1), default=4, help="pixels of a pixel")
-    args = parser.parse_args(argv)
-    try:
-        env = CoinRun(args.mode, num_levels=args.count, start_level=args.seed, pool_size=args.count)
-    except ValueError as error:
-        parser.error(str(error))
+    add = parser.add_argument
+    add("--out", type=Path, required=True, help="PNG file to write")
+    add("--mode", choices=MODES, default="hard")
+    seed = integer(0, NUM_SEEDS - 1)
+    add("--seed", type=seed, default=0, help="first level, and actions")
+    add("--count", type=integer(1, MOST_FRAMES), default=24, help="frames")
+    add("--columns", type=integer(1, MOST_FRAMES), default=6)
+    add("--size", type=integer(VIEW, MAX_SIZE), default=64, help="pixels of a frame")
+    add("--scale", type=integer(1, 64), default=4, help="pixels of a pixel")
+    add_force(parser)
+    args = parser.parse_args(arguments)
+    require_outputs(args.force, args.out)
+    columns, side = args.columns, args.size * args.scale + GAP
+    pixels = -(-args.count // columns) * columns * side * side
+    if pixels > MOST_PIXELS:
+        raise InputError(f"the sheet would have {pixels:,} pixels; at most {MOST_PIXELS:,}")
+    return args
+
+
+@command
+def main(arguments: list[str] | None = None) -> int:
+    """Draw the sheet that the command line asks for; returns the exit status."""
+    args = _arguments(arguments)
+    env = CoinRun(args.mode, num_levels=args.count, start_level=args.seed, pool_size=args.count)
     states = played_states(env, args.count, args.seed)
     draw = partial(rgb.observe, pool=env.default_params.pool, look=Look(), size=args.size)
     frames = np.asarray(jax.jit(jax.vmap(draw))(states))
     write_png(args.out, sheet(frames, args.columns, args.scale))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
