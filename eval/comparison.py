@@ -57,6 +57,7 @@ def compare(runs: Sequence[Run], evaluations: Sequence[Evaluation]) -> dict[str,
         }
         for name, indices in zip(names, members, strict=True)
     ]
+    sides = [[evaluations[i] for i in indices] for indices in members]
     return {
         "suite": suite.name,
         "settings": list(own[0]),
@@ -74,13 +75,7 @@ def compare(runs: Sequence[Run], evaluations: Sequence[Evaluation]) -> dict[str,
         "differences": [
             difference
             for group in range(1, len(groups))
-            for difference in _differences(
-                suite,
-                [evaluations[i] for i in members[group]],
-                [evaluations[i] for i in members[0]],
-                group,
-                bootstrap,
-            )
+            for difference in _differences(suite, sides[group], sides[0], group, bootstrap)
         ],
     }
 

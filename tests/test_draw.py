@@ -9,7 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import pytest
+from PIL import Image
 
 from eval import figures
 from results.draw import main
@@ -123,6 +125,28 @@ def test_damaged_data_is_one_line(
     assert sorted(result.iterdir()) == before
 
 
+def test_titles_are_as_they_are_written(tmp_path: Path) -> None:
+    text = (RESULTS / "quickstart" / "summary.json").read_text()
+    (tmp_path / "summary.json").write_text(of_row(title=r"costs $\nothing{$")(text))
+    assert main([str(tmp_path)]) == 0
+
+
+def test_of_too_many_panels_there_is_no_figure(tmp_path: Path) -> None:
+    head, *rows = PUBLISHED.read_text().splitlines()
+    many = [head.replace("group,", "group,ppo.gamma,")]
+    many += [row.replace(",", f",{number},", 1) for number in range(61) for row in rows[:2]]
+    (tmp_path / "published.csv").write_text("\n".join(many) + "\n")
+    assert main([str(tmp_path)]) == 2
+    assert not (tmp_path / "published.png").exists()
+
+
+def test_long_figures_are_drawn_coarser(tmp_path: Path) -> None:
+    figure = plt.figure(figsize=(1, 1000))
+    figures.save(figure, tmp_path / "long.png", "png")
+    with Image.open(tmp_path / "long.png") as image:
+        assert 2**15 < image.height < 2**16
+
+
 @pytest.mark.parametrize("folder", ["none", "x" * 300, "."])
 def test_where_there_is_nothing_to_draw_it_is_said(
     tmp_path: Path,
@@ -132,7 +156,8 @@ def test_where_there_is_nothing_to_draw_it_is_said(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main([folder]) == 2
-    assert "no published.csv, summary.json or metrics.csv to draw" in capsys.readouterr().err
+    words = "no published.csv, summary.json or metrics.csv that a figure can be drawn from"
+    assert words in capsys.readouterr().err
 
 
 def test_a_full_disk_leaves_the_figures_of_before(

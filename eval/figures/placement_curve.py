@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from eval.figures.style import SERIES, WIDTH, band, panel_grid, share_ticks, themed
+from eval.figures.style import MOST_PANELS, SERIES, WIDTH, band, panel_grid, share_ticks, themed
 from eval.suites import Suite
 
 _LEAST = 3  # shares of the way that make a curve
@@ -63,7 +63,7 @@ def draw_placement_curve(
 def draw_placement_curves(
     suite: Suite, groups: Sequence[dict[str, Any]], names: Sequence[str], theme: str = "light"
 ) -> Figure | None:
-    """A panel for each recipe; None for other suites.
+    """A panel for each recipe; None for other suites, or too many panels.
 
     Args:
       suite: that was played.
@@ -72,7 +72,7 @@ def draw_placement_curves(
       theme: a name of `style.THEMES`.
     """
     at = shares(suite)
-    if not at:
+    if not at or len(groups) > MOST_PANELS:
         return None
     with themed(theme) as colours:
         figure, panels = panel_grid(len(groups), _COLUMNS, 2.5, above=0.6)

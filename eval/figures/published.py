@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from eval.figures.style import WIDTH, Theme, band, panel_grid, share_ticks, themed
+from eval.figures.style import MOST_PANELS, WIDTH, Theme, band, panel_grid, share_ticks, themed
 from eval.published import BOUNDS
 from eval.runs import label
 from eval.statistics import SHARE, Estimate, as_dict, combined
@@ -30,7 +30,8 @@ Row = Mapping[str, Any]
 
 
 def draw_published(rows: Sequence[Row], theme: str = "light") -> Figure | None:
-    """Coin first and end first over p, every run a dot, with the ceiling; None for no rate.
+    """Coin first and end first over p, every run a dot, with the ceiling; None for no rate, or
+    for too many panels.
 
     The steps of p are even, so that 0, 1, 2, 3, 5, 10 and 100 % can all be read. Recipes that
     differ in more than p have a panel each.
@@ -44,6 +45,8 @@ def draw_published(rows: Sequence[Row], theme: str = "light") -> Figure | None:
         return None
     places = {p: x for x, p in enumerate(sorted({_p(row) for row in rows}))}
     panels = _panels(rows)
+    if len(panels) > MOST_PANELS:
+        return None
     with themed(theme) as colours:
         line = 3.0 if len(panels) <= _COLUMNS else 2.5
         figure, grid = panel_grid(len(panels), min(_COLUMNS, len(panels)), line, above=0.8)

@@ -12,7 +12,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from eval.figures.bars import Bar, draw_bars, height
-from eval.figures.style import SERIES, WIDTH, Theme, band, panel_grid, share_ticks, themed
+from eval.figures.style import (
+    MOST_PANELS,
+    SERIES,
+    WIDTH,
+    Theme,
+    band,
+    panel_grid,
+    share_ticks,
+    themed,
+)
 from eval.results import BAR, POLICY_TITLES
 
 EVIDENCE = {
@@ -102,7 +111,7 @@ def _wrapped(title: str) -> str:
 
 
 def _draw(comparison: dict[str, Any], measures: dict[str, _Measure], theme: str) -> Figure | None:
-    if not measures:
+    if not 0 < len(measures) <= MOST_PANELS:
         return None
     setting = numeric_setting(comparison)
     labels = short_names(comparison)

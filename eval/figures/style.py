@@ -118,6 +118,10 @@ def themed(theme: str) -> Iterator[Theme]:
         yield colours
 
 
+MOST_PANELS = 60
+"""Of a figure: nobody reads more, and to lay them out takes minutes."""
+
+
 def panel_grid(number: int, columns: int, line: float, above: float) -> tuple[Figure, list[Axes]]:
     """Panels that share their axes, in reading order; what is left of the last line is empty.
 
