@@ -64,9 +64,8 @@ def draw(folder: Path, force: bool = False) -> list[Path]:
             drawn[name] = figure
     if not drawn:
         *some, last = (source for source, _ in SOURCES.values())
-        raise InputError(
-            f"{shortened(folder)} has no {', '.join(some)} or {last} that a figure can be drawn from"
-        )
+        sources = f"{', '.join(some)} or {last}"
+        raise InputError(f"{shortened(folder)} has no {sources} that a figure can be drawn from")
     with staging(folder, force=force) as part:
         for name, figure in drawn.items():
             figure(part / name)
