@@ -43,6 +43,7 @@ CHUNK = 32  # steps per call of the compiled program
 ROUNDS, MOST_ROUNDS = 4, 100
 LEAST_SECONDS, MOST_SECONDS = 0.001, 600  # of a round
 MOST_ENVS = 2**20
+MOST_NUMBERS = 16  # of environments, a program each
 SHORT_EPISODE = 20  # steps
 ENDLESS = 2**30  # steps
 RANDOM_PLAY = "random play"
@@ -247,6 +248,11 @@ def _arguments(arguments: list[str] | None) -> Namespace:
     add("--csv", type=Path, metavar="OUT")
     add_force(parser)
     args = parser.parse_args(arguments)
+    for name, values in (("observation", args.observation), ("num-envs", args.num_envs)):
+        if len(set(values)) < len(values):
+            raise InputError(f"--{name} has a value twice: {shown(values)}")
+    if len(args.num_envs) > MOST_NUMBERS:
+        raise InputError(f"--num-envs has {len(args.num_envs)} values; at most {MOST_NUMBERS}")
     require_outputs(args.force, args.json, args.csv)
     return args
 

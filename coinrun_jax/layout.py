@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from coinrun_jax.levels import require_levels
 from coinrun_jax.types import MAX_ENTITIES, WORLD_SIZE, Cell, Entity, Level
 
 _NUM_CELLS = WORLD_SIZE * WORLD_SIZE
@@ -81,7 +82,11 @@ def layout_hash(levels: Level, looks: bool = False) -> np.ndarray:
     Returns:
       uint64 [], or [N] for a batch. Among 10^5 different layouts two share a hash with
       probability 3e-10.
+
+    Raises:
+      ValueError: for what is no level, as `levels.require_levels`.
     """
+    require_levels(levels)
     words = partial(layout_words, looks=looks)
     return join(np.asarray(words(levels) if levels.grid.ndim == 2 else jax.vmap(words)(levels)))
 

@@ -22,6 +22,7 @@ from coinrun_jax.ascii import level_from_ascii, level_to_ascii
 from coinrun_jax.checks import InputError, known, one_line, shown, whole
 from coinrun_jax.cues import make_cues
 from coinrun_jax.items import make_items
+from coinrun_jax.layout import layout_hash
 from coinrun_jax.observations import atlas
 from coinrun_jax.observations.render import level_map
 from coinrun_jax.placement import CATALOGUE
@@ -229,7 +230,7 @@ BAD_LEVELS = {
 
 @pytest.mark.parametrize("level", BAD_LEVELS.values(), ids=BAD_LEVELS)
 def test_levels_that_cannot_be_played(level):
-    for use in (EnvParams.on_levels, level_to_arrays, level_to_ascii, level_map):
+    for use in (EnvParams.on_levels, level_to_arrays, level_to_ascii, level_map, layout_hash):
         assert_refused(use, level)
 
 
