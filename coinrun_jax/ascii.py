@@ -207,23 +207,7 @@ def level_from_ascii(text: str) -> Level:
     """
     if not isinstance(text, str):
         raise InputError(f"{shown(text)} is not the text of a level")
-    values: dict[str, str] = {}
-    lines = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        if ":" in line:
-            for word in line.split():
-                key, colon, value = word.partition(":")
-                if not colon or key not in _DEFAULTS:
-                    allowed = ", ".join(f"{name}:" for name in _DEFAULTS)
-                    raise InputError(f"line {number}: {shown(word)} is not one of {allowed}")
-                if key in values:
-                    raise InputError(
-                        f"line {number}: {shown(word)} after {shown(f'{key}:{values[key]}')}"
-                    )
-                values[key] = value
-        elif line.strip():
-            lines.append((number, line))
-    values = _DEFAULTS | values
+    values, lines = _split(text)
     numbers = {key: _number(key, values[key]) for key in _RANGES}
     picture = _read_picture(lines)
     _add_hidden(values["also"], picture)
@@ -264,6 +248,27 @@ def level_from_ascii(text: str) -> Level:
     level: Any = fields
     require_levels(Level(**level), one=True)
     return Level(**{name: jnp.asarray(value) for name, value in fields.items()})
+
+
+def _split(text: str) -> tuple[dict[str, str], list[tuple[int, str]]]:
+    """The value of every key, and the lines of the picture with their numbers."""
+    values: dict[str, str] = {}
+    lines: list[tuple[int, str]] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if ":" in line:
+            for word in line.split():
+                key, colon, value = word.partition(":")
+                if not colon or key not in _DEFAULTS:
+                    allowed = ", ".join(f"{name}:" for name in _DEFAULTS)
+                    raise InputError(f"line {number}: {shown(word)} is not one of {allowed}")
+                if key in values:
+                    raise InputError(
+                        f"line {number}: {shown(word)} after {shown(f'{key}:{values[key]}')}"
+                    )
+                values[key] = value
+        elif line.strip():
+            lines.append((number, line))
+    return _DEFAULTS | values, lines
 
 
 class _Picture:
