@@ -41,7 +41,7 @@ def test_files_are_there(module: str) -> None:
 
 def test_the_environments_benchmark_takes_its_words() -> None:
     for words in commands_of("coinrun_jax.benchmark"):
-        known = benchmark._parser().parse_args(words)
+        known = benchmark._arguments(words)
         assert known.num_envs[-1] == 2**16
         assert known.csv
 

@@ -90,8 +90,8 @@ def test_the_coin_is_read_from_features_that_hold_it(of_lover: dict[str, Any]) -
         assert row["measure"] == "auc"
         assert row["samples"] > 100
         assert row["score"]["low"] > 0.99
-        assert row["shuffled"]["low"] < 0.5 < row["shuffled"]["high"]
-        assert row["shuffled"]["estimate"] < row["untrained"]["estimate"] < row["score"]["low"]
+        assert row["shuffled"]["estimate"] == pytest.approx(0.5, abs=0.06)  # of so few states
+        assert row["untrained"]["estimate"] < 0.9
 
 
 def test_features_without_the_coin_score_half(of_blind: dict[str, Any]) -> None:
