@@ -116,7 +116,8 @@ def known(value: Any) -> np.ndarray | None:
 
     Of what a bare `vmap` is mapped over it is the whole batch.
     """
-    while type(value).__name__ == "BatchTracer":  # jax has no public name for it
+    # jax has no public name for it; where it should change, nothing is known.
+    while type(value).__name__ == "BatchTracer" and hasattr(value, "val"):
         value = value.val
     return None if isinstance(value, jax.core.Tracer) else np.asarray(value)
 

@@ -192,7 +192,7 @@ def require_outputs(force: bool, *paths: Path | None, inputs: Iterable[Path | No
     for path in paths:
         if path is None:
             continue
-        if not path.absolute().parent.is_dir():
+        if not os.path.isdir(path.absolute().parent):  # as Path asks it, a long path is an OSError
             raise InputError(f"the folder of {shortened(path)} does not exist")
         require_free(path, force)
         if (place := os.path.realpath(path)) in taken:

@@ -469,7 +469,8 @@ def test_files_of_one_command_are_not_one_file(tmp_path):
     for again in (path, tmp_path / "." / "file"):
         assert_refused(lambda again=again: require_outputs(True, path, again), "two files")
     assert_refused(lambda: require_outputs(True, link, inputs=[other]), "two files")
-    assert_refused(lambda: require_outputs(True, tmp_path / "no" / "file"), "does not exist")
+    for missing in ("no/file", "y/" * 3000):
+        assert_refused(lambda no=missing: require_outputs(True, tmp_path / no), "does not exist")
 
 
 def test_numbers_of_any_size_stay_one_line(tmp_path):

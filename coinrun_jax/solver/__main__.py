@@ -5,6 +5,7 @@ Exit status 0 if the coin of every level was collected, 1 if some were not; othe
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from argparse import ArgumentTypeError, Namespace
@@ -91,7 +92,7 @@ def _arguments(arguments: list[str] | None) -> tuple[Namespace, CoinPlacement]:
 def _require_folder(args: Namespace) -> None:
     """Refuse a folder for pictures that holds something, or where they cannot be made."""
     folder = args.pictures
-    if not folder.absolute().parent.is_dir():
+    if not os.path.isdir(folder.absolute().parent):
         raise InputError(f"the folder of {shortened(folder)} does not exist")
     require_makeable(folder, "folder")
     if folder.exists():
