@@ -90,7 +90,7 @@ def test_the_coin_is_read_from_features_that_hold_it(of_lover: dict[str, Any]) -
         assert row["measure"] == "auc"
         assert row["samples"] > 100
         assert row["score"]["low"] > 0.99
-        assert row["shuffled"]["estimate"] == pytest.approx(0.5, abs=0.06)  # of so few states
+        assert row["shuffled"]["estimate"] == pytest.approx(0.5, abs=0.1)  # of so few states
         assert row["untrained"]["estimate"] < 0.9
 
 
