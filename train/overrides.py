@@ -53,6 +53,7 @@ def _one_line(box: str) -> str:
     lines = [line.strip("│ \n") for line in box.splitlines()[1:-1]]
     rules = [number for number, line in enumerate(lines) if set(line) == {"─"}]
     message = lines[: rules[0]] if rules else lines
+    words = " ".join(" ".join(message).replace("─", " ").split())
     meant = [line.split()[0] for line in lines[len(message) :] if line.startswith("--")]
-    hint = f"; perhaps {' or '.join(meant)} was meant" if meant else ""
-    return " ".join(" ".join(message).split()) + hint
+    meant = [name for name in meant if name not in words]
+    return words + (f"; perhaps {' or '.join(meant)} was meant" if meant else "")
