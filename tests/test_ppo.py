@@ -13,7 +13,6 @@ from gymnax.environments.environment import Environment
 
 from coinrun_jax import Cause
 from train.config import EnvConfig, NetworkConfig, PPOConfig, TrainConfig
-from train.environment import make_environment
 from train.networks import Output, make_network
 from train.ppo import (
     Batch,
@@ -225,8 +224,8 @@ def test_every_seed_learns_to_do_what_it_is_shown():
 @pytest.fixture(scope="module")
 def learner():
     learner = make_learner(SMALL)
-    env_params = make_environment(SMALL.env)[1]
-    learner.env_params = env_params.replace(max_steps_in_episode=20)  # time-outs too
+    short = learner.env_params.replace(max_steps_in_episode=20)  # time-outs too
+    learner.env_params = short
     return learner
 
 

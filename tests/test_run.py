@@ -24,7 +24,7 @@ from train import memory, run
 from train.config import EnvConfig, load_config
 from train.loggers import CsvLogger
 from train.policy import PolicyError, load_policy
-from train.program import make_learner
+from train.program import outline_learner
 
 HOLD = """
 import sys
@@ -259,7 +259,7 @@ def test_more_environments_than_levels_in_the_pool_are_refused(tmp_path, num_lev
         run.start(dataclasses.replace(CONFIG, env=env), tmp_path / "run")
     assert not list(tmp_path.iterdir())
     few = EnvConfig(num_levels=3, pool_size=CONFIG.ppo.num_envs - 1)  # all of them in the pool
-    make_learner(dataclasses.replace(CONFIG, env=few))
+    outline_learner(dataclasses.replace(CONFIG, env=few))
 
 
 def test_policy_loads_and_answers(finished):

@@ -12,6 +12,7 @@ import pytest
 from tests.runs import CONFIG, assert_same_policy, read_metrics, read_policy, without_clock
 from train import memory, run
 from train.config import ConfigError
+from train.environment import make_environment
 from train.policy import PolicyError, load_policy
 from train.program import Program
 
@@ -22,18 +23,18 @@ SEVERAL = dataclasses.replace(CONFIG, seed=5, num_seeds=K)
 @pytest.fixture(scope="module")
 def together(tmp_path_factory):
     folder = tmp_path_factory.mktemp("seeds") / "together"
-    assert run.start(SEVERAL, folder)
+    assert run.start(SEVERAL, folder) == 0
     return folder
 
 
 @pytest.mark.slow
 def test_seeds_together_equal_single_runs(together):
     """The same compiled program serves the single runs, which differ in nothing but the seed."""
-    program = None
+    program, env_params = None, make_environment(SEVERAL.env)[1]
     for seed in SEVERAL.seeds:
         own = together / f"seed_{seed}"
         alone = Program(SEVERAL.of_seed(seed)) if program is None else program
-        state = jax.jit(alone.learner.init)(jax.random.key(np.uint32(seed)))
+        state = jax.jit(alone.learner.init)(jax.random.key(np.uint32(seed)), env_params)
         if program is None:
             alone.compile(state)
             program = alone
@@ -90,7 +91,7 @@ def test_seeds_go_on_together(together, tmp_path, monkeypatch):
     with pytest.raises(Interrupted):
         run.start(SEVERAL, folder)
     monkeypatch.undo()
-    assert run.resume(folder)
+    assert run.resume(folder) == 0
     for seed in SEVERAL.seeds:
         name = f"seed_{seed}"
         assert without_clock(read_metrics(folder / name)) == without_clock(

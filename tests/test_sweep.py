@@ -229,7 +229,7 @@ def test_shards_divide_the_runs(tmp_path, monkeypatch):
         (("python, -m, train", "python, -m, eval"), "command"),
         (("name: small", "name: ../../small"), "name '../../small'"),
         (("command: [", "command: 5 #"), "command 5"),
-        (("seed: {values: [0, 1, 2, 3]}", "seed: {values: [0, 1, 2, 3]}\n  seed: {value: 3}"), "twice"),
+        (("  network.width", "  seed: {value: 3}\n  network.width"), "twice"),
         (("seed: {values: [0, 1, 2, 3]}", "seed: {values: [0, 1.5]}"), "1.5"),
         (("seed: {values: [0, 1, 2, 3]}", "env.placement: {values: [end, ../x]}"), "../x"),
         (("seed: {values: [0, 1, 2, 3]}", "env.placement: {values: [end, nowhere]}"), "nowhere"),

@@ -46,7 +46,7 @@ def read_records(path):
 @pytest.fixture(scope="module")
 def offline(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wandb") / "several"
-    assert run.start(OFFLINE, folder)
+    assert run.start(OFFLINE, folder) == 0
     return folder
 
 
@@ -134,7 +134,7 @@ def test_a_hanging_service_is_one_warning(tmp_path, monkeypatch, capsys, where):
 
 def test_a_run_without_its_service_is_complete(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "wandb", service(init=refuse))
-    assert run.start(ONLINE, tmp_path / "run")
+    assert run.start(ONLINE, tmp_path / "run") == 0
     assert len(read_metrics(tmp_path / "run")) == CONFIG.num_updates
     assert capsys.readouterr().err.count("wandb is off") == 1
 

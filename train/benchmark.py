@@ -33,7 +33,7 @@ from coinrun_jax.hardware import device_name, num_cores
 from train.config import MOST_ENVS, TrainConfig, load_config
 from train.overrides import override
 from train.ppo import Batch, Learner, ppo_loss
-from train.program import Program, make_learner
+from train.program import Program, outline_learner
 from train.provenance import source_commit
 from train.rollout import rollout
 
@@ -273,7 +273,7 @@ def main(arguments: list[str] | None = None) -> int:
     require_makeable(known.csv, "--csv")
     if known.csv.is_dir():
         raise InputError(f"--csv {known.csv} is a folder")
-    make_learner(config)
+    outline_learner(config)
     enable_compilation_cache()
     _measure(known, config, settings)
     return 0

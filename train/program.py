@@ -19,8 +19,8 @@ from train.ppo import Learner, Metrics, TrainState
 from train.shards import WHOLE, Shards
 
 
-def make_learner(config: TrainConfig, shards: Shards = WHOLE) -> Learner:
-    """The learner of a config; nothing is built or compiled yet.
+def outline_learner(config: TrainConfig, shards: Shards = WHOLE) -> Learner:
+    """The learner of a config, with shapes for `env_params`: nothing is built or compiled.
 
     Raises:
       InputError: for settings that cannot be used, alone or together.
@@ -29,6 +29,17 @@ def make_learner(config: TrainConfig, shards: Shards = WHOLE) -> Learner:
     env, shapes = outline_environment(config.env)
     network = network_of(config.network, config.env)
     return Learner(env, shapes, network, config.ppo, config.num_updates, shards)
+
+
+def make_learner(config: TrainConfig) -> Learner:
+    """The learner of a config, with the levels that it begins on.
+
+    Raises:
+      InputError: as `outline_learner`.
+    """
+    learner = outline_learner(config)
+    learner.env_params = make_environment(config.env)[1]
+    return learner
 
 
 Update = Callable[..., tuple[TrainState, Metrics]]
@@ -57,7 +68,7 @@ class Program:
     def __init__(self, config: TrainConfig) -> None:
         self.config = config
         self.layout = Layout(config)
-        self.learner = make_learner(config, self.layout.shards)
+        self.learner = outline_learner(config, self.layout.shards)
         memory.require(self.learner, config, jax.device_count())
         self.compile_seconds = 0.0
         self._compiled: Any = None
