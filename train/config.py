@@ -72,7 +72,10 @@ class EnvConfig:
         Raises:
           ValueError: for a placement that does not exist.
         """
-        at_end = float(weight_of(make_placement(self.placement, cell=self.placement_cell), "end"))
+        placement = make_placement(self.placement, cell=self.placement_cell)
+        at_end = float(weight_of(placement, "end"))
+        if self.placement_fraction[0] == 1:  # all of the way is the end
+            at_end += float(weight_of(placement, "fraction"))
         return self.placement_probability * (1.0 - at_end)
 
 
