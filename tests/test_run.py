@@ -17,10 +17,11 @@ import yaml
 
 from coinrun_jax import placement
 from coinrun_jax.checks import InputError
+from coinrun_jax.cli import Fault
 from coinrun_jax.hardware import device_name
 from coinrun_jax.observations import symbolic
 from tests.runs import CONFIG, assert_same_policy, read_metrics, without_clock
-from train import memory, run
+from train import curves, memory, run
 from train.config import EnvConfig, load_config
 from train.loggers import CsvLogger
 from train.policy import PolicyError, load_policy
@@ -250,6 +251,16 @@ def test_what_does_not_fit_leaves_nothing_in_its_place(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="too large"):
         run.start(CONFIG, tmp_path / "run")
     assert not list(tmp_path.iterdir())
+
+
+def test_what_fails_after_training_leaves_the_run(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise InputError("metrics.csv cannot be read")
+
+    monkeypatch.setattr(curves, "save", refuse)
+    with pytest.raises(Fault, match="cannot be read"):
+        run.start(CONFIG, tmp_path / "run")
+    assert load_policy(tmp_path / "run").update == 4
 
 
 @pytest.mark.parametrize("num_levels", [0, 17])

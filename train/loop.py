@@ -111,22 +111,26 @@ class _Past(NamedTuple):
         columns = metrics.columns(program.learner.env.outcomes, looks)
         restored = Checkpoints(run_dir / CHECKPOINTS).restore(program.shapes())
         if restored is None:
-            for folder in folders:
-                _require_untrained(folder, run_dir / CHECKPOINTS)
+            # Without its checkpoints a run would begin anew, over what has been trained.
+            for folder in filter(is_trained, folders):
+                raise InputError(
+                    f"{folder} has been trained, but {run_dir / CHECKPOINTS} holds no checkpoint "
+                    "to go on from; restore them, or train anew in another --run-dir"
+                )
         done, packed = restored or (0, None)
         rows = [rows_of_updates(folder / METRICS, columns, done) for folder in folders]
         return cls(done, packed, rows, columns)
 
 
-def _require_untrained(folder: Path, checkpoints: Path) -> None:
-    """A run without its checkpoints would begin anew, over what has been trained."""
-    trained = (folder / policy.DESCRIPTION, folder / policy.ARRAYS)
-    metrics_csv = folder / METRICS
-    if any(map(os.path.lexists, trained)) or (metrics_csv.exists() and read_rows(metrics_csv)):
-        raise InputError(
-            f"{folder} has been trained, but {checkpoints} holds no checkpoint to go on from; "
-            "restore them, or train anew in another --run-dir"
-        )
+def is_trained(folder: Path) -> bool:
+    """Whether any update of a seed has left its row or its policy.
+
+    Raises:
+      InputError: where metrics.csv cannot be read.
+    """
+    if any(os.path.lexists(folder / name) for name in (policy.DESCRIPTION, policy.ARRAYS)):
+        return True
+    return os.path.lexists(folder / METRICS) and bool(read_rows(folder / METRICS))
 
 
 class _Loop:

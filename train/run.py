@@ -32,7 +32,7 @@ from coinrun_jax.files import read_mapping, require_makeable, write_json
 from coinrun_jax.hardware import device_name
 from train import distributed
 from train.config import CONFIG, TrainConfig, flat_settings, load_config, save_config
-from train.loop import train
+from train.loop import is_trained, train
 from train.program import Program
 from train.provenance import source_commit
 from train.wandb_logger import new_run_ids
@@ -70,8 +70,10 @@ def start(config: TrainConfig, run_dir: Path, profile: bool = False) -> int:
     with _held(run_dir):
         try:
             return _train(program, config, run_dir, lambda: None, profile)
-        except InputError:  # the compiled program does not fit: no update was made
-            if distributed.is_main():
+        except InputError as error:
+            if any(is_trained(folder) for folder in seed_folders(run_dir, config)):
+                raise Fault(str(error)) from error
+            if distributed.is_main():  # the compiled program does not fit: no update was made
                 shutil.rmtree(run_dir)
             raise
 
