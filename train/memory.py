@@ -3,29 +3,16 @@
 from __future__ import annotations
 
 import math
-import os
 from typing import Any
 
 import jax
 
 from coinrun_jax.checks import InputError
+from coinrun_jax.hardware import memory_per_device
 from train.config import TrainConfig
 from train.parallel import in_turn
 from train.ppo import Learner
 from train.rollout import rollout
-
-
-def available() -> int | None:
-    """Bytes of a device's memory that a program may use; None where it cannot be known."""
-    device = jax.local_devices()[0]
-    if device.platform != "cpu":
-        stats = device.memory_stats() or {}
-        return stats.get("bytes_limit")
-    try:
-        free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError):  # not on this system
-        return None
-    return free // jax.local_device_count()
 
 
 def needed(learner: Learner, config: TrainConfig, num_devices: int) -> int:
@@ -66,7 +53,7 @@ def _size(tree: Any) -> int:
 
 def require(learner: Learner, config: TrainConfig, num_devices: int) -> None:
     """Raise a InputError unless the least that a run needs is there."""
-    free = available()
+    free = memory_per_device()
     if free is None:
         return
     size = needed(learner, config, num_devices)
@@ -80,7 +67,7 @@ def require(learner: Learner, config: TrainConfig, num_devices: int) -> None:
 
 def require_compiled(compiled: Any) -> None:
     """Raise a InputError if a compiled program needs more than there is."""
-    free, analysis = available(), compiled.memory_analysis()
+    free, analysis = memory_per_device(), compiled.memory_analysis()
     if free is None or analysis is None:
         return
     size = (
