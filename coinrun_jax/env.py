@@ -263,6 +263,14 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
         died_or_won = (state.cause != Cause.NONE) & (state.cause != Cause.TIMEOUT)
         return died_or_won | (jnp.bool_(params.terminate_at_end) & (state.end_step > 0))
 
+    def is_truncated(self, state: EnvState, params: EnvParams) -> jax.Array:
+        """An episode that ends in the step of the limit is over, not cut short. bool []."""
+        return super().is_truncated(state, params) & ~self.is_terminated(state, params)
+
+    def discount(self, state: EnvState, params: EnvParams) -> jax.Array:
+        """0 where the episode is over, else 1; float32 []."""
+        return 1.0 - self.is_terminated(state, params).astype(jnp.float32)
+
     def observe(
         self,
         key: jax.Array,

@@ -80,8 +80,26 @@ def test_coin_and_death_terminate_and_the_limit_truncates(episodes):
     died_or_won = (outcome != Cause.NONE) & (outcome != Cause.TIMEOUT)
     np.testing.assert_array_equal(terminated, died_or_won)
     late = info["episode_length"] >= 150
-    np.testing.assert_array_equal(truncated, late)
+    np.testing.assert_array_equal(truncated, late & ~died_or_won)
     np.testing.assert_array_equal(reward, np.where(outcome == Cause.COIN, 10.0, 0.0))
+
+
+@pytest.mark.parametrize("won", [False, True])
+def test_who_dies_or_wins_in_the_step_of_the_limit_is_not_cut_short(env, params, won):
+    """Of gymnax's six values an episode's end sets one of two, never both."""
+    *_, terminated, _, info = play(env, params, Action.RIGHT_UP)
+    first = terminated.argmax(0)
+    is_coin = info["outcome"][first, np.arange(NUM_ENVS)] == Cause.COIN
+    index = np.flatnonzero(terminated.any(0) & (is_coin == won))[0]
+    step = first[index]
+
+    limited = params.replace(max_steps_in_episode=np.int32(step + 1))
+    *_, terminated, truncated, info = play(env, limited, Action.RIGHT_UP)
+    assert terminated[step, index]
+    assert not truncated[step, index]
+    assert not (terminated & truncated).any()
+    assert truncated[step].any()  # of those that neither died nor won
+    np.testing.assert_array_equal(info["truncated"], truncated)
 
 
 def test_finished_episodes_start_afresh(episodes):
