@@ -90,13 +90,14 @@ class Program:
         def start(keys: jax.Array, params: EnvParams) -> tuple[Any, ...]:
             reset_keys = jax.random.split(keys[0], share)
             observation, state = jax.vmap(env.reset, in_axes=(0, None))(reset_keys, params)
-            return keys, state, observation, jnp.zeros(share), jnp.zeros(share, bool)
+            nothing = jnp.zeros(share, jnp.float32)
+            return keys, state, observation, nothing, nothing.astype(bool)
 
         def play(carry: tuple[Any, ...], params: EnvParams) -> tuple[Any, ...]:
             def step(carry: tuple[Any, ...], _: None) -> tuple[tuple[Any, ...], None]:
                 keys, state = carry[:2]
                 key, key_action, key_step = jax.random.split(keys[0], 3)
-                actions = jax.random.randint(key_action, (share,), 0, NUM_ACTIONS)
+                actions = jax.random.randint(key_action, (share,), 0, NUM_ACTIONS, jnp.int32)
                 if action is not None:
                     actions = jnp.full_like(actions, action)
                 observation, state, reward, terminated, truncated, _ = jax.vmap(

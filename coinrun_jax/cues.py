@@ -158,7 +158,7 @@ def draw_themes(
     ).astype(jnp.int32)
     way = jnp.maximum(levels.end_cell[index, 0].astype(jnp.float32) - 1, 1)
     share = jnp.clip((coin_cell[0] - 1) / way, 0, 1)
-    number = jnp.array(NUM_THEMES)
+    number = np.array(NUM_THEMES, np.int32)
     tied = jnp.minimum((share * number).astype(jnp.int32), number - 1)
     strength = jnp.stack(
         [jnp.float32(each) for each in (cues.tie_ground, cues.tie_background, cues.tie_agent)]

@@ -179,7 +179,7 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
         key_level, key_coin = jax.random.split(key)
         pool = params.pool
         # Not randint, which hashes three times as much to be free of a bias below 1e-6.
-        draw = jax.random.bits(key_level) % pool.num_drawable.astype(jnp.uint32)
+        draw = jax.random.bits(key_level, dtype=jnp.uint32) % pool.num_drawable.astype(jnp.uint32)
         index = pool.drawable[draw]
         return _start(key_coin, index, params)
 
@@ -255,7 +255,7 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
             "end_step": state.end_step,
             "ghost_step": state.ghost_step,
             "item_step": state.item_step,
-            "discount": 1.0 - terminated,
+            "discount": 1.0 - terminated.astype(jnp.float32),
         }
         return state, reward, terminated, info
 
@@ -317,7 +317,7 @@ def _shown(params: EnvParams) -> tuple[Cues, jax.Array]:
 
 def _start(key: jax.Array, index: jax.Array, params: EnvParams) -> EnvState:
     level = level_of(params.pool, index)
-    uniforms = jax.random.uniform(key, (placement.NUM_UNIFORMS + 1,))
+    uniforms = jax.random.uniform(key, (placement.NUM_UNIFORMS + 1,), jnp.float32)
     coin = draw_coin(uniforms[:-1], index, params.pool, params.placement)
     item_cell, item_due = draw_items(key, coin, index, params.pool, params.items)
     no, never = jnp.bool_(False), jnp.int32(0)
@@ -385,7 +385,7 @@ def _pay(before: EnvState, state: EnvState, params: EnvParams) -> tuple[EnvState
         + jnp.where(at_end, reward.end, 0.0)
         + reward.progress * (state.x - before.x)
         + reward.step
-        + worth * jnp.sum(taken)
+        + worth * jnp.sum(taken, dtype=jnp.int32)
     ).astype(jnp.float32)
     first = (state.item_step == 0) & taken.any()
     state = state.replace(

@@ -47,7 +47,7 @@ class _Draws(NamedTuple):
     outputs: jax.Array  # uint32 [MAX_DRAWS]
     used: jax.Array  # int32 []
 
-    def peek(self, n: jax.Array | int, ahead: jax.Array | int = 0) -> jax.Array:
+    def peek(self, n: jax.Array | int, ahead: jax.Array | np.ndarray | int = 0) -> jax.Array:
         return randn(self.outputs[self.used + ahead], n)
 
     def skip(self, count: jax.Array | int) -> _Draws:
@@ -84,8 +84,8 @@ class _Section(NamedTuple):
     width: jax.Array
 
 
-_COLUMN = jnp.arange(WORLD_SIZE)
-_SLOT = jnp.arange(SLOTS_PER_SECTION)
+_COLUMN = np.arange(WORLD_SIZE, dtype=np.int32)
+_SLOT = np.arange(SLOTS_PER_SECTION, dtype=np.int32)
 
 
 def _pit(
@@ -156,7 +156,7 @@ def _flat(
         has_pile = (wanted == 1) & ~taken
         count, draws = draws.randn(3, has_pile)
         count = jnp.where(has_pile, count + 1, 0)
-        rows = jnp.arange(3)
+        rows = jnp.arange(3, dtype=jnp.int32)
         theme = draws.peek(NUM_CRATE_THEMES, rows)
         draws = draws.skip(count)
         piles.append((rows < count, jnp.full(3, column), rows, theme))
@@ -164,7 +164,7 @@ def _flat(
         jnp.concatenate(parts) for parts in zip(*piles, strict=True)
     )
 
-    kinds = jnp.array([Entity.SAW, Entity.ENEMY] + [Entity.CRATE] * 6)
+    kinds = np.array([Entity.SAW, Entity.ENEMY] + [Entity.CRATE] * 6, np.int8)
     used = jnp.concatenate([jnp.stack([has_saw, has_enemy]), is_crate])
     slots = _Slots(
         type=jnp.where(used, kinds, Entity.NONE).astype(jnp.int8),
@@ -180,7 +180,7 @@ def _paint(profile: _Profile, end_x: jax.Array) -> jax.Array:
     """Grid of a profile: ground, lava, platforms, barriers where nothing else is, world frame."""
     column, row = _COLUMN[None, :], _COLUMN[:, None]
     height, lava, platform = profile.height, profile.lava, profile.platform
-    grid = jnp.full((WORLD_SIZE, WORLD_SIZE), Cell.EMPTY)
+    grid = jnp.full((WORLD_SIZE, WORLD_SIZE), Cell.EMPTY, jnp.int32)
     grid = jnp.where((row == profile.barrier.T[:, None]).any(0) & (row > 0), Cell.BARRIER, grid)
     grid = jnp.where((row > 0) & (row < lava), Cell.LAVA, grid)
     grid = jnp.where((row > 0) & (row == lava), Cell.LAVA_SURFACE, grid)
@@ -273,7 +273,7 @@ def _generate_level(seed: jax.Array, mode: str) -> Level:
     profile = _Profile(ground, ground * 0, ground * 0, jnp.zeros((WORLD_SIZE, 2), jnp.int32))
     start = (draws, jnp.int32(FIRST_SECTION_X), jnp.int32(1), profile)
     (_, end_x, end_y, profile), (slots, section_cell) = jax.lax.scan(
-        add_section, start, jnp.arange(MAX_SECTIONS)
+        add_section, start, jnp.arange(MAX_SECTIONS, dtype=jnp.int32)
     )
     # The coin stands on a one-column block, and replaces the last barrier.
     profile = profile.replace(

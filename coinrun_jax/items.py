@@ -109,8 +109,9 @@ def draw_items(
         return cell, jnp.where(there, jnp.int32(0), NEVER)
 
     def some() -> tuple[jax.Array, jax.Array]:
-        uniforms = jax.random.uniform(jax.random.fold_in(key, 1), (NUM_ITEMS, NUM_UNIFORMS - 1))
-        return jax.vmap(draw)(jnp.arange(NUM_ITEMS), uniforms)
+        shape = (NUM_ITEMS, NUM_UNIFORMS - 1)
+        uniforms = jax.random.uniform(jax.random.fold_in(key, 1), shape, jnp.float32)
+        return jax.vmap(draw)(jnp.arange(NUM_ITEMS, dtype=jnp.int32), uniforms)
 
     def none() -> tuple[jax.Array, jax.Array]:
         return jnp.tile(start, (NUM_ITEMS, 1)), jnp.full(NUM_ITEMS, NEVER, jnp.int32)

@@ -49,19 +49,19 @@ def layout_words(level: Level, looks: bool = False) -> jax.Array:
       uint32 [2], the lower half first.
     """
     code = level.grid.reshape(-1).astype(jnp.int32)
-    cell = _CELL_FEATURES + 128 * jnp.arange(_NUM_CELLS) + code
-    total = jnp.where(code != Cell.EMPTY, _mix(cell), 0).sum(1)
+    cell = _CELL_FEATURES + 128 * jnp.arange(_NUM_CELLS, dtype=jnp.int32) + code
+    total = jnp.where(code != Cell.EMPTY, _mix(cell), 0).sum(1, dtype=jnp.uint32)
 
     # What stands in a cell twice is there once; of crates the one made last is to be seen.
     kind = level.entity_type.astype(jnp.int32)
     column, row = level.entity_xy.astype(jnp.int32).T
     entity = (row * WORLD_SIZE + column) * 64 + kind * 2 + (level.entity_vx > 0)
-    slot = jnp.arange(MAX_ENTITIES)
+    slot = jnp.arange(MAX_ENTITIES, dtype=jnp.int32)
     made_again = ((entity[:, None] == entity) & (slot[:, None] < slot)).any(1)
     words = _mix(_ENTITY_FEATURES + entity)
     if looks:
         words = _mix(words[0] + level.entity_theme.astype(jnp.uint32))
-    total += jnp.where((kind != Entity.NONE) & ~made_again, words, 0).sum(1)
+    total += jnp.where((kind != Entity.NONE) & ~made_again, words, 0).sum(1, dtype=jnp.uint32)
 
     start = jax.lax.bitcast_convert_type(level.start_xy, jnp.uint32)
     numbers = [start[0], start[1], *level.end_cell]

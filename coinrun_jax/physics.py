@@ -171,7 +171,7 @@ _FREE_X, _FREE_Y = 4, 32  # units of the counts of unblocked moves, at most 6 ea
 
 
 def _number(flag: jax.Array, value: int) -> jax.Array:
-    return jnp.where(flag, value, 0)
+    return jnp.where(flag, jnp.int32(value), 0)
 
 
 def _count(progress: jax.Array, unit: int) -> jax.Array:

@@ -244,7 +244,7 @@ def draw_cell(
     # Uniforms are below 1: probability 0 never moves a coin and 1 always does.
     moves = to_move < placement.probability
     shares = jnp.cumsum(placement.weights)
-    kind = jnp.sum(to_choose * shares[-1] >= shares[:-1])
+    kind = jnp.sum(to_choose * shares[-1] >= shares[:-1], dtype=jnp.int32)
     end = pool.levels.end_cell[index].astype(jnp.int32)
     candidate, exists = _candidate(to_place, kind, index, pool, placement, start_cell, end)
     candidate = jnp.where(exists, candidate, end)
@@ -286,8 +286,8 @@ def _candidate(
     end: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
     """Where a moved coin lies, int32 [2], and whether the level has such a cell."""
-    list_of_kind = jnp.array([_list_of(candidates) for candidates in CATALOGUE.values()])
-    which = list_of_kind[kind]
+    list_of_kind = [_list_of(candidates) for candidates in CATALOGUE.values()]
+    which = jnp.array(list_of_kind, jnp.int32)[kind]
     low, high = placement.fraction
     share = low + uniform * (high - low)
     aim = 1 + jnp.rint(share * (end[0] - 1)).astype(jnp.int32)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from coinrun_jax.physics import is_lava, is_solid
 from coinrun_jax.types import MARGIN, MAX_SECTIONS, WORLD_SIZE, Entity, Level, Places, Tile
@@ -22,7 +23,7 @@ FIRST_COLUMN_ON_THE_WAY = 5  # the ground before it is the spawn's
 START_COLUMN = 3  # lowest column where an episode starts that goes back for the coin
 _WORD = 32  # bits
 _HALVES_OF_64 = (32, 16, 8, 4, 2, 1)
-_COLUMN = jnp.arange(WORLD_SIZE)
+_COLUMN = np.arange(WORLD_SIZE, dtype=np.int32)
 _ROW = _COLUMN[:, None]
 
 
@@ -42,7 +43,8 @@ def survey(level: Level, tiles: jax.Array, lane_edge: jax.Array, lane_row: jax.A
     covered = is_enemy & (left <= _COLUMN) & (right > _COLUMN)  # [40, 64]
     enemies = jnp.zeros((WORLD_SIZE, WORLD_SIZE), jnp.int32)
     for lane in lane_row[:, MARGIN:-MARGIN]:
-        enemies = jnp.where(_ROW == lane, jnp.sum(covered & (row == lane), 0), enemies)
+        number = jnp.sum(covered & (row == lane), 0, dtype=jnp.int32)
+        enemies = jnp.where(_ROW == lane, number, enemies)
     return Terrain(level, tiles[MARGIN:-MARGIN, MARGIN:-MARGIN], enemies)
 
 
@@ -75,7 +77,7 @@ def section_starts(terrain: Terrain) -> jax.Array:
     the level's own stream and so changes the layout too; here the layout stays.
     """
     cells = jnp.stack([_one(cell) for cell in terrain.level.section_cell])
-    wanted = jnp.arange(MAX_SECTIONS) < terrain.level.num_sections
+    wanted = np.arange(MAX_SECTIONS, dtype=np.int32) < terrain.level.num_sections
     return jnp.any(cells & wanted[:, None, None], 0)
 
 
@@ -179,7 +181,7 @@ def _nth_bit(low: jax.Array, high: jax.Array, number: jax.Array) -> jax.Array:
     count = _count(low)
     beyond = number >= count
     word, number = jnp.where(beyond, high, low), jnp.where(beyond, number - count, number)
-    position = jnp.where(beyond, _WORD, 0)
+    position = jnp.where(beyond, jnp.int32(_WORD), 0)
     for step in _HALVES_OF_64[1:]:
         lower = word & jnp.uint32((1 << step) - 1)
         count = _count(lower)

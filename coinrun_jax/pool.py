@@ -43,7 +43,7 @@ def tile_map(level: Level) -> jax.Array:
         tiles = jnp.where(level.grid == cell, jnp.uint8(tile), tiles)
 
     is_crate = level.entity_type == Entity.CRATE
-    order = jnp.cumsum(is_crate) - 1
+    order = jnp.cumsum(is_crate, dtype=jnp.int32) - 1
     crate = Tile.CRATE + NUM_CRATE_THEMES * order + level.entity_theme
     code = jnp.where(is_crate, crate, jnp.where(level.entity_type == Entity.SAW, Tile.SAW, 0))
     column, row = level.entity_xy.astype(jnp.int32).T
@@ -63,7 +63,7 @@ def enemy_lanes(level: Level) -> tuple[jax.Array, jax.Array, jax.Array]:
       edge float32 [2, 40], wall bool [2, 40], crates float32 [2, 2, 40] (inf for none), as
       in `LevelPool`.
     """
-    column = jnp.arange(WORLD_SIZE)
+    column = jnp.arange(WORLD_SIZE, dtype=jnp.int32)
 
     def lane(xy: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         own_column, own_row = xy.astype(jnp.int32)
@@ -82,7 +82,7 @@ def enemy_lanes(level: Level) -> tuple[jax.Array, jax.Array, jax.Array]:
         crate &= jnp.pad((column > left) & (column < right), 1)
         starts = crate[1:-1] & ~crate[:-2]
         stops = crate[1:-1] & ~crate[2:]
-        centre = column + 0.5
+        centre = column.astype(jnp.float32) + 0.5
         runs = jnp.array(
             [
                 [jnp.min(jnp.where(edge, centre, jnp.inf)) for edge in (starts, stops)],
@@ -146,7 +146,7 @@ def refresh_pool(pool: LevelPool, fresh: LevelPool, in_use: jax.Array) -> LevelP
         fresh.replace(drawable=kept, num_drawable=kept),
     )
     order = jnp.argsort(kept, stable=True).astype(jnp.int32)
-    number = jnp.where(kept.all(), size, jnp.sum(~kept))
+    number = jnp.where(kept.all(), size, jnp.sum(~kept, dtype=jnp.int32))
     return replaced.replace(drawable=order, num_drawable=number.astype(jnp.int32))
 
 

@@ -61,7 +61,7 @@ def bodies_of(
     seen = is_enemy & in_layer & (tile >= 0) & (tile < TILES) & ~jnp.asarray(cues.hide_enemy)
 
     floor = (camera.height - atlas.steps * (tile - VIEW)) % atlas.stride  # of the lowest row
-    point = floor + atlas.stride * np.arange(rows_of_strip(atlas))[:, None]
+    point = floor + atlas.stride * np.arange(rows_of_strip(atlas), dtype=np.int32)[:, None]
     level = jnp.minimum(point * atlas.levels // atlas.steps, atlas.enemy_levels)
 
     edge = jnp.ceil((x - 0.5 - camera.left) * atlas.steps).astype(jnp.int32)

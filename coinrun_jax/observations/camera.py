@@ -50,7 +50,7 @@ def camera_of(state: EnvState, atlas: Atlas) -> Camera:
 
 def pixel_rows(camera: Camera, atlas: Atlas) -> PixelRows:
     """Of a frame of the atlas' size."""
-    point = camera.height - atlas.stride * np.arange(atlas.size)
+    point = camera.height - atlas.stride * np.arange(atlas.size, dtype=np.int32)
     return PixelRows(tile=VIEW + point // atlas.steps, point=point % atlas.steps)
 
 

@@ -38,12 +38,14 @@ def played_states(env: CoinRun, count: int, seed: int) -> EnvState:
     params = env.default_params
     key_reset, key_length, key_play = jax.random.split(jax.random.key(seed), 3)
     start = partial(env.reset_to_level, params=params)
-    _, state = jax.vmap(start)(jax.random.split(key_reset, count), jnp.arange(count))
-    length = jax.random.randint(key_length, (count,), 0, MOST_STEPS)
+    index = jnp.arange(count, dtype=jnp.int32)
+    _, state = jax.vmap(start)(jax.random.split(key_reset, count), index)
+    length = jax.random.randint(key_length, (count,), 0, MOST_STEPS, jnp.int32)
 
     def step(state: EnvState, inputs: tuple[jax.Array, jax.Array]) -> tuple[EnvState, None]:
         number, key = inputs
-        action = jax.random.choice(key, jnp.array(ACTIONS), (count,))
+        choice = jax.random.randint(key, (count,), 0, len(ACTIONS), jnp.int32)
+        action = jnp.array(ACTIONS, jnp.int32)[choice]
         move = partial(env.step_env, params=params)
         keys = jax.random.split(key, count)
         _, moved, _, terminated, _ = jax.vmap(lambda k, s, a: move(k, s, a))(keys, state, action)
@@ -54,7 +56,7 @@ def played_states(env: CoinRun, count: int, seed: int) -> EnvState:
 
         return jax.tree.map(choose, moved, state), None
 
-    numbers = jnp.arange(MOST_STEPS)
+    numbers = jnp.arange(MOST_STEPS, dtype=jnp.int32)
     return jax.lax.scan(step, state, (numbers, jax.random.split(key_play, MOST_STEPS)))[0]
 
 

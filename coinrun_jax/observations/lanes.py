@@ -14,7 +14,7 @@ import numpy as np
 from coinrun_jax.types import MARGIN, MAX_ENTITIES, WORLD_SIZE, Entity, Level
 
 NO_ROW = -1
-_COLUMNS = np.arange(-MARGIN, WORLD_SIZE + MARGIN)  # those of `LevelPool.tiles`
+_COLUMNS = np.arange(-MARGIN, WORLD_SIZE + MARGIN, dtype=np.int32)  # of `LevelPool.tiles`
 
 
 def lane_rows(level: Level, lane_edge: jax.Array, layers: int = 1) -> jax.Array:
@@ -39,7 +39,7 @@ def lane_rows(level: Level, lane_edge: jax.Array, layers: int = 1) -> jax.Array:
         """Put a lane into the first layer that it fits into, or into the last."""
         covered, row = lane
         fits = (~covered | (rows == NO_ROW) | (rows == row)).all(1).at[-1].set(True)
-        mine = (jnp.arange(layers) == jnp.argmax(fits))[:, None]
+        mine = (jnp.arange(layers, dtype=jnp.int32) == jnp.argmax(fits))[:, None]
         return jnp.where(mine & covered, row, rows), None
 
     empty = jnp.full((layers, _COLUMNS.size), NO_ROW, jnp.int8)

@@ -91,19 +91,18 @@ def _background(
     column, row = jnp.floor(x), jnp.floor(y)
     first = jnp.where(shown, index % count * height + row.astype(jnp.int32), count * height)
     start = 3 * (column.astype(jnp.int32) + cut // 2)
+    rows = first + cut // 2 + np.arange(cut + 1, dtype=np.int32)
     if cut == atlas.size:
-        return cut_rows(atlas.backgrounds, first + cut // 2 + np.arange(cut), start, 3 * cut)
+        return cut_rows(atlas.backgrounds, rows[:cut], start, 3 * cut)
 
-    coarse = cut_rows(
-        atlas.backgrounds, first + cut // 2 + np.arange(cut + 1), start, 3 * (cut + 1)
-    )
+    coarse = cut_rows(atlas.backgrounds, rows, start, 3 * (cut + 1))
     image = coarse.reshape(cut + 1, cut + 1, 3).astype(jnp.float32)
     ratio = cut / atlas.size
 
     def weights(offset: jax.Array) -> jax.Array:
         """Linear interpolation; float32 [size, cut + 1]."""
-        position = (np.arange(atlas.size) * ratio + offset)[:, None]
-        return jnp.maximum(0, 1 - jnp.abs(position - np.arange(cut + 1)))
+        position = ((np.arange(atlas.size) * ratio).astype(np.float32) + offset)[:, None]
+        return jnp.maximum(0, 1 - jnp.abs(position - np.arange(cut + 1, dtype=np.float32)))
 
     image = jnp.einsum("yr,rcb,xc->yxb", weights(y - row), image, weights(x - column))
     return jnp.rint(image).astype(jnp.uint8).reshape(atlas.size, -1)

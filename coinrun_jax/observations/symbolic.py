@@ -104,7 +104,7 @@ def _planes_and_scalars(
     tiles = tiles_around(state, pool, _HALF, _HALF)
     reach = tuple(slice(_HALF - reach, _HALF + reach + 1) for reach in (REACH_Y, REACH_X))
     supported = has_support(state, make_window(state, tiles[reach]))
-    tiles, cells = tiles.T, np.arange(VIEW)
+    tiles, cells = tiles.T, np.arange(VIEW, dtype=np.int32)
 
     def at(cell: jax.Array, is_there: jax.Array) -> jax.Array:
         x, y = cell - jnp.stack([left, low])

@@ -71,10 +71,11 @@ def tile_codes(window: Window, tile_column: jax.Array) -> jax.Array:
     is_free = tiles == Tile.EMPTY
     theme = jnp.where(window.restrict_themes, 0, tiles % NUM_CRATE_THEMES)
     tiles = jnp.where(tiles >= Tile.CRATE, Tile.CRATE + theme, tiles)
-    cues, column, row = window.cues, np.arange(TILES), np.arange(TILES)[:, None]
+    cues, column = window.cues, np.arange(TILES, dtype=np.int32)
+    row = column[:, None]
     hidden = (cues.hide_saw & (tiles == Tile.SAW)) | (cues.hide_lava & is_lava(tiles))
     tiles = jnp.where(hidden | (cues.hide_crate & (tiles >= Tile.CRATE)), Tile.EMPTY, tiles)
-    wall = jnp.array([0, Tile.EMPTY, Tile.CRATE])[cues.end_wall]
+    wall = jnp.array([0, Tile.EMPTY, Tile.CRATE], jnp.int32)[cues.end_wall]
     tiles = jnp.where((column > window.end) & (cues.end_wall > 0), wall, tiles)
     x, y = window.coin
     is_coin = shows_coin(column - x, row - y, is_free, cues)

@@ -47,7 +47,7 @@ def _starts(env: CoinRun, params: EnvParams, key: jax.Array) -> EnvState:
     def start(index: jax.Array) -> EnvState:
         return env.reset_to_level(jax.random.fold_in(key, seeds[index]), index, params)[1]
 
-    return jax.vmap(start)(jnp.arange(len(seeds)))
+    return jax.vmap(start)(jnp.arange(len(seeds), dtype=jnp.int32))
 
 
 @partial(jax.jit, static_argnames="mode")

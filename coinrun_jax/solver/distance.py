@@ -44,12 +44,12 @@ def _at(values: jax.Array, dx: int, dy: int) -> jax.Array:
 
 
 def _enemy_ticks(pool: LevelPool, index: jax.Array) -> jax.Array:
-    column, row = jnp.arange(WORLD_SIZE), jnp.arange(WORLD_SIZE)
+    column = row = np.arange(WORLD_SIZE, dtype=np.int32)
     left, right = pool.lane_edge[index]
     is_enemy = pool.levels.entity_type[index] == Entity.ENEMY
     in_lane = is_enemy[:, None] & (left[:, None] <= column) & (column < right[:, None])
     in_row = pool.levels.entity_xy[index, :, 1].astype(jnp.int32)[:, None] == row
-    number = (in_row[:, :, None] & in_lane[:, None, :]).sum(0)
+    number = (in_row[:, :, None] & in_lane[:, None, :]).sum(0, dtype=jnp.int32)
     return jnp.where(number > 1, _ENEMIES_TICKS, _ENEMY_TICKS * number).astype(jnp.int16)
 
 
@@ -75,7 +75,8 @@ def distance_map(pool: LevelPool, index: jax.Array, coin_cell: jax.Array) -> jax
     closed = solid | deadly
     ticks = 1 + _enemy_ticks(pool, index)
 
-    column, row = jnp.arange(WORLD_SIZE), jnp.arange(WORLD_SIZE)[:, None]
+    column = np.arange(WORLD_SIZE, dtype=np.int32)
+    row = column[:, None]
     # The head of who stands below the coin reaches it.
     goal = (column == coin_cell[0]) & ((row == coin_cell[1]) | (row == coin_cell[1] - 1)) & ~closed
 

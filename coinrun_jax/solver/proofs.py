@@ -127,7 +127,8 @@ def _search_all(
 
 @jax.jit
 def _distance_maps(pool: LevelPool, coin_cell: jax.Array) -> jax.Array:
-    return jax.vmap(distance_map, in_axes=(None, 0, 0))(pool, jnp.arange(len(coin_cell)), coin_cell)
+    index = jnp.arange(len(coin_cell), dtype=jnp.int32)
+    return jax.vmap(distance_map, in_axes=(None, 0, 0))(pool, index, coin_cell)
 
 
 def _take(states: EnvState, which: np.ndarray) -> EnvState:

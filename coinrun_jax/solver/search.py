@@ -135,7 +135,9 @@ def restart(search: Search, task: Task, fresh: jax.Array, to_beat: jax.Array) ->
 
     return search.replace(
         nodes=nodes.replace(
-            cost=set_root(jnp.where(fresh_row, jnp.inf, nodes.cost), jnp.zeros(fresh.shape)),
+            cost=set_root(
+                jnp.where(fresh_row, jnp.inf, nodes.cost), jnp.zeros(fresh.shape, jnp.float32)
+            ),
             motion=set_root(nodes.motion, motion),
             time=set_root(nodes.time, state.time),
             on_crate=set_root(nodes.on_crate, state.on_crate),
@@ -230,7 +232,7 @@ def _first_in_cells(
     has_enemies = (task.state.entity_vx != 0).any(1)
     cell = _grid_cell(state, settings, jnp.repeat(has_enemies, children)).reshape(slots, children)
     # The time first, the child's number second: of equals one is left.
-    number = jnp.tile(jnp.arange(children), (slots, 1))
+    number = jnp.tile(jnp.arange(children, dtype=jnp.int32), (slots, 1))
     order = state.time.reshape(slots, children) * _CHILD + number
     order = jnp.where(alive, order, NEVER)
     earlier = search.table[slot, cell] // _CHILD <= order // _CHILD
@@ -243,7 +245,7 @@ def _expand(search: Search, task: Task, limits: Limits, settings: Settings) -> S
     slots, width, choices = settings.slots, settings.width, len(settings.actions)
     children, nodes = settings.children, search.nodes
     least, parent = jax.lax.top_k(-nodes.cost, width)  # [slots, width]
-    slot = jnp.arange(slots)[:, None]
+    slot = jnp.arange(slots, dtype=jnp.int32)[:, None]
     cost = nodes.cost.at[slot, parent].set(jnp.inf)
     valid = jnp.isfinite(least) & (search.goal == NO_GOAL)[:, None]
 
@@ -272,7 +274,7 @@ def _expand(search: Search, task: Task, limits: Limits, settings: Settings) -> S
         return jax.lax.dynamic_update_slice_in_dim(into, what, first, axis=1)
 
     when = jnp.where(outcome.got_coin.reshape(slots, children), by_slot.time, NEVER)
-    soonest_child, when = jnp.argmin(when, axis=1), when.min(1)
+    soonest_child, when = jnp.argmin(when, axis=1).astype(jnp.int32), when.min(1)
     return search.replace(
         nodes=jax.tree.map(write, nodes.replace(cost=cost), new),
         table=table,
