@@ -61,9 +61,9 @@ class BlindController:
 
     def act(self, keys: jax.Array, observations: jax.Array, states: Any) -> jax.Array:
         del observations, states
-        draws = jax.vmap(jax.random.uniform)(keys)
+        draws = jax.vmap(lambda key: jax.random.uniform(key, (), jnp.float32))(keys)
         bounds = jnp.cumsum(self.probabilities)[:-1]
-        return jnp.sum(draws[:, None] >= bounds, -1).astype(jnp.int32)
+        return jnp.sum(draws[:, None] >= bounds, -1, dtype=jnp.int32)
 
 
 @struct.dataclass

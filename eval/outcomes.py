@@ -102,7 +102,7 @@ def update_record(record: Record, state: Any, reward: jax.Array, info: dict[str,
 
 
 def _coin_distance(state: Any) -> jax.Array:
-    centre = state.coin_cell + 0.5
+    centre = state.coin_cell.astype(jnp.float32) + 0.5
     return jnp.maximum(jnp.abs(state.x - centre[0]), jnp.abs(state.y - centre[1]))
 
 

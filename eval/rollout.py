@@ -159,10 +159,10 @@ def _play_rounds(
         num_lanes = lanes.idle.size
         stock, ready = jax.lax.cond(
             (taken == ready) & (taken < queue.length),
-            lambda: (start(taken + jnp.arange(num_lanes)), ready + num_lanes),
+            lambda: (start(taken + np.arange(num_lanes, dtype=np.int32)), ready + num_lanes),
             lambda: (stock, ready),
         )
-        place = taken + jnp.cumsum(lanes.idle) - 1
+        place = taken + jnp.cumsum(lanes.idle, dtype=jnp.int32) - 1
         begins = lanes.idle & (place < jnp.minimum(ready, queue.length))
         own = jnp.clip(place - ready + num_lanes, 0, num_lanes - 1)
         lanes = _where(begins, _pick(stock, own), lanes)

@@ -153,7 +153,7 @@ def ppo_loss(
         "value_loss": value_loss,
         "entropy": entropy,
         "kl": (ratio - 1 - log_ratio).mean(),
-        "clip_fraction": (jnp.abs(ratio - 1) > config.clip).mean(),
+        "clip_fraction": (jnp.abs(ratio - 1) > config.clip).mean(dtype=jnp.float32),
     }
 
 
@@ -173,7 +173,12 @@ def _schedule(value: float, anneal: bool, steps: int) -> Callable[[jax.Array], j
     schedule = (
         optax.linear_schedule(value, 0.0, steps) if anneal else optax.constant_schedule(value)
     )
-    return lambda step: jnp.asarray(schedule(step), jnp.float32)
+
+    def at(step: jax.Array) -> jax.Array:
+        with jax.enable_x64(False):  # optax computes shares of the run in the widest type
+            return jnp.asarray(schedule(step), jnp.float32)
+
+    return at
 
 
 class Learner:
@@ -239,7 +244,7 @@ class Learner:
             env_params=env_params,
             observation=observation,
             return_scale=ReturnScale(
-                jnp.zeros(num_envs), jnp.float32(0), jnp.float32(1), jnp.float32(1e-4)
+                jnp.zeros(num_envs, jnp.float32), jnp.float32(0), jnp.float32(1), jnp.float32(1e-4)
             ),
             key=jax.random.key_data(key),
             update=jnp.int32(0),
@@ -351,11 +356,13 @@ class Learner:
             share = jax.tree.map(lambda leaf: take(leaf, own_rows), batch)
             grads, losses = shards.mean(grad(params, batch=share))
             losses["grad_norm"] = optax.tree.norm(grads)
-            updates, opt_state = self.optimizer.update(grads, opt_state, params)
+            with jax.enable_x64(False):  # optax corrects Adam's biases in the widest type
+                updates, opt_state = self.optimizer.update(grads, opt_state, params)
             return (optax.apply_updates(params, updates), opt_state), losses
 
         keys = jax.random.split(key, config.num_epochs)
-        order = jax.vmap(lambda key: jax.random.permutation(key, num_rows))(keys)
+        numbers = jnp.arange(num_rows, dtype=jnp.int32)
+        order = jax.vmap(jax.random.permutation, in_axes=(0, None))(keys, numbers)
         order = order.reshape(config.num_epochs * config.num_minibatches, -1)
         (params, opt_state), losses = jax.lax.scan(minibatch, (params, opt_state), order)
         return params, opt_state, jax.tree.map(jnp.mean, losses)

@@ -67,7 +67,7 @@ class RelocationCheck:
         self, network_params: Any, params: coinrun_jax.EnvParams
     ) -> tuple[jax.Array, jax.Array, jax.Array]:
         env, count = self.env, params.pool.drawable.shape[0]
-        level = jnp.tile(jnp.arange(count), 2)
+        level = jnp.tile(jnp.arange(count, dtype=jnp.int32), 2)
         # The same keys both times: the same draw of actions until the coin makes a difference.
         reset_keys, keys = (
             jnp.tile(jax.random.split(key, count), 2) for key in jax.random.split(jax.random.key(0))
@@ -92,7 +92,7 @@ class RelocationCheck:
             states, decided, time = carry
             now = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, time)
             logits = self._apply(network_params, see(now, states)).logits
-            action = jax.vmap(jax.random.categorical)(now, logits)
+            action = jax.vmap(jax.random.categorical)(now, logits).astype(jnp.int32)
             moved, ended = jax.vmap(move)(now, states, action)
 
             def keep(new: jax.Array, old: jax.Array) -> jax.Array:
@@ -106,9 +106,10 @@ class RelocationCheck:
         at_end, moved = ~states.coin_moved, states.coin_moved
 
         def share(event: jax.Array, among: jax.Array) -> jax.Array:
-            return (event & among).sum() / jnp.maximum(among.sum(), 1)
+            number = jnp.maximum(among.sum(dtype=jnp.float32), 1)
+            return (event & among).sum(dtype=jnp.float32) / number
 
-        first_half = jnp.arange(2 * count) < count
+        first_half = np.arange(2 * count) < count
         return (
             share(coin, at_end & first_half),
             share(coin, moved),

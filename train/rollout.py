@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -31,6 +32,21 @@ class EpisodeSums(NamedTuple):
     reward: jax.Array  # float32 []
     outcomes: jax.Array  # int32 [K], by the environment's named outcomes
     ends: jax.Array  # int32 [], episodes that reached the end before a coin that lay elsewhere
+
+
+def _of_ended(done: jax.Array, info: dict[str, jax.Array], num_outcomes: int) -> EpisodeSums:
+    """Of the episodes of N environments that end in a step."""
+    count = partial(jnp.sum, axis=0, dtype=jnp.int32)
+    names = jnp.arange(num_outcomes, dtype=jnp.int32)
+    end, coin = info["end_step"], info["coin_step"]
+    ran_past = (end > 0) & ((coin == 0) | (end < coin))
+    return EpisodeSums(
+        episodes=count(done),
+        length=count(jnp.where(done, info["episode_length"], 0)),
+        reward=jnp.where(done, info["episode_return"], 0.0).sum(),
+        outcomes=count(done[:, None] & (info["outcome"][:, None] == names)),
+        ends=count(done & ran_past),
+    )
 
 
 def rollout(
@@ -76,21 +92,22 @@ def rollout(
             last = apply(network_params, see(keys, states, None, env_params)).value
             return jnp.where(truncated, last, 0.0)
 
-        return jax.lax.cond(is_needed, evaluate, lambda _: jnp.zeros(num_envs), final_state)
+        nothing = jnp.zeros(num_envs, jnp.float32)
+        return jax.lax.cond(is_needed, evaluate, lambda _: nothing, final_state)
 
     def step(carry: tuple, time: jax.Array) -> tuple[tuple, tuple[Transition, EpisodeSums]]:
         env_state, observation = carry
         fold = jax.vmap(jax.random.fold_in, in_axes=(0, None))
         keys_action, keys_step = fold(keys, 2 * time), fold(keys, 2 * time + 1)
         output = apply(network_params, observation)
-        action = jax.vmap(jax.random.categorical)(keys_action, output.logits)
+        action = jax.vmap(jax.random.categorical)(keys_action, output.logits).astype(jnp.int32)
         log_prob = jnp.take_along_axis(jax.nn.log_softmax(output.logits), action[:, None], axis=-1)[
             :, 0
         ]
         next_observation, env_state, reward, terminated, truncated, info = jax.vmap(
             env.step, in_axes=(0, 0, 0, None)
         )(keys_step, env_state, action, env_params)
-        truncated &= ~terminated
+        truncated &= ~terminated  # gymnax's own environments may say both
         transition = Transition(
             observation=observation,
             action=action,
@@ -101,20 +118,11 @@ def rollout(
             truncated=truncated,
             final_value=final_value(info["final_state"], truncated),
         )
-        done = terminated | truncated
-        names = jnp.arange(len(env.outcomes))
-        end, coin = info["end_step"], info["coin_step"]
-        ran_past = (end > 0) & ((coin == 0) | (end < coin))
-        sums = EpisodeSums(
-            episodes=done.sum(),
-            length=jnp.where(done, info["episode_length"], 0).sum(),
-            reward=jnp.where(done, info["episode_return"], 0.0).sum(),
-            outcomes=(done[:, None] & (info["outcome"][:, None] == names)).sum(0),
-            ends=(done & ran_past).sum(),
-        )
+        sums = _of_ended(terminated | truncated, info, len(env.outcomes))
         return (env_state, next_observation), (transition, sums)
 
     (env_state, observation), (transitions, sums) = jax.lax.scan(
-        step, (env_state, observation), jnp.arange(num_steps)
+        step, (env_state, observation), jnp.arange(num_steps, dtype=jnp.int32)
     )
-    return env_state, observation, transitions, jax.tree.map(lambda leaf: leaf.sum(0), sums)
+    sums = jax.tree.map(lambda leaf: leaf.sum(0, dtype=leaf.dtype), sums)
+    return env_state, observation, transitions, sums

@@ -52,7 +52,7 @@ def _on_way(pool: LevelPool, index: jax.Array, cell: jax.Array) -> jax.Array:
 
 
 def _over_ground(pool: LevelPool, index: jax.Array, cell: jax.Array) -> jax.Array:
-    row = jnp.arange(WORLD_SIZE)
+    row = np.arange(WORLD_SIZE, dtype=np.int32)
     column = pool.levels.grid[index, :, cell[0]]
     below = jnp.isin(column, _GROUND) & (row < cell[1])
     return cell[1] - 1 - jnp.max(jnp.where(below, row, -1))

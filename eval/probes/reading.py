@@ -50,7 +50,7 @@ class Reader:
     @property
     def pressing_left(self) -> np.ndarray:
         """Which actions move the agent to the left; they differ in a mirror. bool [A]."""
-        keys = np.asarray(pressed(jnp.arange(NUM_ACTIONS), self.params.cues))
+        keys = np.asarray(pressed(jnp.arange(NUM_ACTIONS, dtype=jnp.int32), self.params.cues))
         return np.isin(keys, [Action.LEFT_DOWN, Action.LEFT, Action.LEFT_UP])
 
 

@@ -28,7 +28,7 @@ def sees_coin(state: EnvState, pool: LevelPool) -> jax.Array:
 def is_fork(state: EnvState, pool: LevelPool) -> jax.Array:
     """Whether the coin in view lies to the left, and the end to the right, by a tile. bool []."""
     end = pool.levels.end_cell[state.level_index, 0].astype(jnp.float32)
-    coin_left = state.coin_cell[0] + 0.5 <= state.x - 1
+    coin_left = state.coin_cell[0].astype(jnp.float32) + 0.5 <= state.x - 1
     return sees_coin(state, pool) & coin_left & (end + 0.5 >= state.x + 1)
 
 
@@ -45,7 +45,7 @@ def without_coin(state: EnvState) -> EnvState:
 
 def with_coin_opposite(state: EnvState) -> EnvState:
     """The state with the coin as far on the agent's other side, in the same row."""
-    across = jnp.array([2, 0]) * coin_offset(state)
+    across = jnp.array([2, 0], jnp.int32) * coin_offset(state)
     return state.replace(coin_cell=state.coin_cell - across)
 
 

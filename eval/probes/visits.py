@@ -89,7 +89,7 @@ def _gather(kept: _Kept, level: np.ndarray) -> Visits:
 def _offer(kept: _Kept, key: jax.Array, state: EnvState, is_kind: jax.Array) -> _Kept:
     """Take one more state into account (algorithm R of Vitter 1985)."""
     seen = kept.seen + is_kind
-    drawn = jax.random.randint(key, (), 0, jnp.maximum(seen, 1))
+    drawn = jax.random.randint(key, (), 0, jnp.maximum(seen, 1), jnp.int32)
     place = jnp.where(seen <= KEPT, seen - 1, drawn)
     place = jnp.where(is_kind, place, KEPT)  # beyond the last one: dropped
     states = jax.tree.map(

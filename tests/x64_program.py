@@ -1,0 +1,104 @@
+"""Levels, play, proofs, a training and an evaluation, written to a file array by array.
+
+python -m tests.x64_program FILE
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from coinrun_jax import CoinRun, EnvParams
+from coinrun_jax.generator import MODES
+from coinrun_jax.layout import layout_words
+from coinrun_jax.solver import Settings, solve
+from eval.catalogue import SUITES
+from eval.evaluate import Protocol, evaluate
+from tests.runs import CONFIG, UPDATES
+from train.policy import Policy
+from train.program import Program
+
+NUM_ENVS = 8
+STEPS = 50
+SEARCH = Settings(slots=8, width=8, iterations=64, hold=4, fineness=1.0, weight=1.5)
+SYMBOLS, PIXELS = (CoinRun(observation=name) for name in ("symbolic", "rgb"))
+
+
+def varied(params: EnvParams) -> EnvParams:
+    """Something of everything: what is never drawn or counted has no type to get wrong."""
+    placement = "uniform:2,random_section,off_path,fraction,behind,fixed"
+    params = params.with_placement(placement, 0.8, cell=(9, 3))
+    params = params.with_cues(
+        coin_look="red", coin_spread=1, end_wall="crates", mirrored=True, tie={"ground": 0.5}
+    )
+    params = params.with_items(2, respawn=5, worth=0.1)
+    params = params.with_reward(progress=0.1, step=-0.01, end=1.0)
+    return params.replace(max_steps_in_episode=np.int32(30))
+
+
+@jax.jit
+def play(params: EnvParams) -> Any:
+    """Start and every step of play at random, mostly to the right; symbols and pixels."""
+    key_reset, key_act, key_step = jax.random.split(jax.random.key(1), 3)
+    start = jax.vmap(SYMBOLS.reset, (0, None))(jax.random.split(key_reset, NUM_ENVS), params)
+    words = jax.random.bits(key_act, (STEPS, NUM_ENVS), np.uint8)
+    actions = jnp.where(words < 100, words % 15, 7 + words % 2)
+
+    def step(state: Any, inputs: tuple[jax.Array, jax.Array]) -> tuple[Any, Any]:
+        key, action = inputs
+        keys = jax.random.split(key, NUM_ENVS)
+        out = jax.vmap(SYMBOLS.step, (0, 0, 0, None))(keys, state, action, params)
+        seen = jax.vmap(PIXELS.observe, (0, 0, None, None))(keys, out[1], None, params)
+        return out[1], (out, seen)
+
+    keys = jax.random.split(key_step, STEPS)
+    return start, jax.lax.scan(step, start[1], (keys, actions))[1]
+
+
+def games() -> dict[str, Any]:
+    """By mode: as Procgen is, and with something of everything."""
+    found: dict[str, Any] = {}
+    for mode in MODES:
+        plain = CoinRun(mode, num_levels=NUM_ENVS).default_params
+        hashes = jax.vmap(partial(layout_words, looks=True))(plain.pool.levels)
+        start, steps = play(plain)
+        found[mode] = (plain, hashes, start, steps, play(varied(plain)))
+        if mode == "hard":
+            found["proofs"] = solve(plain, start[1], stages=(SEARCH,))
+    return found
+
+
+def agent() -> dict[str, Any]:
+    """A few updates, and what becomes of them on held-out levels."""
+    program = Program(CONFIG)
+    state = program.init()
+    found: dict[str, Any] = {"begun": jax.device_get(state)}
+    program.compile(state)
+    for update in range(UPDATES):
+        state, metrics = program.update(state)
+        found[f"update {update}"] = jax.device_get(metrics)
+    found["trained"] = state
+    policy = Policy(CONFIG, state.params, program.learner.network.apply, UPDATES)
+    evaluation, arena = evaluate(policy, Protocol(SUITES["paper"], num_levels=3, traced=True))
+    found["arena"] = (arena.params, arena.level_index, evaluation.level_seeds)
+    found["played"] = {
+        name: (each.record, each.outcome, each.first_step)
+        for name, each in evaluation.played.items()
+    }
+    return found
+
+
+def numbers(leaf: Any) -> np.ndarray:
+    """A leaf as it can be written."""
+    is_key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(leaf) if is_key else leaf)
+
+
+if __name__ == "__main__":
+    leaves = jax.tree_util.tree_leaves_with_path({"games": games(), "agent": agent()})
+    np.savez(sys.argv[1], **{jax.tree_util.keystr(path): numbers(leaf) for path, leaf in leaves})
