@@ -28,11 +28,13 @@ import numpy as np
 
 from coinrun_jax.checks import InputError, one_line, shown
 
-MOST_JSON = 2**28  # bytes of a file
+MOST_JSON = 2**23  # bytes of a file
 MOST_YAML = 2**18
-MOST_ROWS = 2**30
+MOST_ROWS = 2**25
 MOST_ARRAYS = 2**30  # bytes of the arrays of an archive, unpacked
+MOST_TEXT = 2**24  # bytes of one of them that is text, which NumPy keeps at its longest
 MOST_NODES = 100_000  # values of a YAML file, aliases unfolded
+_LONGEST_NUMBER = 400  # characters, in a YAML file
 _LONGEST_HEADER = 10_000  # characters, of an array
 
 
@@ -174,6 +176,8 @@ def _require_plain(root: Any, loader: Any) -> None:
             children = [each for pair in node.value for each in pair]
         elif node.id == "sequence":
             children = node.value
+        elif len(node.value) > _LONGEST_NUMBER and not node.tag.endswith(":str"):
+            raise InputError(f"{shown(node.value)} is too long for a number")
         total = 1 + sum(size(child) for child in children)
         if total > MOST_NODES:
             raise InputError(f"more than {MOST_NODES:,} values")
@@ -357,6 +361,11 @@ def _require_expected(
             raise InputError(f"array {name!r} has shape {list(header.shape)}, not [{known}]")
         if not header.dtype.itemsize:  # any number of them fits into no bytes
             raise InputError(f"array {name!r} is of type {header.dtype}, which has no bytes")
+        if header.dtype.kind == "U" and header.member.file_size > MOST_TEXT:
+            raise InputError(
+                f"array {name!r} has {header.member.file_size:,} bytes of text; at most "
+                f"{MOST_TEXT:,}"
+            )
         total += header.member.file_size
     if total > most:
         raise InputError(f"its arrays have {total:,} bytes; at most {most:,}")

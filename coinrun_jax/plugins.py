@@ -26,7 +26,7 @@ def import_plugins(modules: Iterable[str]) -> None:
             raise InputError(f"plugin {shown(name)} is not the name of a module")
         try:
             importlib.import_module(name)
-        except Exception as error:  # whatever the module does
+        except (Exception, SystemExit) as error:  # whatever the module does
             raise InputError(
                 f"plugin {name} cannot be imported: {type(error).__name__}: {one_line(error)}"
             ) from error

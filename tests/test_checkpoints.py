@@ -68,7 +68,7 @@ def test_what_is_kept_does_not_depend_on_who_wrote_it(tmp_path):
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
 def test_what_is_no_checkpoint_is_none(tmp_path, kind):
-    for name in (".DS_Store", "notes", "٣", "-1"):
+    for name in (".DS_Store", "notes", "٣", "-1", "020", "1" * 30):
         path = tmp_path / name
         path.touch() if kind == "file" else path.mkdir()
     assert Checkpoints(tmp_path).restore(state_of(0)) is None
@@ -92,6 +92,18 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path, caps
     assert (tmp_path / "damaged-3" / "state").is_dir()
     checkpoints.save(3, state_of(3), 3.0)  # written anew when the run comes by again
     assert_holds(checkpoints.restore(state_of(0)), 3)
+    checkpoints.close()
+
+
+def test_a_fault_of_the_machine_is_no_damage(tmp_path, monkeypatch):
+    checkpoints = written(tmp_path, [1.0, 2.0])
+
+    def fail(*_, **__):
+        raise ValueError("metadata") from PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(checkpoints._orbax, "restore", fail)
+    with pytest.raises(CheckpointError, match="checkpoint 2 could not be read: Permission denied"):
+        checkpoints.restore(state_of(0))
     checkpoints.close()
 
 
@@ -167,6 +179,8 @@ def test_rows_beyond_the_checkpoint_and_a_torn_one_are_dropped(tmp_path):
         (lambda path: path.write_bytes(b"\xff\x00"), "UTF-8"),
         (lambda path: path.write_text("update,entropy\n1,2\n"), "entropy"),
         (lambda path: path.write_text("update,return\none,2\n"), "rows 1 ... 3"),
+        (lambda path: path.write_text("update,return\n1,abc\n2,2\n3,3\n"), "'abc', not a number"),
+        (lambda path: path.write_text("update,return\n" + "1" * 5000 + ",2\n"), "rows 1 ... 3"),
         (lambda path: path.mkdir(), "not a file"),
     ],
 )

@@ -21,7 +21,7 @@ from coinrun_jax.cli import Fault
 from coinrun_jax.hardware import device_name
 from coinrun_jax.observations import symbolic
 from tests.runs import CONFIG, assert_same_policy, read_metrics, without_clock
-from train import curves, memory, run
+from train import curves, loop, memory, run
 from train.config import EnvConfig, load_config
 from train.loggers import CsvLogger
 from train.policy import PolicyError, load_policy
@@ -163,6 +163,12 @@ def empty_each(checkpoints):
         empty(path)
 
 
+def leave_the_beginning(checkpoints):
+    (checkpoints / "2").rename(checkpoints.parent / "0")
+    empty(checkpoints)
+    (checkpoints.parent / "0").rename(checkpoints / "0")
+
+
 @pytest.mark.parametrize(
     ("lose", "without", "match"),
     [
@@ -171,12 +177,28 @@ def empty_each(checkpoints):
         (leave_a_file, "nothing", "no checkpoint to go on from"),
         (leave_folders, "metrics.csv", "no checkpoint to go on from"),
         (empty_each, "nothing", "none of the checkpoints"),
+        (leave_the_beginning, "nothing", "only the checkpoint of its beginning"),
     ],
 )
 def test_what_was_trained_is_not_trained_over(copied, lose, without, match):
     lose(copied / "checkpoints")
     (copied / without).unlink(missing_ok=True)
     refused(copied, match)
+
+
+def test_a_policy_is_not_replaced_by_an_earlier_one(copied, monkeypatch):
+    shutil.rmtree(copied / "checkpoints" / "4")
+    before = (copied / "policy.npz").read_bytes()
+    request = loop._StopRequest._request
+    stopped = lambda self: (begin(self), request(self, signal.SIGTERM, None))[0]  # noqa: E731
+    begin = loop._StopRequest.__init__
+    monkeypatch.setattr(loop._StopRequest, "__init__", stopped)
+    assert run.resume(copied) == 128 + signal.SIGTERM
+    assert (copied / "policy.npz").read_bytes() == before
+    monkeypatch.undo()
+    assert run.resume(copied) == 0
+    assert (copied / "policy.npz").read_bytes() == before
+    assert len(read_metrics(copied)) == 4
 
 
 def test_a_run_that_has_not_begun_begins(copied):

@@ -9,6 +9,8 @@ stopped and resumed in between.
 from __future__ import annotations
 
 import logging
+import math
+import re
 import shutil
 import sys
 import zlib
@@ -20,10 +22,14 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from coinrun_jax.checks import InputError, one_line
+from coinrun_jax.files import read_mapping
 from train import distributed
 
 STATE, ABOUT = "state", "about"
 _DAMAGED, _DELETED = "damaged-", "deleted-"
+_NAME = re.compile("0|[1-9][0-9]{0,9}")
+_OF_THE_MACHINE = ("PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "UNAVAILABLE")
+"""Words of tensorstore for what is no fault of the file; other faults are OSErrors."""
 
 # What fails is told once, in a line, by this module; orbax and asyncio would add tracebacks, the
 # latter also of writes that end after the one that failed.
@@ -61,8 +67,8 @@ class Checkpoints:
         """Of the checkpoints there are, readable or not, oldest first."""
         if not self._folder.is_dir():
             return []
-        names = (path.name for path in self._folder.iterdir() if path.is_dir())
-        return sorted(int(name) for name in names if name.isdecimal() and name.isascii())
+        names = [path.name for path in self._folder.iterdir() if path.is_dir()]
+        return sorted(int(name) for name in names if _NAME.fullmatch(name))
 
     def save(self, update: int, state: Any, score: float | None) -> None:
         """Write a checkpoint, then delete those that are neither new nor the best.
@@ -84,18 +90,17 @@ class Checkpoints:
         )
         try:
             self._orbax.save(self._path(update), args=args)
-            self._delete_old()
         except Exception as error:  # of many types, by where it came from
-            self.tidy()
+            if distributed.is_main():
+                self.tidy()
             raise CheckpointError(
                 f"checkpoint {update} could not be written: {_reason(error)}"
             ) from error
+        distributed.on_main(self._delete_old)
 
     def tidy(self) -> None:
         """Remove what a killed process has left half-written or half-deleted."""
-        if not (distributed.is_main() and self._folder.is_dir()):
-            return
-        for path in self._folder.iterdir():
+        for path in self._folder.iterdir() if self._folder.is_dir() else ():
             if path.name.startswith(_DELETED) or ".orbax-checkpoint-tmp" in path.name:
                 shutil.rmtree(path, ignore_errors=True)
 
@@ -109,12 +114,17 @@ class Checkpoints:
 
         Raises:
           InputError: if there are checkpoints and none of them is whole.
+          CheckpointError: if the machine is at fault, and not the checkpoint.
         """
         found = self.updates
         for update in reversed(found):
             try:
                 return update, self._read(update, shapes)
             except Exception as error:  # of many types, by what is broken
+                if _is_of_the_machine(error):
+                    raise CheckpointError(
+                        f"checkpoint {update} could not be read: {_reason(error)}"
+                    ) from error
                 print(
                     f"warning: checkpoint {update} cannot be read and is passed over "
                     f"({_reason(error)})",
@@ -129,9 +139,8 @@ class Checkpoints:
 
     def set_aside_after(self, update: int) -> None:
         """Rename the checkpoints that `restore` passed over: the run will write its own."""
-        if distributed.is_main():
-            for newer in (other for other in self.updates if other > update):
-                self._rename(newer, _DAMAGED)
+        for newer in (other for other in self.updates if other > update):
+            self._rename(newer, _DAMAGED)
 
     def _path(self, update: int) -> Path:
         return self._folder / str(update)
@@ -152,16 +161,15 @@ class Checkpoints:
 
     def _score(self, update: int) -> float:
         """Minus infinity where it has none, or none that can be read."""
+        # Not by orbax, which waits for all processes as it reads.
         try:
-            args = ocp.args.Composite(**{ABOUT: ocp.args.JsonRestore()})
-            score = self._orbax.restore(self._path(update), args=args)[ABOUT]["score"]
-            return -np.inf if score is None else float(score)
-        except Exception:  # of many types, by what is broken
-            return -np.inf
+            about = read_mapping(self._path(update) / ABOUT / "metadata", "checkpoint")
+        except InputError:
+            return -math.inf
+        score = about.get("score")
+        return float(score) if isinstance(score, int | float) else -math.inf
 
     def _delete_old(self) -> None:
-        if not distributed.is_main():
-            return
         updates = self.updates
         best = max(updates, key=lambda update: (self._score(update), update))
         for update in updates[: -self._keep]:
@@ -179,6 +187,16 @@ class Checkpoints:
 
     def close(self) -> None:
         self._orbax.close()
+
+
+def _is_of_the_machine(error: BaseException) -> bool:
+    """Whether an error says nothing of the file that was read."""
+    if isinstance(error, MemoryError) or str(error).startswith(_OF_THE_MACHINE):
+        return True
+    if isinstance(error, OSError):
+        return not isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError)
+    cause = error.__cause__ or error.__context__
+    return cause is not None and _is_of_the_machine(cause)
 
 
 def _reason(error: BaseException) -> str:

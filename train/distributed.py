@@ -7,6 +7,7 @@ is enough to be late.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from coinrun_jax.checks import InputError
+from coinrun_jax.cli import Fault
 
 
 def initialize(
@@ -74,6 +76,24 @@ def agree_on(mine: bool) -> bool:
     if jax.process_count() == 1:
         return mine
     return bool(multihost_utils.process_allgather(np.array([mine])).any())
+
+
+def on_main(do: Callable[[], Any]) -> None:
+    """Do something on the main process alone; if that fails, all processes stop.
+
+    Without word of it the others would wait for the main process forever.
+
+    Raises:
+      Exception: on the main process what `do` raises, elsewhere a Fault.
+    """
+    failure: Exception | None = None
+    if is_main():
+        try:
+            do()
+        except Exception as error:  # of whatever type: it is raised below
+            failure = error
+    if agree_on(failure is not None):
+        raise failure or Fault("the main process of this run has stopped; it says why")
 
 
 def to_host(tree: Any) -> Any:

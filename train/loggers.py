@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from coinrun_jax.checks import InputError, shown
 from coinrun_jax.files import read_text, write_text
+
+_MOST = 2**28  # bytes of a file: a million updates
+_ADVICE = "restore the file, or train anew in another --run-dir"
+_NUMBER = re.compile(r"-?(?:[0-9]+(?:\.[0-9]*)?(?:e[-+]?[0-9]+)?|inf|nan)")
 
 
 class Logger(Protocol):
@@ -26,7 +32,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
     Raises:
       InputError: where there is no such file.
     """
-    text = read_text(path, "metrics")
+    text = read_text(path, "metrics", _MOST)
     reader = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
     try:
         return [row for row in reader if None not in row and None not in row.values()]
@@ -34,26 +40,43 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         raise InputError(f"metrics {path} is not CSV: {error}") from error
 
 
+def has_rows(path: Path) -> bool:
+    """Whether there is more in a metrics file than its header.
+
+    Raises:
+      InputError: where it cannot be read.
+    """
+    return read_text(path, "metrics", _MOST).rstrip().count("\n") > 0
+
+
 def rows_of_updates(path: Path, columns: Sequence[str], done: int) -> list[dict[str, str]]:
     """The rows of the updates that a checkpoint has done.
 
     Raises:
-      InputError: if one is missing, or the file has other columns: it is not the run's.
+      InputError: if one is missing or is not numbers, or the file has other columns: it is not
+        the run's.
     """
-    rows = read_rows(path) if path.exists() else []
-    if rows and list(rows[0]) != list(columns):
-        odd = sorted(set(rows[0]) ^ set(columns))
+    text = read_text(path, "metrics", _MOST) if os.path.lexists(path) else ""
+    header = text.partition("\n")[0].strip().split(",")
+    if text and header != list(columns):
+        odd = ", ".join(sorted(set(header) ^ set(columns)))
         raise InputError(
-            f"{path} has other columns than this version writes ({shown(', '.join(odd))}); restore "
-            "the file, or move it and the checkpoints away"
+            f"{path} has other columns than this version writes ({shown(odd)}); {_ADVICE}"
         )
-    kept = [row for row in rows if row["update"].isdecimal() and int(row["update"]) <= done]
-    if [int(row["update"]) for row in kept] != list(range(1, done + 1)):
+    rows = read_rows(path)[:done] if text else []
+    if [row["update"] for row in rows] != [str(update) for update in range(1, done + 1)]:
         raise InputError(
-            f"{path} has {len(kept)} of the rows 1 ... {done} that came before the checkpoint; "
-            "restore the file, or move it and the checkpoints away"
+            f"{path} does not begin with the rows 1 ... {done} that came before the checkpoint; "
+            f"{_ADVICE}"
         )
-    return kept
+    for row in rows:
+        for name, value in row.items():
+            if value and not _NUMBER.fullmatch(value):
+                raise InputError(
+                    f"{path}: {name} of update {row['update']} is {shown(value)}, not a number; "
+                    f"{_ADVICE}"
+                )
+    return rows
 
 
 class CsvLogger:

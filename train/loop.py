@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,7 +18,7 @@ from coinrun_jax.checks import InputError, one_line
 from coinrun_jax.cli import Fault
 from train import curves, distributed, metrics, policy
 from train.checkpoints import CheckpointError, Checkpoints
-from train.loggers import CsvLogger, read_rows, rows_of_updates
+from train.loggers import CsvLogger, has_rows, rows_of_updates
 from train.ppo import Metrics, TrainState
 from train.program import Program
 from train.relocation import NAMES, RelocationCheck
@@ -113,13 +114,24 @@ class _Past(NamedTuple):
         if restored is None:
             # Without its checkpoints a run would begin anew, over what has been trained.
             for folder in filter(is_trained, folders):
-                raise InputError(
-                    f"{folder} has been trained, but {run_dir / CHECKPOINTS} holds no checkpoint "
-                    "to go on from; restore them, or train anew in another --run-dir"
-                )
+                raise _lost(folder, run_dir, "no checkpoint")
+        elif restored[0] == 0:  # before the first policy there is no other
+            for folder in filter(_has_policy, folders):
+                raise _lost(folder, run_dir, "only the checkpoint of its beginning")
         done, packed = restored or (0, None)
         rows = [rows_of_updates(folder / METRICS, columns, done) for folder in folders]
         return cls(done, packed, rows, columns)
+
+
+def _lost(folder: Path, run_dir: Path, left: str) -> InputError:
+    return InputError(
+        f"{folder} has been trained, but {run_dir / CHECKPOINTS} holds {left} to go on from; "
+        "restore them, or train anew in another --run-dir"
+    )
+
+
+def _has_policy(folder: Path) -> bool:
+    return any(os.path.lexists(folder / name) for name in (policy.DESCRIPTION, policy.ARRAYS))
 
 
 def is_trained(folder: Path) -> bool:
@@ -128,9 +140,8 @@ def is_trained(folder: Path) -> bool:
     Raises:
       InputError: where metrics.csv cannot be read.
     """
-    if any(os.path.lexists(folder / name) for name in (policy.DESCRIPTION, policy.ARRAYS)):
-        return True
-    return os.path.lexists(folder / METRICS) and bool(read_rows(folder / METRICS))
+    metrics_csv = folder / METRICS
+    return _has_policy(folder) or (os.path.lexists(metrics_csv) and has_rows(metrics_csv))
 
 
 class _Loop:
@@ -143,8 +154,8 @@ class _Loop:
         self.program, self.config = program, config
         self.run_dir, self.folders = run_dir, folders
         self.checkpoints = Checkpoints(run_dir / CHECKPOINTS, config.keep_checkpoints)
-        self.checkpoints.tidy()
-        self.checkpoints.set_aside_after(past.done)
+        distributed.on_main(self.checkpoints.tidy)
+        distributed.on_main(partial(self.checkpoints.set_aside_after, past.done))
         self.done = past.done
         """Updates."""
         self.recent = metrics.RecentReturn()
@@ -157,10 +168,12 @@ class _Loop:
             state = program.unpack(past.packed, state)
         self.state: TrainState = program.layout.place(state)
         self.saved = self.done
-        self.tables = []
-        if distributed.is_main():
-            for folder, rows in zip(folders, past.rows, strict=True):
-                self.tables.append(CsvLogger(folder / METRICS, past.columns, rows))
+        self.tables: list[CsvLogger] = []
+        distributed.on_main(partial(self._open_tables, past))
+
+    def _open_tables(self, past: _Past) -> None:
+        for folder, rows in zip(self.folders, past.rows, strict=True):
+            self.tables.append(CsvLogger(folder / METRICS, past.columns, rows))
 
     @property
     def is_finished(self) -> bool:
@@ -188,8 +201,7 @@ class _Loop:
             while not self.is_finished and not distributed.agree_on(stopping.requested):
                 trace.next_update()
                 rows = self._update()
-                for table, row in zip(self.tables, rows, strict=False):
-                    table.log(row)
+                distributed.on_main(partial(self._log, rows))
                 wandb.log(rows)
                 bar.set_postfix(_summary(rows), refresh=False)
                 bar.update(batch)
@@ -199,8 +211,13 @@ class _Loop:
             self._save()
         else:  # a run that was stopped between its checkpoint and its policy
             self._export()
-        if self.is_finished and distributed.is_main():
-            curves.save([folder / METRICS for folder in self.folders], self.run_dir / curves.NAME)
+        if self.is_finished:
+            tables = [folder / METRICS for folder in self.folders]
+            distributed.on_main(partial(curves.save, tables, self.run_dir / curves.NAME))
+
+    def _log(self, rows: list[dict[str, Any]]) -> None:
+        for table, row in zip(self.tables, rows, strict=True):
+            table.log(row)
 
     def close(self) -> None:
         self.checkpoints.close()
@@ -248,10 +265,14 @@ class _Loop:
 
     def _export(self, params: Any = None) -> None:
         """Write every seed's policy."""
-        config = self.config
         params = distributed.to_host(self.state.params) if params is None else params
-        if distributed.is_main():
-            for index, (seed, folder) in enumerate(zip(config.seeds, self.folders, strict=True)):
+        distributed.on_main(partial(self._write_policies, params))
+
+    def _write_policies(self, params: Any) -> None:
+        config = self.config
+        for index, (seed, folder) in enumerate(zip(config.seeds, self.folders, strict=True)):
+            # A run that goes on from an older checkpoint comes by this policy again.
+            if policy.updates_of(folder) <= self.done:
                 own = metrics.of_seed(params, index, config.num_seeds)
                 policy.save_policy(folder, own, config.of_seed(seed), self.done)
 

@@ -52,7 +52,7 @@ def _size(tree: Any) -> int:
 
 
 def require(learner: Learner, config: TrainConfig, num_devices: int) -> None:
-    """Raise a InputError unless the least that a run needs is there."""
+    """Raise an InputError unless the least that a run needs is there."""
     free = memory_per_device()
     if free is None:
         return
@@ -66,7 +66,7 @@ def require(learner: Learner, config: TrainConfig, num_devices: int) -> None:
 
 
 def require_compiled(compiled: Any) -> None:
-    """Raise a InputError if a compiled program needs more than there is."""
+    """Raise an InputError if a compiled program needs more than there is."""
     free, analysis = memory_per_device(), compiled.memory_analysis()
     if free is None or analysis is None:
         return

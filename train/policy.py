@@ -32,6 +32,7 @@ from train.environment import network_of, observation_shape, settings_of
 from train.networks import Apply, Network
 
 ARRAYS, DESCRIPTION = "policy.npz", "policy.json"
+MOST_DESCRIPTION = 2**20  # bytes
 _FORMAT = 1
 
 
@@ -74,6 +75,19 @@ def save_policy(folder: Path, params: Any, config: TrainConfig, update: int) -> 
     write_json(folder / DESCRIPTION, description)
 
 
+def updates_of(folder: Path) -> int:
+    """Updates of the policy that is there; -1 for none that can be read."""
+    try:
+        update = _read_description(folder).get("update")
+    except InputError:
+        return -1
+    return update if isinstance(update, int) else -1
+
+
+def _read_description(folder: Path) -> dict[str, Any]:
+    return read_mapping(folder / DESCRIPTION, "policy", MOST_DESCRIPTION)
+
+
 def load_policy(folder: str | Path, plugins: Sequence[str] = ()) -> Policy:
     """Load the policy of a run directory, or of any folder with the two files.
 
@@ -92,7 +106,7 @@ def load_policy(folder: str | Path, plugins: Sequence[str] = ()) -> Policy:
         if not os.path.lexists(folder / name):
             raise PolicyError(_missing(folder, name))
     try:
-        description = read_mapping(folder / DESCRIPTION, "policy")
+        description = _read_description(folder)
         config, update = _described(description, plugins)
         network = network_of(config.network, config.env)
         shapes = _shapes(network, config)

@@ -20,6 +20,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from coinrun_jax.hardware import device_name
 from train import distributed
 from train.config import CONFIG, TrainConfig, flat_settings, load_config, save_config
 from train.loop import is_trained, train
+from train.policy import MOST_DESCRIPTION
 from train.program import Program
 from train.provenance import source_commit
 from train.wandb_logger import new_run_ids
@@ -57,16 +59,9 @@ def start(config: TrainConfig, run_dir: Path, profile: bool = False) -> int:
       InputError: if the directory has anything in it, or the config cannot be used; nothing
         is left of the run then.
     """
-    require_makeable(run_dir, "run directory")
-    if distributed.agree_on(distributed.is_main() and _is_taken(run_dir)):
-        raise InputError(
-            f"run directory {run_dir} exists and is not empty; give another --run-dir, or go on "
-            f"with --resume {run_dir}"
-        )
+    distributed.on_main(partial(_require_new, run_dir))
     program = Program(config)
-    if distributed.is_main():
-        _make(config, run_dir)
-    distributed.agree_on(False)  # the others wait for the directory
+    distributed.on_main(partial(_make, config, run_dir))
     with _held(run_dir):
         try:
             return _train(program, config, run_dir, lambda: None, profile)
@@ -103,10 +98,7 @@ def resume(run_dir: Path, profile: bool = False) -> int:
     with _held(run_dir):
         program = Program(config)
 
-        def begin() -> None:
-            if distributed.is_main():
-                _describe_again(run_dir)
-
+        begin = partial(distributed.on_main, partial(_describe_again, run_dir))
         return _train(program, config, run_dir, begin, profile)
 
 
@@ -161,8 +153,13 @@ def _train(
     return train(program, run_dir, seed_folders(run_dir, config), run_ids, begin, profile)
 
 
-def _is_taken(run_dir: Path) -> bool:
-    return run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir()))
+def _require_new(run_dir: Path) -> None:
+    require_makeable(run_dir, "run directory")
+    if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
+        raise InputError(
+            f"run directory {run_dir} exists and is not empty; give another --run-dir, or go on "
+            f"with --resume {run_dir}"
+        )
 
 
 def _make(config: TrainConfig, run_dir: Path) -> None:
@@ -195,11 +192,11 @@ def read_description(run_dir: Path) -> dict[str, Any]:
       InputError: where it is missing or damaged.
     """
     path = run_dir / DESCRIPTION
-    description = read_mapping(path, "run description")
-    kinds = {"settings": dict, "wandb_ids": list, "resumed": list}
-    for name, kind in kinds.items():
+    description = read_mapping(path, "run description", MOST_DESCRIPTION)
+    for name, kind in (("settings", dict), ("wandb_ids", list), ("resumed", list)):
         if not isinstance(description.setdefault(name, kind()), kind):
-            raise InputError(f"{path}: {name} is {shown(description[name])}, not a {kind.__name__}")
+            word = "object" if kind is dict else "array"
+            raise InputError(f"{path}: {name} is {shown(description[name])}, not a JSON {word}")
     if not description["settings"]:
         raise InputError(f"{path} has no settings: it is damaged, or of an earlier version")
     seeds = description["settings"].get("num_seeds")

@@ -71,7 +71,7 @@ def _typed(where: str, value: Any, hint: Any) -> Any:
     if hint is bool:
         return flag(where, value)
     if not isinstance(value, hint):
-        raise InputError(f"{where} {shown(value)} is not of type {hint.__name__}")
+        raise InputError(f"{where} {shown(value)} is not text")
     return value
 
 

@@ -110,7 +110,10 @@ def config_of(arguments: list[str]) -> TrainConfig:
     parser = Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config", type=Path)
     known, settings = parser.parse_known_args(arguments)
-    return override(load_config(known.config) if known.config else TrainConfig(), settings)
+    try:
+        return override(load_config(known.config) if known.config else TrainConfig(), settings)
+    except SystemExit as stop:
+        raise InputError("--help is no setting of a run") from stop
 
 
 def is_done(run_dir: Path) -> bool:
@@ -131,15 +134,20 @@ def require_usable(runs: list[tuple[str, list[str]]], out: Path) -> None:
     Raises:
       InputError: for the first that cannot be run.
     """
-    names = set()
+    _require_names(runs)
     for name, words in runs:
-        if name in names:
-            raise InputError(f"two of the runs would be called {name}")
-        names.add(require_plain_name("name of a run", name))
         config = config_of(words)
         require_usable_settings(config)
         if (out / name / CONFIG).exists():
             _require_same(config, load_config(out / name / CONFIG), out / name)
+
+
+def _require_names(runs: list[tuple[str, list[str]]]) -> None:
+    names = set()
+    for name, _ in runs:
+        if name in names:
+            raise InputError(f"two of the runs would be called {name}")
+        names.add(require_plain_name("name of a run", name))
 
 
 def _require_same(asked: TrainConfig, there: TrainConfig, run_dir: Path) -> None:
@@ -273,9 +281,10 @@ def main(arguments: list[str] | None = None) -> int:
     ]
     out = known.out or Path("runs") / sweep.name
     require_makeable(out, "--out")
-    require_usable(runs, out)
-    out.mkdir(parents=True, exist_ok=True)
+    _require_names(runs)
     own = runs[index::count]
+    require_usable(own, out)
+    out.mkdir(parents=True, exist_ok=True)
     print(f"{len(own)} of {len(runs)} runs, in {out}", flush=True)
     return train_all(own, out, known.jobs)
 
