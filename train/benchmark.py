@@ -26,9 +26,9 @@ import jax
 import jax.numpy as jnp
 
 from coinrun_jax.checks import InputError
-from coinrun_jax.cli import Parser, command, integer
+from coinrun_jax.cli import Fault, Parser, command, integer
 from coinrun_jax.compilation import enable_compilation_cache
-from coinrun_jax.files import require_makeable
+from coinrun_jax.files import read_text, require_makeable
 from coinrun_jax.hardware import device_name, num_cores
 from train.config import MOST_ENVS, TrainConfig, load_config
 from train.overrides import override
@@ -38,6 +38,23 @@ from train.provenance import source_commit
 from train.rollout import rollout
 
 ROUNDS = 5
+_ABOUT = ("device", "cores", "jax", "commit", "command")
+_THROUGHPUT = (
+    *("devices", "num_seeds", "num_envs", "steps_per_second", "compile_seconds"),
+    "update_seconds",
+)
+COLUMNS = {
+    "breakdown": (
+        *("observation", "network", "precision", "num_envs", "num_steps", "num_minibatches"),
+        *("steps_per_second", "compile_seconds", "update_seconds", "environment_share"),
+        *("inference_share", "learning_share", "learning_gflops", "matmul_gflops", "of_matmul"),
+        *_ABOUT,
+    ),
+    "seeds": (*_THROUGHPUT, "times_single_runs", *_ABOUT),
+    "throughput": (*_THROUGHPUT, *_ABOUT),
+    "scaling": (*_THROUGHPUT, *_ABOUT),
+}
+"""Of the CSV, by what is measured."""
 Row = dict[str, Any]
 
 
@@ -195,7 +212,9 @@ def scaling(config: TrainConfig, devices: list[int], words: list[str], path: Pat
         own = [*words, "--ppo.num-envs", str(num_envs)]
         own += ["--env.pool-size", str(max(config.env.pool_size, num_envs))]
         command = [sys.executable, "-m", "train.benchmark", "throughput", "--csv", str(path), *own]
-        subprocess.run(command, env=environment, check=True)
+        status = subprocess.run(command, env=environment, check=False).returncode
+        if status:
+            raise Fault(f"{count} devices were not measured: exit status {status}, see above")
 
 
 def seeds(config: TrainConfig, count: int) -> list[Row]:
@@ -210,16 +229,11 @@ def seeds(config: TrainConfig, count: int) -> list[Row]:
     return [{**alone, "times_single_runs": ""}, together]
 
 
-def append(path: Path, rows: list[Row], command: str) -> None:
+def append(path: Path, rows: list[Row], words: str) -> None:
     """Add rows to a CSV, each with what it was measured with."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    about = {
-        "device": device_name(),
-        "cores": num_cores(),
-        "jax": jax.__version__,
-        "commit": source_commit() or "unknown",
-        "command": command,
-    }
+    values = (device_name(), num_cores(), jax.__version__, source_commit() or "unknown", words)
+    about = dict(zip(_ABOUT, values, strict=True))
     is_new = not path.exists()
     with open(path, "a", newline="") as file:
         for row in rows:
@@ -232,25 +246,53 @@ def append(path: Path, rows: list[Row], command: str) -> None:
         print(", ".join(f"{name} {value}" for name, value in row.items()), flush=True)
 
 
-def _measure(known: argparse.Namespace, config: TrainConfig, settings: list[str]) -> None:
-    command = " ".join(["python -m train.benchmark", *known.words])
-    if known.what == "scaling":
-        words = ["--config", str(known.config)] if known.config else []
-        scaling(config, known.devices, [*words, *settings], known.csv)
-    elif known.what == "seeds":
-        append(known.csv, seeds(config, known.num_seeds), command)
-    elif known.what == "throughput":
-        append(known.csv, [throughput(config)], command)
+def _require_own(path: Path, what: str) -> None:
+    """Rows are added to a file of such rows only."""
+    require_makeable(path, "--csv")
+    if path.exists():
+        header = read_text(path, "--csv").partition("\n")[0].strip()
+        if header != ",".join(COLUMNS[what]):
+            raise InputError(f"--csv {path} has other columns than {what}; give another file")
+
+
+def _points(known: argparse.Namespace, config: TrainConfig) -> list[TrainConfig]:
+    """The configs to measure, each of which can be used."""
+    if known.what == "seeds":
+        points = [config, dataclasses.replace(config, num_seeds=known.num_seeds)]
     else:
-        for precision in known.precision or [config.network.precision]:
-            for num_envs in known.num_envs or [config.ppo.num_envs]:
-                network = dataclasses.replace(config.network, precision=precision)
-                ppo = dataclasses.replace(config.ppo, num_envs=num_envs)
-                pool_size = max(config.env.pool_size, num_envs)
-                env = dataclasses.replace(config.env, pool_size=pool_size)
-                point = dataclasses.replace(config, env=env, network=network, ppo=ppo)
-                if (row := breakdown_if_it_fits(point)) is not None:
-                    append(known.csv, [row], command)
+        points = [
+            _point(config, precision, num_envs)
+            for precision in known.precision or [config.network.precision]
+            for num_envs in known.num_envs or [config.ppo.num_envs]
+        ]
+    for point in points:
+        outline_learner(point)
+    return points
+
+
+def _point(config: TrainConfig, precision: Any, num_envs: int) -> TrainConfig:
+    return dataclasses.replace(
+        config,
+        env=dataclasses.replace(config.env, pool_size=max(config.env.pool_size, num_envs)),
+        network=dataclasses.replace(config.network, precision=precision),
+        ppo=dataclasses.replace(config.ppo, num_envs=num_envs),
+    )
+
+
+def _measure(known: argparse.Namespace, config: TrainConfig, settings: list[str]) -> None:
+    points, words = _points(known, config), " ".join(["python -m train.benchmark", *known.words])
+    enable_compilation_cache()
+    if known.what == "scaling":
+        given = ["--config", str(known.config)] if known.config else []
+        scaling(config, known.devices, [*given, *settings], known.csv)
+    elif known.what == "seeds":
+        append(known.csv, seeds(config, known.num_seeds), words)
+    elif known.what == "throughput":
+        append(known.csv, [throughput(config)], words)
+    else:
+        for point in points:
+            if (row := breakdown_if_it_fits(point)) is not None:
+                append(known.csv, [row], words)
 
 
 @command
@@ -270,11 +312,7 @@ def main(arguments: list[str] | None = None) -> int:
     known.words = list(arguments)
     default = load_config(known.config) if known.config else TrainConfig()
     config = override(default, settings)
-    require_makeable(known.csv, "--csv")
-    if known.csv.is_dir():
-        raise InputError(f"--csv {known.csv} is a folder")
-    outline_learner(config)
-    enable_compilation_cache()
+    _require_own(known.csv, known.what)
     _measure(known, config, settings)
     return 0
 
