@@ -374,7 +374,7 @@ def test_a_placement_of_ones_own(monkeypatch):
         return (jnp.arange(64)[:, None] == 60) & (terrain.tiles == Tile.EMPTY)
 
     placement.register_placement("sky", under_the_sky)
-    env = CoinRun(num_levels=8)
+    env = CoinRun(num_levels=9)
     params = env.default_params.with_placement({"sky": 1.0, "end": 1.0})
     keys = jax.random.split(jax.random.key(0), 64)
     _, state = jax.vmap(env.reset, in_axes=(0, None))(keys, params)
