@@ -76,3 +76,7 @@ def test_killed_runs_end_as_the_uninterrupted_one_does(tmp_path):
     assert without_clock(read_metrics(broken)) == without_clock(read_metrics(whole))
     assert [int(row["update"]) for row in read_metrics(broken)] == list(range(1, UPDATES + 1))
     assert_same_policy(whole, broken)
+    # What is kept, the best among it, is as if nothing had happened.
+    kept = sorted(path.name for path in (broken / "checkpoints").iterdir())
+    assert kept == sorted(path.name for path in (whole / "checkpoints").iterdir())
+    assert len(kept) <= 3

@@ -101,7 +101,7 @@ def test_seeds_go_on_together(together, tmp_path, monkeypatch):
 
 
 def test_more_seeds_than_fit_are_refused_and_leave_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "available", lambda: 10_000_000)
+    monkeypatch.setattr(memory, "memory_per_device", lambda: 10_000_000)
     with pytest.raises(ConfigError, match=r"num_seeds 1000 .* needs at least"):
         run.start(dataclasses.replace(CONFIG, num_seeds=1000), tmp_path / "much")
     assert not list(tmp_path.iterdir())

@@ -144,7 +144,7 @@ def test_an_evaluation_joins_the_run_it_is_of(tmp_path):
     run_dir.mkdir(parents=True)
     save_config(OFFLINE, tmp_path / "run" / "config.yaml")
     save_config(OFFLINE.of_seed(1), run_dir / "config.yaml")
-    (tmp_path / "run" / "run.json").write_text('{"wandb_ids": ["first", "second"]}')
+    (tmp_path / "run" / "run.json").write_text('{"wandb_ids": ["first", "second", "3", "4"]}')
     (run_dir / "run.json").write_text('{"one_of": 2}')
     words = ["--run", str(run_dir), "--eval", str(results), "--mode", "offline"]
     assert publish.main(words) == 0

@@ -16,7 +16,7 @@ from coinrun_jax.checks import InputError, one_line
 from coinrun_jax.cli import Fault, Parser, command
 from coinrun_jax.files import read_mapping
 from train.config import CONFIG, load_config
-from train.run import read_description
+from train.run import read_description, wandb_ids
 
 SUMMARY, REPORT = "summary.json", "report.html"
 KEPT = (REPORT, SUMMARY, "episodes.csv")
@@ -42,13 +42,13 @@ def run_id_of(run_dir: Path) -> str:
     description, config = read_description(run_dir), load_config(run_dir / CONFIG)
     if "one_of" in description:
         whole = run_dir.absolute().parent
-        seeds = load_config(whole / CONFIG).seeds
-        if config.seed not in seeds:
+        together = load_config(whole / CONFIG)
+        if config.seed not in together.seeds:
             raise InputError(f"{run_dir} has seed {config.seed}, which is none of {whole}'s")
-        return read_description(whole)["wandb_ids"][config.seed - seeds.start]
+        return wandb_ids(whole, together)[config.seed - together.seed]
     if config.num_seeds > 1:
         raise InputError(f"{run_dir} holds several runs; give one of its seed_N")
-    return description["wandb_ids"][0]
+    return wandb_ids(run_dir, config)[0]
 
 
 def publish(run_dir: Path, results: Path, mode: Literal["online", "offline"]) -> None:

@@ -108,7 +108,10 @@ it is logged. Any other one would make of it what no config describes."""
 
 
 def _require_unchanged(config: TrainConfig, description: dict[str, Any], run_dir: Path) -> None:
-    begun = description["settings"]
+    if not (begun := description["settings"]):
+        raise InputError(
+            f"{run_dir / DESCRIPTION} has no settings: it is damaged, or of an earlier version"
+        )
     now = json.loads(json.dumps(flat_settings(config)))  # lists for tuples
     for name in {**now, **begun}:
         if begun.get(name) != now.get(name) and not name.startswith(_FREE):
@@ -149,7 +152,7 @@ def _lock(folder: int) -> bool:
 def _train(
     program: Program, config: TrainConfig, run_dir: Path, begin: Callable[[], None], profile: bool
 ) -> int:
-    run_ids = read_description(run_dir)["wandb_ids"]
+    run_ids = wandb_ids(run_dir, config)
     return train(program, run_dir, seed_folders(run_dir, config), run_ids, begin, profile)
 
 
@@ -197,15 +200,21 @@ def read_description(run_dir: Path) -> dict[str, Any]:
         if not isinstance(description.setdefault(name, kind()), kind):
             word = "object" if kind is dict else "array"
             raise InputError(f"{path}: {name} is {shown(description[name])}, not a JSON {word}")
-    if not description["settings"]:
-        raise InputError(f"{path} has no settings: it is damaged, or of an earlier version")
-    seeds = description["settings"].get("num_seeds")
-    ids = description["wandb_ids"]
-    if "one_of" not in description and (
-        len(ids) != seeds or not all(isinstance(each, str) for each in ids)
-    ):
-        raise InputError(f"{path}: wandb_ids are not {shown(seeds)} names, one for each seed")
     return description
+
+
+def wandb_ids(run_dir: Path, config: TrainConfig) -> list[str]:
+    """Of a run, one for each seed.
+
+    Raises:
+      InputError: where run.json does not have them.
+    """
+    ids = read_description(run_dir)["wandb_ids"]
+    if len(ids) != config.num_seeds or not all(isinstance(each, str) for each in ids):
+        raise InputError(
+            f"{run_dir / DESCRIPTION}: wandb_ids are not {config.num_seeds} names, one a seed"
+        )
+    return ids
 
 
 def _describe_again(run_dir: Path) -> None:
