@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from train.config import ConfigError, NetworkConfig, load_config
+from coinrun_jax.checks import InputError
+from train.config import NetworkConfig, load_config
 from train.networks import make_network
 from train.program import make_learner
 
@@ -69,7 +70,7 @@ def test_width_scales_the_channels():
 
 
 def test_impala_needs_pixels():
-    with pytest.raises(ConfigError, match="rgb"):
+    with pytest.raises(InputError, match="rgb"):
         make_network(NetworkConfig("impala"), (1188,), 15)
 
 

@@ -9,9 +9,9 @@ import jax
 import numpy as np
 import pytest
 
+from coinrun_jax.checks import InputError
 from tests.runs import CONFIG, assert_same_policy, read_metrics, read_policy, without_clock
 from train import memory, run
-from train.config import ConfigError
 from train.environment import make_environment
 from train.policy import PolicyError, load_policy
 from train.program import Program
@@ -70,7 +70,7 @@ def test_the_folder_of_all_names_the_seeds(together):
 
 
 def test_one_seed_of_several_does_not_go_on_alone(together):
-    with pytest.raises(ConfigError, match=f"--resume {together}"):
+    with pytest.raises(InputError, match=f"--resume {together}"):
         run.resume(together / "seed_5")
 
 
@@ -102,6 +102,6 @@ def test_seeds_go_on_together(together, tmp_path, monkeypatch):
 
 def test_more_seeds_than_fit_are_refused_and_leave_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "memory_per_device", lambda: 10_000_000)
-    with pytest.raises(ConfigError, match=r"num_seeds 1000 .* needs at least"):
+    with pytest.raises(InputError, match=r"num_seeds 1000 .* needs at least"):
         run.start(dataclasses.replace(CONFIG, num_seeds=1000), tmp_path / "much")
     assert not list(tmp_path.iterdir())

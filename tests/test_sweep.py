@@ -15,10 +15,11 @@ from wandb.sdk.launch.sweeps.utils import (
     make_launch_sweep_entrypoint,
 )
 
+from coinrun_jax.checks import InputError
 from tests.conftest import ROOT
 from tests.runs import arguments
 from train import sweep
-from train.config import ConfigError, NetworkConfig, TrainConfig, save_config
+from train.config import NetworkConfig, TrainConfig, save_config
 from train.shares import gpus, shares
 
 SWEEPS = sorted((ROOT / "configs").glob("s*/*.yaml"))
@@ -269,5 +270,5 @@ def test_a_real_sweep_trains(tmp_path):
 
 
 def test_unreadable_sweeps_are_named(tmp_path):
-    with pytest.raises(ConfigError, match="cannot read"):
+    with pytest.raises(InputError, match="cannot read"):
         sweep.load_sweep(tmp_path / "nowhere.yaml")

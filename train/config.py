@@ -22,7 +22,6 @@ from train.variants import CuesConfig, ItemsConfig, RewardConfig
 CONFIG = "config.yaml"
 """Of a run's directory: every setting, resolved."""
 
-ConfigError = InputError
 MOST_STEPS = 10**12  # of a run
 MOST_ENVS, MOST_WIDTH = 2**20, 2**16
 

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from coinrun_jax.checks import InputError, shown
 from coinrun_jax.files import read_text, write_text
@@ -16,14 +16,6 @@ from coinrun_jax.files import read_text, write_text
 _MOST = 2**28  # bytes of a file: a million updates
 _ADVICE = "restore the file, or train anew in another --run-dir"
 _NUMBER = re.compile(r"-?(?:[0-9]+(?:\.[0-9]*)?(?:e[-+]?[0-9]+)?|inf|nan)")
-
-
-class Logger(Protocol):
-    """Where an update's row goes."""
-
-    def log(self, row: dict[str, Any]) -> None: ...
-
-    def close(self) -> None: ...
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
