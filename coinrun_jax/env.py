@@ -20,7 +20,8 @@ from coinrun_jax.observations import rgb, symbolic
 from coinrun_jax.observations.atlas import require_size
 from coinrun_jax.params import EnvParams
 from coinrun_jax.placement import draw_coin, make_placement
-from coinrun_jax.pool import build_pool, level_of, refresh_pool
+from coinrun_jax.pool import build_pool, level_of
+from coinrun_jax.refresh import refresh_pool
 from coinrun_jax.types import ENV_ID, NEVER, NUM_ACTIONS, NUM_SEEDS, Cause, EnvState, LevelPool
 
 OBSERVATIONS = ("symbolic", "rgb")

@@ -122,34 +122,6 @@ def build_pool(levels: Level, layers: int = 1) -> LevelPool:
     )
 
 
-def refresh_pool(pool: LevelPool, fresh: LevelPool, in_use: jax.Array) -> LevelPool:
-    """Replace every level that no running episode stands on.
-
-    Resets then draw among the replaced ones only: a level that stays because an episode
-    still runs on it must not be drawn more often than others for being long. If none could
-    be replaced, all stay drawable.
-
-    Args:
-      pool: the pool in use, P levels.
-      fresh: P newly built levels.
-      in_use: int32 [N], the `level_index` of every running episode.
-    """
-    size = pool.drawable.shape[0]
-    kept = jnp.zeros(size, bool).at[in_use.reshape(-1)].set(True)
-
-    def choose(old: jax.Array, new: jax.Array) -> jax.Array:
-        return jnp.where(kept.reshape((size,) + (1,) * (old.ndim - 1)), old, new)
-
-    replaced = jax.tree.map(
-        choose,
-        pool.replace(drawable=kept, num_drawable=kept),
-        fresh.replace(drawable=kept, num_drawable=kept),
-    )
-    order = jnp.argsort(kept, stable=True).astype(jnp.int32)
-    number = jnp.where(kept.all(), size, jnp.sum(~kept, dtype=jnp.int32))
-    return replaced.replace(drawable=order, num_drawable=number.astype(jnp.int32))
-
-
 def level_of(pool: LevelPool, index: jax.Array) -> Level:
     """One level of the pool; under jit only the fields that are used are gathered."""
     return jax.tree.map(lambda leaf: leaf[index], pool.levels)

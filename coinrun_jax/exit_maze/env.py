@@ -12,7 +12,7 @@ from gymnax.environments import environment, spaces
 
 from coinrun_jax.exit_maze import observation as planes
 from coinrun_jax.exit_maze.cues import draw_colours
-from coinrun_jax.exit_maze.levels import build_pool, generate_levels, refresh_pool
+from coinrun_jax.exit_maze.levels import build_pool, generate_levels
 from coinrun_jax.exit_maze.maze import check_size
 from coinrun_jax.exit_maze.params import EnvParams
 from coinrun_jax.exit_maze.render import picture
@@ -26,6 +26,7 @@ from coinrun_jax.exit_maze.types import (
     LevelPool,
     Outcome,
 )
+from coinrun_jax.refresh import refresh_pool
 
 OBSERVATIONS = tuple(planes.DTYPES)
 DEFAULT_POOL_SIZE = 1024

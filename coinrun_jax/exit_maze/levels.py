@@ -141,31 +141,3 @@ def build_pool(levels: Level) -> LevelPool:
         drawable=jnp.arange(size, dtype=jnp.int32),
         num_drawable=jnp.int32(size),
     )
-
-
-def refresh_pool(pool: LevelPool, fresh: LevelPool, in_use: jax.Array) -> LevelPool:
-    """Replace every level that no running episode stands on.
-
-    Resets then draw among the replaced ones only: a level that stays because an episode
-    still runs on it must not be drawn more often than others for being long. If none could
-    be replaced, all stay drawable.
-
-    Args:
-      pool: the pool in use, P levels.
-      fresh: P newly built levels.
-      in_use: int32 [...], the `level_index` of every running episode.
-    """
-    size = pool.drawable.shape[0]
-    kept = jnp.zeros(size, bool).at[in_use.reshape(-1)].set(True)
-
-    def choose(old: jax.Array, new: jax.Array) -> jax.Array:
-        return jnp.where(kept.reshape((size,) + (1,) * (old.ndim - 1)), old, new)
-
-    number = jnp.where(kept.all(), size, jnp.sum(~kept, dtype=jnp.int32))
-    return LevelPool(
-        levels=jax.tree.map(choose, pool.levels, fresh.levels),
-        exit_distance=choose(pool.exit_distance, fresh.exit_distance),
-        decoy_distance=choose(pool.decoy_distance, fresh.decoy_distance),
-        drawable=jnp.argsort(kept, stable=True).astype(jnp.int32),
-        num_drawable=number.astype(jnp.int32),
-    )
