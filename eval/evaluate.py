@@ -156,7 +156,9 @@ def play_all(arena: Arena, policies: list[str], report: Report) -> dict[str, Rec
 
 def _agents(policy: Policy, action_mode: str) -> dict[str, Controller]:
     """The policy by name; one program serves both ways to act."""
-    agent = AgentController(policy.params, policy.network, greedy=np.bool_(action_mode == "greedy"))
+    agent = AgentController(
+        jax.device_put(policy.params), policy.network, greedy=np.bool_(action_mode == "greedy")
+    )
     if action_mode == "both":
         return {AGENT: agent, GREEDY: replace(agent, greedy=np.bool_(True))}
     return {AGENT: agent}

@@ -17,6 +17,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from coinrun_jax.checks import InputError, shown
@@ -58,7 +59,9 @@ def spot_touches(reference: Policy, protocol: Protocol) -> np.ndarray:
         seed=protocol.seed,
         unseen_by=protocol.unseen_by,
     )
-    agent = AgentController(reference.params, reference.network, greedy=np.bool_(False))
+    agent = AgentController(
+        jax.device_put(reference.params), reference.network, greedy=np.bool_(False)
+    )
     record = make_arena(reference.env_config, {AGENT: agent}, spots).play(AGENT)
     return np.asarray(record.ghost_step[0, :, counted:] > 0).mean(-1)
 

@@ -46,6 +46,7 @@ class Policy:
 
     config: TrainConfig
     params: Any
+    """A tree of float32 numpy arrays: nothing is put on a device by loading."""
     network: Apply
     update: int
     """Updates that it was trained for."""
@@ -115,9 +116,7 @@ def load_policy(folder: str | Path, plugins: Sequence[str] = ()) -> Policy:
         raise PolicyError(f"{folder} {error}") from error
     except InputError as error:
         raise PolicyError(f"{folder} holds no readable policy: {error}") from error
-    params = flax.traverse_util.unflatten_dict(
-        {path: jnp.asarray(array) for path, array in flat.items()}, sep="/"
-    )
+    params = flax.traverse_util.unflatten_dict(flat, sep="/")
     return Policy(config=config, params=params, network=network.apply, update=update)
 
 
