@@ -7,15 +7,15 @@ import importlib.util
 import sys
 from typing import TYPE_CHECKING, Any
 
-from coinrun_jax.types import ENV_ID, TEST_LEVELS
+from coinrun_jax.coinrun.types import ENV_ID, TEST_LEVELS
 
 if TYPE_CHECKING:
-    from coinrun_jax.env import CoinRun, make
-    from coinrun_jax.generator import generate_level
-    from coinrun_jax.levels import level_to_arrays
-    from coinrun_jax.params import EnvParams
-    from coinrun_jax.placement import CoinPlacement, make_placement, register_placement
-    from coinrun_jax.types import Action, Cause, EnvState, Level, LevelPool
+    from coinrun_jax.coinrun.env import CoinRun, make
+    from coinrun_jax.coinrun.generator import generate_level
+    from coinrun_jax.coinrun.levels import level_to_arrays
+    from coinrun_jax.coinrun.params import EnvParams
+    from coinrun_jax.coinrun.placement import CoinPlacement, make_placement, register_placement
+    from coinrun_jax.coinrun.types import Action, Cause, EnvState, Level, LevelPool
 
 __version__ = "0.1.0"
 
@@ -40,15 +40,15 @@ __all__ = [
 # Imported when they are first used: gymnax starts jax's backend as it is imported, which takes
 # seconds, most of a GPU's memory, and the chance to join other hosts.
 _HOMES = {
-    "CoinRun": "env",
-    "make": "env",
-    "generate_level": "generator",
-    "level_to_arrays": "levels",
-    "EnvParams": "params",
-    "CoinPlacement": "placement",
-    "make_placement": "placement",
-    "register_placement": "placement",
-    **dict.fromkeys(("Action", "Cause", "EnvState", "Level", "LevelPool"), "types"),
+    "CoinRun": "coinrun.env",
+    "make": "coinrun.env",
+    "generate_level": "coinrun.generator",
+    "level_to_arrays": "coinrun.levels",
+    "EnvParams": "coinrun.params",
+    "CoinPlacement": "coinrun.placement",
+    "make_placement": "coinrun.placement",
+    "register_placement": "coinrun.placement",
+    **dict.fromkeys(("Action", "Cause", "EnvState", "Level", "LevelPool"), "coinrun.types"),
 }
 
 
@@ -65,6 +65,6 @@ def __dir__() -> list[str]:
 # Their registries know "CoinRun-v1" wherever they are in use: gymnax's also from the first use
 # of `CoinRun` or `make` on.
 if "gymnax" in sys.modules:
-    importlib.import_module("coinrun_jax.env")
+    importlib.import_module("coinrun_jax.coinrun.env")
 if importlib.util.find_spec("gymnasium"):
     importlib.import_module("coinrun_jax.adapters")

@@ -31,13 +31,13 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from coinrun_jax.checks import InputError, real, shown
 from coinrun_jax.cli import Parser, add_force, command, integer, require_outputs
-from coinrun_jax.env import OBSERVATIONS, CoinRun
+from coinrun_jax.coinrun.env import OBSERVATIONS, CoinRun
+from coinrun_jax.coinrun.generator import MODES
+from coinrun_jax.coinrun.params import EnvParams
+from coinrun_jax.coinrun.types import NUM_ACTIONS, Action
 from coinrun_jax.files import write_json, write_rows
-from coinrun_jax.generator import MODES
 from coinrun_jax.hardware import device_name, memory_per_device, num_cores
-from coinrun_jax.params import EnvParams
 from coinrun_jax.rivals import Rival
-from coinrun_jax.types import NUM_ACTIONS, Action
 
 CHUNK = 32  # steps per call of the compiled program
 ROUNDS, MOST_ROUNDS = 4, 100

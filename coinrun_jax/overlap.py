@@ -20,10 +20,10 @@ import numpy as np
 
 from coinrun_jax.checks import InputError
 from coinrun_jax.cli import Parser, command, require_outputs, seed_range
+from coinrun_jax.coinrun.generator import MODES, generate_level
+from coinrun_jax.coinrun.layout import join, layout_words
 from coinrun_jax.compilation import enable_compilation_cache
 from coinrun_jax.files import read_text, shortened, write_text
-from coinrun_jax.generator import MODES, generate_level
-from coinrun_jax.layout import join, layout_words
 
 BATCH = 512  # levels built at a time
 PROGRESS = 2**16  # levels from one line about it to the next

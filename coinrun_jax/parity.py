@@ -24,16 +24,16 @@ import numpy as np
 
 from coinrun_jax.checks import one_line
 from coinrun_jax.cli import Parser, add_force, command, require_outputs
-from coinrun_jax.env import CoinRun
+from coinrun_jax.coinrun.env import CoinRun
+from coinrun_jax.coinrun.generator import MODES, generate_level
+from coinrun_jax.coinrun.levels import level_to_arrays
+from coinrun_jax.coinrun.params import EnvParams
+from coinrun_jax.coinrun.placement import make_placement
+from coinrun_jax.coinrun.pool import build_pool
+from coinrun_jax.coinrun.types import Action, Cause, Entity, EnvState, Level
 from coinrun_jax.files import write_json
-from coinrun_jax.generator import MODES, generate_level
 from coinrun_jax.hardware import device_name
-from coinrun_jax.levels import level_to_arrays
-from coinrun_jax.params import EnvParams
-from coinrun_jax.placement import make_placement
-from coinrun_jax.pool import build_pool
 from coinrun_jax.recordings import THEMES, Arrays, load
-from coinrun_jax.types import Action, Cause, Entity, EnvState, Level
 
 TOLERANCE = 1e-4  # tiles
 BATCH = 256  # episodes that are played together

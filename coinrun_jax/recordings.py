@@ -13,9 +13,16 @@ from typing import Any
 import numpy as np
 
 from coinrun_jax.checks import InputError, choice
+from coinrun_jax.coinrun.generator import MODES
+from coinrun_jax.coinrun.types import (
+    MAX_ENTITIES,
+    NUM_ACTIONS,
+    TIME_LIMIT,
+    WORLD_SIZE,
+    Cell,
+    Entity,
+)
 from coinrun_jax.files import Array, array_names, read_arrays, shortened
-from coinrun_jax.generator import MODES
-from coinrun_jax.types import MAX_ENTITIES, NUM_ACTIONS, TIME_LIMIT, WORLD_SIZE, Cell, Entity
 
 Arrays = Mapping[str, np.ndarray]
 

@@ -15,7 +15,7 @@ import numpy as np
 from flax import struct
 
 from coinrun_jax import Action
-from coinrun_jax.types import NUM_ACTIONS
+from coinrun_jax.coinrun.types import NUM_ACTIONS
 
 ACTION_MODES = ("sample", "greedy", "both")
 

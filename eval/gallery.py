@@ -22,10 +22,10 @@ from matplotlib.figure import Figure
 import coinrun_jax
 from coinrun_jax import EnvParams
 from coinrun_jax.cli import Parser, add_force, command
-from coinrun_jax.observations.look import Look
-from coinrun_jax.observations.render import level_map
-from coinrun_jax.placement import CATALOGUE
-from coinrun_jax.pool import level_of
+from coinrun_jax.coinrun.observations.look import Look
+from coinrun_jax.coinrun.observations.render import level_map
+from coinrun_jax.coinrun.placement import CATALOGUE
+from coinrun_jax.coinrun.pool import level_of
 from eval.staging import folder, require_folder, staging
 
 if TYPE_CHECKING:

@@ -21,8 +21,8 @@ import numpy as np
 import coinrun_jax
 from coinrun_jax import EnvParams, EnvState, Level
 from coinrun_jax.cli import Parser, command
+from coinrun_jax.coinrun.types import TIME_LIMIT
 from coinrun_jax.compilation import enable_compilation_cache
-from coinrun_jax.types import TIME_LIMIT
 from eval.levels import build_levels
 from eval.outcomes import OUTCOMES, Record, classify, is_decided, start_record, update_record
 from eval.trajectories import Trajectories, load_trajectories

@@ -45,7 +45,7 @@ class Trained:
     p: float
     """Share of training episodes whose coin did not stay at the end."""
     placement: str = "end"
-    """Where it went then; a name or mixture of `coinrun_jax.placement.CATALOGUE`."""
+    """Where it went then; a name or mixture of `coinrun_jax.coinrun.placement.CATALOGUE`."""
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 import numpy as np
 
-from coinrun_jax.placement import CATALOGUE, CoinPlacement, make_placement
+from coinrun_jax.coinrun.placement import CATALOGUE, CoinPlacement, make_placement
 from eval.suites import Condition
 from train.config import EnvConfig
 

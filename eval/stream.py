@@ -31,7 +31,7 @@ import jax.numpy as jnp
 
 from coinrun_jax import TEST_LEVELS, CoinRun, EnvParams, EnvState
 from coinrun_jax.checks import choice, whole
-from coinrun_jax.generator import MODES
+from coinrun_jax.coinrun.generator import MODES
 from eval.catalogue import SUITES
 from eval.levels import choose_levels
 from eval.suites import Condition, Suite
@@ -95,7 +95,7 @@ def shifted_stream(
       skip: number of the first held-out levels to leave out, so that adapting on some and
         testing on others are kept apart.
       cues, items: of training, for what the condition leaves alone; arguments of
-        `coinrun_jax.cues.make_cues` and `coinrun_jax.items.make_items`.
+        `coinrun_jax.coinrun.cues.make_cues` and `coinrun_jax.coinrun.items.make_items`.
 
     Raises:
       InputError: for an unknown condition, for levels that there are not, and as `CoinRun`.

@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 
 from coinrun_jax.checks import InputError, choice, flag, real, shown, whole
-from coinrun_jax.cues import make_cues
+from coinrun_jax.coinrun.cues import make_cues
+from coinrun_jax.coinrun.generator import FIRST_SECTION_X, MODES
+from coinrun_jax.coinrun.items import make_items
+from coinrun_jax.coinrun.placement import make_placement, parse_mixture
+from coinrun_jax.coinrun.types import MAX_SECTIONS, WORLD_SIZE
 from coinrun_jax.files import require_plain_name
-from coinrun_jax.generator import FIRST_SECTION_X, MODES
-from coinrun_jax.items import make_items
-from coinrun_jax.placement import make_placement, parse_mixture
-from coinrun_jax.types import MAX_SECTIONS, WORLD_SIZE
 
 CONTROL = "_control"
 """What the name of a control ends in."""
@@ -70,7 +70,7 @@ class LevelSet:
 
     def _ends(self) -> Iterator[tuple[int, np.ndarray]]:
         """Where levels of the set end, whatever their length: a first column, and how probable
-        it and those right of it are. Follows `coinrun_jax.generator`.
+        it and those right of it are. Follows `coinrun_jax.coinrun.generator`.
         """
         for difficulty in DIFFICULTIES:
             width = np.full(2 * difficulty, 1 / (2 * difficulty))  # of a section, beyond the least
@@ -137,7 +137,7 @@ class Condition:
     title: str = ""
     """In words, for tables and figures; the name if left out."""
     placement: str = "end"
-    """Where the coin lies: a name or mixture of `coinrun_jax.placement.CATALOGUE`."""
+    """Where the coin lies: a name or mixture of `coinrun_jax.coinrun.placement.CATALOGUE`."""
     fraction: tuple[float, float] = (0.0, 1.0)
     """Range of the share of the way, for placement "fraction"."""
     cell: tuple[int, int] | None = None

@@ -22,9 +22,9 @@ from pathlib import Path
 import numpy as np
 
 from coinrun_jax.checks import InputError, shown
+from coinrun_jax.coinrun.generator import MODES
+from coinrun_jax.coinrun.types import ENV_ID, NUM_ACTIONS, NUM_SEEDS, TIME_LIMIT, WORLD_SIZE
 from coinrun_jax.files import Array, read_arrays, write_arrays
-from coinrun_jax.generator import MODES
-from coinrun_jax.types import ENV_ID, NUM_ACTIONS, NUM_SEEDS, TIME_LIMIT, WORLD_SIZE
 from eval.outcomes import OUTCOMES
 from eval.results import Evaluation
 from train.config import EnvConfig

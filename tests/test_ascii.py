@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coinrun_jax import Action, Cause, CoinRun, generate_level
-from coinrun_jax.ascii import level_from_ascii, level_to_ascii
-from coinrun_jax.types import Cell, Entity
+from coinrun_jax.coinrun.ascii import level_from_ascii, level_to_ascii
+from coinrun_jax.coinrun.types import Cell, Entity
 
 BATCH = 100
 GENERATE = {

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from coinrun_jax import CoinRun, generate_level, make_placement
-from coinrun_jax.observations import symbolic
-from coinrun_jax.placement import NUM_UNIFORMS, draw_coin
+from coinrun_jax.coinrun.observations import symbolic
+from coinrun_jax.coinrun.placement import NUM_UNIFORMS, draw_coin
 
 pytestmark = pytest.mark.thorough
 NUM_ENVS = 32

@@ -18,16 +18,16 @@ from coinrun_jax import (
     make_placement,
     register_placement,
 )
-from coinrun_jax.ascii import level_from_ascii, level_to_ascii
 from coinrun_jax.checks import InputError, known, one_line, shown, whole
-from coinrun_jax.cues import make_cues
-from coinrun_jax.items import make_items
-from coinrun_jax.layout import layout_hash
-from coinrun_jax.observations import atlas
-from coinrun_jax.observations.render import level_map
-from coinrun_jax.placement import CATALOGUE
-from coinrun_jax.reward import make_reward
-from coinrun_jax.types import Cell, Entity
+from coinrun_jax.coinrun.ascii import level_from_ascii, level_to_ascii
+from coinrun_jax.coinrun.cues import make_cues
+from coinrun_jax.coinrun.items import make_items
+from coinrun_jax.coinrun.layout import layout_hash
+from coinrun_jax.coinrun.observations import atlas
+from coinrun_jax.coinrun.observations.render import level_map
+from coinrun_jax.coinrun.placement import CATALOGUE
+from coinrun_jax.coinrun.reward import make_reward
+from coinrun_jax.coinrun.types import Cell, Entity
 
 ENV = CoinRun(num_levels=4)
 HUGE = 10**5000

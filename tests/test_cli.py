@@ -165,8 +165,8 @@ import sys
 import numpy as np
 import jax, jax.numpy as jnp
 from coinrun_jax import CoinRun, EnvParams, benchmark, generate_level, overlap, parity
-from coinrun_jax.ascii import level_from_ascii
-from coinrun_jax.observations import contact_sheet
+from coinrun_jax.coinrun.ascii import level_from_ascii
+from coinrun_jax.coinrun.observations import contact_sheet
 from coinrun_jax.play.__main__ import main as play
 from coinrun_jax.solver.__main__ import main as solver
 there, folder = sys.argv[1:]

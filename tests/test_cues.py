@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from coinrun_jax import CoinRun
-from coinrun_jax.ascii import level_from_ascii
-from coinrun_jax.cues import HIDEABLE, NUM_THEMES, TIED
-from coinrun_jax.observations import symbolic
-from coinrun_jax.observations.look import Look
-from coinrun_jax.placement import CATALOGUE
-from coinrun_jax.types import Action
+from coinrun_jax.coinrun.ascii import level_from_ascii
+from coinrun_jax.coinrun.cues import HIDEABLE, NUM_THEMES, TIED
+from coinrun_jax.coinrun.observations import symbolic
+from coinrun_jax.coinrun.observations.look import Look
+from coinrun_jax.coinrun.placement import CATALOGUE
+from coinrun_jax.coinrun.types import Action
 
 NUM_ENVS = 64
 STEPS = 40

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import coinrun_jax
-from coinrun_jax.types import NUM_ACTIONS
+from coinrun_jax.coinrun.types import NUM_ACTIONS
 from eval import evaluate, levels
 from eval.__main__ import main
 from eval.catalogue import SUITES

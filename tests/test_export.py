@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from coinrun_jax import TEST_LEVELS, Action
-from coinrun_jax.observations.symbolic import PLANES, split
+from coinrun_jax.coinrun.observations.symbolic import PLANES, split
 from eval import features, replay, stream, trajectories
 from eval.controllers import AgentController
 from eval.evaluate import Protocol, make_arena

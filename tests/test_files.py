@@ -401,7 +401,7 @@ from pathlib import Path
 import numpy as np
 from coinrun_jax import files
 from coinrun_jax.cli import command
-from coinrun_jax.observations.png import write_png
+from coinrun_jax.coinrun.observations.png import write_png
 write = {
     "text": lambda path: files.write_text(path, "x" * 10**6),
     "json": lambda path: files.write_json(path, ["x" * 10**6]),

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coinrun_jax import generate_level, level_to_arrays
-from coinrun_jax.types import MAX_SECTIONS, Cell, Entity
+from coinrun_jax.coinrun.types import MAX_SECTIONS, Cell, Entity
 
 DATA = Path(__file__).parent / "data"
 BATCH = 500  # one size for every test that can have it: one compilation

@@ -93,8 +93,8 @@ def imports(module: str, *, into_functions: bool = True) -> set[str]:
 
 
 def test_there_is_something_to_check() -> None:
-    assert "coinrun_jax.env" in MODULES
-    assert "jax" in imports("coinrun_jax.env")
+    assert "coinrun_jax.coinrun.env" in MODULES
+    assert "jax" in imports("coinrun_jax.coinrun.env")
 
 
 @pytest.mark.parametrize("package", PACKAGES)

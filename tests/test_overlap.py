@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from coinrun_jax import CoinRun, generate_level, overlap
-from coinrun_jax.ascii import level_from_ascii, level_to_ascii
-from coinrun_jax.layout import layout_hash
-from coinrun_jax.types import Entity
+from coinrun_jax.coinrun.ascii import level_from_ascii, level_to_ascii
+from coinrun_jax.coinrun.layout import layout_hash
+from coinrun_jax.coinrun.types import Entity
 from tests.refusals import refusal
 
 SEEDS = range(512)

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from coinrun_jax import CoinRun, generate_level, parity, physics
+from coinrun_jax import CoinRun, generate_level, parity
+from coinrun_jax.coinrun import physics
 
 DATA = Path(__file__).parent / "data"
 

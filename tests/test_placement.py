@@ -9,12 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from coinrun_jax import TEST_LEVELS, CoinRun, generate_level, make_placement, placement, places
-from coinrun_jax.generator import MODES
-from coinrun_jax.placement import BEHIND_BY, CATALOGUE, NUM_UNIFORMS, draw_coin
-from coinrun_jax.places import HIGH
-from coinrun_jax.pool import build_pool
-from coinrun_jax.types import MARGIN, Cell, Tile
+from coinrun_jax import TEST_LEVELS, CoinRun, generate_level, make_placement
+from coinrun_jax.coinrun import placement, places
+from coinrun_jax.coinrun.generator import MODES
+from coinrun_jax.coinrun.placement import BEHIND_BY, CATALOGUE, NUM_UNIFORMS, draw_coin
+from coinrun_jax.coinrun.places import HIGH
+from coinrun_jax.coinrun.pool import build_pool
+from coinrun_jax.coinrun.types import MARGIN, Cell, Tile
 
 NUMBER = 10_000
 HELD_OUT = 2_000  # of these levels, the last ones

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from coinrun_jax.coinrun.types import Action
 from coinrun_jax.play import __main__ as program
 from coinrun_jax.play.game import Game
 from coinrun_jax.play.recording import Episode, Setup, load, save
 from coinrun_jax.play.screen import Command, Keys, ScreenError, action_of
 from coinrun_jax.play.session import play
 from coinrun_jax.play.terminal import Terminal, half_blocks, split_keys
-from coinrun_jax.types import Action
 from tests.refusals import refusal
 
 SIZE = 64  # pixels: what other tests compile, too

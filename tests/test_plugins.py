@@ -16,7 +16,7 @@ from train.config import load_config
 
 PLUGIN = """
 from coinrun_jax import register_placement
-from coinrun_jax.places import standing
+from coinrun_jax.coinrun.places import standing
 
 register_placement("on_a_crate", lambda terrain: standing(terrain) & (terrain.tiles != 1))
 """

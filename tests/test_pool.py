@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from coinrun_jax import generate_level
-from coinrun_jax.pool import build_pool, level_of
+from coinrun_jax.coinrun.pool import build_pool, level_of
+from coinrun_jax.coinrun.types import MARGIN, NUM_CRATE_THEMES, WORLD_SIZE, Cell, Entity, Tile
 from coinrun_jax.refresh import refresh_pool
-from coinrun_jax.types import MARGIN, NUM_CRATE_THEMES, WORLD_SIZE, Cell, Entity, Tile
 
 NUMBER = 200
 TURNING = (Cell.SOLID, Cell.SURFACE, Cell.BARRIER)

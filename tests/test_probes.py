@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from coinrun_jax import Action, CoinRun
-from coinrun_jax.observations.symbolic import PLANES, VIEW, split
+from coinrun_jax.coinrun.observations.symbolic import PLANES, VIEW, split
 from eval.catalogue import SUITES
 from eval.evaluate import Protocol
 from eval.probes import intervals, probe

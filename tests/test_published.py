@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import ttest_1samp
 
 from coinrun_jax import Action
-from coinrun_jax.types import NUM_ACTIONS
+from coinrun_jax.coinrun.types import NUM_ACTIONS
 from eval.catalogue import SUITES
 from eval.controllers import AgentController
 from eval.evaluate import Protocol, make_arena

@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 
 from coinrun_jax import CoinRun, generate_level
-from coinrun_jax.observations import atlas as art
-from coinrun_jax.observations import creatures, rgb, tiles
-from coinrun_jax.observations.look import Look
-from coinrun_jax.physics import HALF_HEIGHT
-from coinrun_jax.pool import build_pool
-from coinrun_jax.types import NEVER, Cell, Entity, EnvState
+from coinrun_jax.coinrun.observations import atlas as art
+from coinrun_jax.coinrun.observations import creatures, rgb, tiles
+from coinrun_jax.coinrun.observations.look import Look
+from coinrun_jax.coinrun.physics import HALF_HEIGHT
+from coinrun_jax.coinrun.pool import build_pool
+from coinrun_jax.coinrun.types import NEVER, Cell, Entity, EnvState
 
 GOLDEN = Path(__file__).parent / "data" / "rgb_golden.npz"
 NUMBER = 100

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from coinrun_jax.rng import MAX_DRAWS, mt19937, rand01, randn
+from coinrun_jax.coinrun.rng import MAX_DRAWS, mt19937, rand01, randn
 
 
 def numpys(seed: int) -> np.ndarray:

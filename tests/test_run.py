@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 import yaml
 
-from coinrun_jax import placement
 from coinrun_jax.checks import InputError
 from coinrun_jax.cli import Fault
+from coinrun_jax.coinrun import placement
+from coinrun_jax.coinrun.observations import symbolic
 from coinrun_jax.hardware import device_name
-from coinrun_jax.observations import symbolic
 from tests.runs import CONFIG, assert_same_policy, read_metrics, without_clock
 from train import curves, loop, memory, run
 from train.config import EnvConfig, load_config

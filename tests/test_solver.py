@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from coinrun_jax import CoinRun
-from coinrun_jax.ascii import level_from_ascii
+from coinrun_jax.coinrun.ascii import level_from_ascii
+from coinrun_jax.coinrun.types import Action
 from coinrun_jax.solver import Proofs, Replay, replay, solve
 from coinrun_jax.solver.__main__ import _Totals, main, start_states
 from coinrun_jax.solver.distance import FAR, STANDING, least_steps
 from coinrun_jax.solver.proofs import QUICK, THOROUGH, distance_maps
-from coinrun_jax.types import Action
 from tests.refusals import refusal
 
 NUMBER = 24

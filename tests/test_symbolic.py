@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from coinrun_jax import CoinRun
-from coinrun_jax.observations import symbolic
-from coinrun_jax.types import WORLD_SIZE, Cell, Entity
+from coinrun_jax.coinrun.observations import symbolic
+from coinrun_jax.coinrun.types import WORLD_SIZE, Cell, Entity
 
 NUM_ENVS = 64
 HALF = symbolic.VIEW // 2

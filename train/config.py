@@ -13,9 +13,9 @@ from typing import Any, Literal
 import yaml
 
 from coinrun_jax.checks import InputError, positive, real, shown, whole
+from coinrun_jax.coinrun.placement import make_placement, weight_of
+from coinrun_jax.coinrun.types import NUM_SEEDS
 from coinrun_jax.files import read_yaml, write_text
-from coinrun_jax.placement import make_placement, weight_of
-from coinrun_jax.types import NUM_SEEDS
 from train.settings import from_mapping, require_types
 from train.variants import CuesConfig, ItemsConfig, RewardConfig
 
@@ -45,7 +45,7 @@ class EnvConfig:
     pool_size: int = 1024
     """Levels held ready at a time; a larger set takes turns."""
     placement: str = "end"
-    """Where the coin goes when it is moved: a name of `coinrun_jax.placement.CATALOGUE`, or a
+    """Where a moved coin goes: a name of `coinrun_jax.coinrun.placement.CATALOGUE`, or a
     mixture such as "uniform:3,off_path:1"."""
     placement_probability: float = 1.0
     """Chance per episode that the coin follows `placement`; it lies at the end otherwise."""

@@ -10,14 +10,14 @@ import numpy as np
 
 import coinrun_jax
 from coinrun_jax.checks import InputError
-from coinrun_jax.cues import make_cues
-from coinrun_jax.items import make_items
-from coinrun_jax.observations import rgb, symbolic
-from coinrun_jax.params import require_compatible
-from coinrun_jax.placement import make_placement
+from coinrun_jax.coinrun.cues import make_cues
+from coinrun_jax.coinrun.items import make_items
+from coinrun_jax.coinrun.observations import rgb, symbolic
+from coinrun_jax.coinrun.params import require_compatible
+from coinrun_jax.coinrun.placement import make_placement
+from coinrun_jax.coinrun.reward import make_reward
+from coinrun_jax.coinrun.types import NUM_ACTIONS
 from coinrun_jax.plugins import import_plugins
-from coinrun_jax.reward import make_reward
-from coinrun_jax.types import NUM_ACTIONS
 from train.config import EnvConfig, NetworkConfig, TrainConfig
 from train.networks import Network, make_network
 

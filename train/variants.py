@@ -34,7 +34,7 @@ class CuesConfig:
         require_types(self, "env.cues")
 
     def arguments(self) -> dict[str, Any]:
-        """Of `coinrun_jax.cues.make_cues`."""
+        """Of `coinrun_jax.coinrun.cues.make_cues`."""
         values = dataclasses.asdict(self)
         tie = {
             name.removeprefix("tie_"): values.pop(name) for name in list(values) if "tie_" in name
@@ -59,7 +59,7 @@ class ItemsConfig:
         require_types(self, "env.items")
 
     def arguments(self) -> dict[str, Any]:
-        """Of `coinrun_jax.items.make_items`."""
+        """Of `coinrun_jax.coinrun.items.make_items`."""
         return dataclasses.asdict(self) | {"respawn": self.respawn or None}
 
 

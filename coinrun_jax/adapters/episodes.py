@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from coinrun_jax.env import CoinRun
-from coinrun_jax.params import EnvParams
-from coinrun_jax.types import EnvState
+from coinrun_jax.coinrun.env import CoinRun
+from coinrun_jax.coinrun.params import EnvParams
+from coinrun_jax.coinrun.types import EnvState
 
 Tree = TypeVar("Tree")
 

@@ -19,7 +19,7 @@ from gymnasium.vector import VectorEnv
 
 from coinrun_jax.checks import InputError
 from coinrun_jax.cli import Parser, command, integer
-from coinrun_jax.types import NUM_SEEDS, Cause
+from coinrun_jax.coinrun.types import NUM_SEEDS, Cause
 
 NUM_LEVELS = 500
 MOST_ENVS = 4096  # 3 GB of observations between updates

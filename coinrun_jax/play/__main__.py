@@ -14,15 +14,15 @@ from pathlib import Path
 
 from coinrun_jax.checks import InputError
 from coinrun_jax.cli import Parser, add_force, command, integer, require_outputs
+from coinrun_jax.coinrun.observations.atlas import MAX_SIZE
+from coinrun_jax.coinrun.types import NUM_SEEDS, TEST_LEVELS
 from coinrun_jax.compilation import enable_compilation_cache
-from coinrun_jax.observations.atlas import MAX_SIZE
 from coinrun_jax.play.game import Game, Scene
 from coinrun_jax.play.gif import require_frames, write_gif
 from coinrun_jax.play.quiet import quiet_libraries
 from coinrun_jax.play.recording import PLACEMENTS, Episode, Setup, load, save
 from coinrun_jax.play.screen import Screen, ScreenError
 from coinrun_jax.play.session import play, show
-from coinrun_jax.types import NUM_SEEDS, TEST_LEVELS
 
 SMALLEST_SIZE, DEFAULT_SIZE, GIF_SIZE = 26, 512, 256  # pixels
 FPS, MOST_FPS = 15, 1000  # steps per second; 15 in Procgen's own interactive play

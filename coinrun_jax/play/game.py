@@ -8,13 +8,13 @@ from functools import partial
 import jax
 import numpy as np
 
-from coinrun_jax.env import CoinRun
-from coinrun_jax.generator import generate_level
-from coinrun_jax.params import EnvParams
-from coinrun_jax.placement import make_placement
+from coinrun_jax.coinrun.env import CoinRun
+from coinrun_jax.coinrun.generator import generate_level
+from coinrun_jax.coinrun.params import EnvParams
+from coinrun_jax.coinrun.placement import make_placement
+from coinrun_jax.coinrun.pool import build_pool
+from coinrun_jax.coinrun.types import Action, EnvState
 from coinrun_jax.play.recording import Episode, Setup
-from coinrun_jax.pool import build_pool
-from coinrun_jax.types import Action, EnvState
 
 
 @dataclass(frozen=True)

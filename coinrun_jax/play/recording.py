@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from coinrun_jax.checks import InputError, choice, shown, whole
+from coinrun_jax.coinrun.generator import MODES
+from coinrun_jax.coinrun.placement import CATALOGUE
+from coinrun_jax.coinrun.types import NUM_ACTIONS, NUM_SEEDS, TIME_LIMIT, WORLD_SIZE, Cause
 from coinrun_jax.files import read_mapping, shortened, write_text
-from coinrun_jax.generator import MODES
-from coinrun_jax.placement import CATALOGUE
-from coinrun_jax.types import NUM_ACTIONS, NUM_SEEDS, TIME_LIMIT, WORLD_SIZE, Cause
 
 FORMAT = "coinrun_jax play 1"
 MOST_BYTES = 2**24  # of a recording: 10,000 episodes of a minute each

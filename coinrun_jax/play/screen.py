@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from coinrun_jax.checks import InputError
-from coinrun_jax.types import Action
+from coinrun_jax.coinrun.types import Action
 
 
 class Command(Enum):

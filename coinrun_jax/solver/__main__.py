@@ -19,17 +19,17 @@ import numpy as np
 
 from coinrun_jax.checks import InputError, shown
 from coinrun_jax.cli import Parser, add_force, command, integer, require_outputs, seed_range
+from coinrun_jax.coinrun.env import CoinRun
+from coinrun_jax.coinrun.generator import MODES, generate_level
+from coinrun_jax.coinrun.observations.png import write_png
+from coinrun_jax.coinrun.observations.render import level_map
+from coinrun_jax.coinrun.params import EnvParams
+from coinrun_jax.coinrun.placement import CoinPlacement, levels_without, make_placement
+from coinrun_jax.coinrun.types import NUM_SEEDS, TIME_LIMIT, Action, EnvState
 from coinrun_jax.compilation import enable_compilation_cache
-from coinrun_jax.env import CoinRun
 from coinrun_jax.files import require_makeable, shortened, write_arrays
-from coinrun_jax.generator import MODES, generate_level
-from coinrun_jax.observations.png import write_png
-from coinrun_jax.observations.render import level_map
-from coinrun_jax.params import EnvParams
-from coinrun_jax.placement import CoinPlacement, levels_without, make_placement
 from coinrun_jax.solver.proofs import Proofs, solve
 from coinrun_jax.solver.replay import Replay, replay
-from coinrun_jax.types import NUM_SEEDS, TIME_LIMIT, Action, EnvState
 
 PIECE = 1024  # levels in memory at a time
 MOST_SAVED = 100_000  # levels in a file of proofs

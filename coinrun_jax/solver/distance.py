@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from coinrun_jax.physics import (
+from coinrun_jax.coinrun.physics import (
     GRAVITY,
     HALF_HEIGHT,
     HALF_WIDTH,
@@ -23,7 +23,7 @@ from coinrun_jax.physics import (
     is_lava,
     is_solid,
 )
-from coinrun_jax.types import MARGIN, WORLD_SIZE, Entity, LevelPool, Tile
+from coinrun_jax.coinrun.types import MARGIN, WORLD_SIZE, Entity, LevelPool, Tile
 
 STEPS_PER_TICK = 2
 STANDING = 9  # the phases before it are those of a jump; the last of them goes on

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from coinrun_jax.types import Entity, EnvState, LevelPool
+from coinrun_jax.coinrun.types import Entity, EnvState, LevelPool
 
 
 def count_hazards(pool: LevelPool) -> np.ndarray:

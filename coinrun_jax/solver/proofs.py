@@ -9,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from coinrun_jax.cues import pressed
-from coinrun_jax.params import EnvParams
+from coinrun_jax.coinrun.cues import pressed
+from coinrun_jax.coinrun.params import EnvParams
+from coinrun_jax.coinrun.types import MAX_ENTITIES, Action, EnvState, LevelPool
 from coinrun_jax.solver.distance import distance_map
 from coinrun_jax.solver.hazards import count_hazards, levels_of
 from coinrun_jax.solver.search import (
@@ -26,7 +27,6 @@ from coinrun_jax.solver.search import (
     restart,
     search_on,
 )
-from coinrun_jax.types import MAX_ENTITIES, Action, EnvState, LevelPool
 
 QUICK = Settings(slots=32, width=16, iterations=128, hold=4, fineness=1.0, weight=1.5)
 THOROUGH = Settings(

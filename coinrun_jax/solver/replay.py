@@ -9,10 +9,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from coinrun_jax.env import CoinRun
-from coinrun_jax.params import EnvParams
+from coinrun_jax.coinrun.env import CoinRun
+from coinrun_jax.coinrun.params import EnvParams
+from coinrun_jax.coinrun.types import Action, EnvState
 from coinrun_jax.solver.proofs import Proofs
-from coinrun_jax.types import Action, EnvState
 
 _BATCH = 64  # states that are played at a time
 _STEPS = 256  # lengths are padded to multiples of it, so that few programs are compiled

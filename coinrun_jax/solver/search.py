@@ -19,9 +19,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from coinrun_jax import physics, types
+from coinrun_jax.coinrun import physics, types
+from coinrun_jax.coinrun.types import Action, Cause, EnvState, LevelPool
 from coinrun_jax.solver.distance import least_steps, steps_to_coin
-from coinrun_jax.types import Action, Cause, EnvState, LevelPool
 
 RUN = (Action.RIGHT, Action.RIGHT_UP, Action.LEFT, Action.LEFT_UP, Action.NOOP, Action.UP)
 RUN_AND_DROP = (*RUN, Action.DOWN, Action.RIGHT_DOWN, Action.LEFT_DOWN)

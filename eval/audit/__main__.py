@@ -19,9 +19,9 @@ import numpy as np
 import coinrun_jax
 from coinrun_jax.checks import InputError, one_line
 from coinrun_jax.cli import Parser, add_force, command, integer
+from coinrun_jax.coinrun.placement import weight_of
 from coinrun_jax.compilation import enable_compilation_cache
 from coinrun_jax.files import write_json, write_rows
-from coinrun_jax.placement import weight_of
 from coinrun_jax.plugins import import_plugins
 from eval import figures, table
 from eval.audit import figure

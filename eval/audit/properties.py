@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from coinrun_jax.types import MAX_SECTIONS
+from coinrun_jax.coinrun.types import MAX_SECTIONS
 from eval.audit.dependence import Dependence, Resampling, of_cells, of_levels
 from eval.audit.starts import Starts
 

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import coinrun_jax
-from coinrun_jax import places
-from coinrun_jax.placement import lists, make_placement
-from coinrun_jax.pool import level_of
-from coinrun_jax.types import WORLD_SIZE, Cell, EnvState, LevelPool
+from coinrun_jax.coinrun import places
+from coinrun_jax.coinrun.placement import lists, make_placement
+from coinrun_jax.coinrun.pool import level_of
+from coinrun_jax.coinrun.types import WORLD_SIZE, Cell, EnvState, LevelPool
 
 OTHERS = 8  # other cells drawn for each coin
 _GROUND = np.array([Cell.SOLID, Cell.SURFACE, Cell.LAVA, Cell.LAVA_SURFACE], np.int8)

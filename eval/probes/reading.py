@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from coinrun_jax import EnvParams, EnvState, LevelPool
-from coinrun_jax.cues import pressed
-from coinrun_jax.types import NUM_ACTIONS, Action
+from coinrun_jax.coinrun.cues import pressed
+from coinrun_jax.coinrun.types import NUM_ACTIONS, Action
 from eval.rollout import Arena
 from train.networks import Apply, Output, make_network
 from train.policy import Policy

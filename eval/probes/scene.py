@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from coinrun_jax import EnvState, LevelPool
-from coinrun_jax.observations.symbolic import VIEW
-from coinrun_jax.types import MARGIN, WORLD_SIZE, Tile
+from coinrun_jax.coinrun.observations.symbolic import VIEW
+from coinrun_jax.coinrun.types import MARGIN, WORLD_SIZE, Tile
 
 
 def coin_offset(state: EnvState) -> jax.Array:

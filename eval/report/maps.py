@@ -9,8 +9,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from coinrun_jax.observations.render import level_map
-from coinrun_jax.pool import level_of
+from coinrun_jax.coinrun.observations.render import level_map
+from coinrun_jax.coinrun.pool import level_of
 from eval.outcomes import OUTCOMES
 from eval.report.choice import MapOf
 from eval.report.pictures import webp

@@ -10,10 +10,10 @@ from html import escape
 import numpy as np
 from PIL import Image
 
-from coinrun_jax.cues import LOOKS
-from coinrun_jax.observations import creatures, tiles
-from coinrun_jax.observations.canvas import RESOLUTION, Texture, sample
-from coinrun_jax.types import NUM_AGENT_THEMES, NUM_ENEMY_THEMES
+from coinrun_jax.coinrun.cues import LOOKS
+from coinrun_jax.coinrun.observations import creatures, tiles
+from coinrun_jax.coinrun.observations.canvas import RESOLUTION, Texture, sample
+from coinrun_jax.coinrun.types import NUM_AGENT_THEMES, NUM_ENEMY_THEMES
 
 SPRITE_PIXELS = 48  # a tile
 _COLUMNS = 12

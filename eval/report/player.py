@@ -11,13 +11,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from coinrun_jax.cues import LOOKS
-from coinrun_jax.observations.bodies import ANIMATION_STEPS
-from coinrun_jax.observations.render import level_map
-from coinrun_jax.observations.rgb import STILL_SPEED
-from coinrun_jax.physics import HALF_HEIGHT
-from coinrun_jax.pool import level_of
-from coinrun_jax.types import NEVER, Entity, Level
+from coinrun_jax.coinrun.cues import LOOKS
+from coinrun_jax.coinrun.observations.bodies import ANIMATION_STEPS
+from coinrun_jax.coinrun.observations.render import level_map
+from coinrun_jax.coinrun.observations.rgb import STILL_SPEED
+from coinrun_jax.coinrun.physics import HALF_HEIGHT
+from coinrun_jax.coinrun.pool import level_of
+from coinrun_jax.coinrun.types import NEVER, Entity, Level
 from eval.outcomes import OUTCOMES
 from eval.repeat import thoughts_of
 from eval.report.choice import Chosen

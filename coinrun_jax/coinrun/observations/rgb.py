@@ -16,21 +16,21 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from coinrun_jax.cues import NO_ITEMS, Cues, make_cues
-from coinrun_jax.observations import atlas as art
-from coinrun_jax.observations import backgrounds, creatures
-from coinrun_jax.observations.atlas import VIEW, Atlas
-from coinrun_jax.observations.bodies import (
+from coinrun_jax.coinrun.cues import NO_ITEMS, Cues, make_cues
+from coinrun_jax.coinrun.observations import atlas as art
+from coinrun_jax.coinrun.observations import backgrounds, creatures
+from coinrun_jax.coinrun.observations.atlas import VIEW, Atlas
+from coinrun_jax.coinrun.observations.bodies import (
     ANIMATION_STEPS,
     Strip,
     bodies_of,
     rows_of_strip,
     strip_of,
 )
-from coinrun_jax.observations.camera import Camera, camera_of, choose, cut_rows, pixel_rows
-from coinrun_jax.observations.fusion import written_out
-from coinrun_jax.observations.look import Look
-from coinrun_jax.observations.window import (
+from coinrun_jax.coinrun.observations.camera import Camera, camera_of, choose, cut_rows, pixel_rows
+from coinrun_jax.coinrun.observations.fusion import written_out
+from coinrun_jax.coinrun.observations.look import Look
+from coinrun_jax.coinrun.observations.window import (
     COIN_TILE,
     ITEM_TILE,
     SPRITE_OF_TILE,
@@ -38,8 +38,8 @@ from coinrun_jax.observations.window import (
     tile_codes,
     window_of,
 )
-from coinrun_jax.physics import JUMP_SPEED, RUN_SPEED
-from coinrun_jax.types import (
+from coinrun_jax.coinrun.physics import JUMP_SPEED, RUN_SPEED
+from coinrun_jax.coinrun.types import (
     WORLD_SIZE,
     EnvState,
     LevelPool,

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from coinrun_jax.cues import END_WALLS, NO_ITEMS, Cues, is_procgen, make_cues, shows_coin
-from coinrun_jax.physics import (
+from coinrun_jax.coinrun.cues import END_WALLS, NO_ITEMS, Cues, is_procgen, make_cues, shows_coin
+from coinrun_jax.coinrun.physics import (
     JUMP_SPEED,
     REACH_X,
     REACH_Y,
@@ -26,7 +26,7 @@ from coinrun_jax.physics import (
     make_window,
     tiles_around,
 )
-from coinrun_jax.types import Entity, EnvState, LevelPool, Tile
+from coinrun_jax.coinrun.types import Entity, EnvState, LevelPool, Tile
 
 VIEW = 13  # tiles, both ways
 PLANES = ("solid", "lava", "saw", "crate", "enemy_left", "enemy_right", "coin", "item")

@@ -9,15 +9,15 @@ import numpy as np
 from flax import struct
 
 from coinrun_jax.checks import InputError
-from coinrun_jax.cues import LOOKS, Cues, make_cues
-from coinrun_jax.items import Items, make_items
-from coinrun_jax.levels import require_levels
-from coinrun_jax.observations.lanes import layers_needed
-from coinrun_jax.observations.look import Look
-from coinrun_jax.placement import CoinPlacement, levels_without, make_placement, weight_of
-from coinrun_jax.pool import build_pool
-from coinrun_jax.reward import RewardSpec, make_reward
-from coinrun_jax.types import TIME_LIMIT, Level, LevelPool
+from coinrun_jax.coinrun.cues import LOOKS, Cues, make_cues
+from coinrun_jax.coinrun.items import Items, make_items
+from coinrun_jax.coinrun.levels import require_levels
+from coinrun_jax.coinrun.observations.lanes import layers_needed
+from coinrun_jax.coinrun.observations.look import Look
+from coinrun_jax.coinrun.placement import CoinPlacement, levels_without, make_placement, weight_of
+from coinrun_jax.coinrun.pool import build_pool
+from coinrun_jax.coinrun.reward import RewardSpec, make_reward
+from coinrun_jax.coinrun.types import TIME_LIMIT, Level, LevelPool
 
 
 class EnvParams(struct.PyTreeNode):

@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from coinrun_jax.physics import is_lava, is_solid
-from coinrun_jax.types import MARGIN, MAX_SECTIONS, WORLD_SIZE, Entity, Level, Places, Tile
+from coinrun_jax.coinrun.physics import is_lava, is_solid
+from coinrun_jax.coinrun.types import MARGIN, MAX_SECTIONS, WORLD_SIZE, Entity, Level, Places, Tile
 
 HIGH = 4  # tiles over the ground: out of reach for an agent that stands or runs there
 FLAT = 2  # columns of level ground to both sides of a coin that hangs high

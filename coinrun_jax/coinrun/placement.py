@@ -19,10 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from coinrun_jax import places
 from coinrun_jax.checks import InputError, choice, flag, real, shown, whole
-from coinrun_jax.places import Terrain
-from coinrun_jax.types import MARGIN, WORLD_SIZE, Level, LevelPool, Places, Tile
+from coinrun_jax.coinrun import places
+from coinrun_jax.coinrun.places import Terrain
+from coinrun_jax.coinrun.types import MARGIN, WORLD_SIZE, Level, LevelPool, Places, Tile
 
 PlacementFn = Callable[[Terrain], jax.Array]
 """terrain of one level -> bool [64, 64], the cells that the coin is drawn from, all alike."""

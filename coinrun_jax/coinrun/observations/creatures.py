@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from coinrun_jax.observations.canvas import Canvas, Colour, Texture, shade
+from coinrun_jax.coinrun.observations.canvas import Canvas, Colour, Texture, shade
 
 AGENT_HEIGHT = 1.25  # tiles that an agent's texture spans, its width being 1
 AGENT_COLOURS: tuple[Colour, ...] = (

@@ -18,11 +18,11 @@ import numpy as np
 from flax import struct
 
 from coinrun_jax.checks import whole
-from coinrun_jax.cues import LOOKS
-from coinrun_jax.observations import backgrounds, creatures, tiles
-from coinrun_jax.observations.canvas import Canvas, Colour, Texture, sample
-from coinrun_jax.physics import HALF_HEIGHT
-from coinrun_jax.types import (
+from coinrun_jax.coinrun.cues import LOOKS
+from coinrun_jax.coinrun.observations import backgrounds, creatures, tiles
+from coinrun_jax.coinrun.observations.canvas import Canvas, Colour, Texture, sample
+from coinrun_jax.coinrun.physics import HALF_HEIGHT
+from coinrun_jax.coinrun.types import (
     NUM_AGENT_THEMES,
     NUM_CRATE_THEMES,
     NUM_ENEMY_THEMES,

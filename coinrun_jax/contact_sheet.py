@@ -1,4 +1,4 @@
-"""A sheet of observations: `python -m coinrun_jax.observations.contact_sheet --out FILE.png`.
+"""A sheet of observations: `python -m coinrun_jax.contact_sheet --out FILE.png`.
 
 Levels of consecutive seeds, each after some steps of running to the right with a jump now
 and then, as a newcomer would first see them.
@@ -17,13 +17,13 @@ import numpy as np
 
 from coinrun_jax.checks import InputError
 from coinrun_jax.cli import Parser, add_force, command, integer, require_outputs
-from coinrun_jax.env import CoinRun
-from coinrun_jax.generator import MODES
-from coinrun_jax.observations import rgb
-from coinrun_jax.observations.atlas import MAX_SIZE, VIEW
-from coinrun_jax.observations.look import Look
-from coinrun_jax.observations.png import write_png
-from coinrun_jax.types import NUM_SEEDS, Action, EnvState
+from coinrun_jax.coinrun.env import CoinRun
+from coinrun_jax.coinrun.generator import MODES
+from coinrun_jax.coinrun.observations import rgb
+from coinrun_jax.coinrun.observations.atlas import MAX_SIZE, VIEW
+from coinrun_jax.coinrun.observations.look import Look
+from coinrun_jax.coinrun.observations.png import write_png
+from coinrun_jax.coinrun.types import NUM_SEEDS, Action, EnvState
 
 MOST_FRAMES = 1024
 MOST_PIXELS = 2**26  # of a sheet
@@ -75,7 +75,7 @@ def sheet(frames: np.ndarray, columns: int, scale: int) -> np.ndarray:
 
 
 def _arguments(arguments: list[str] | None) -> Namespace:
-    parser = Parser(prog="python -m coinrun_jax.observations.contact_sheet", description=__doc__)
+    parser = Parser(prog="python -m coinrun_jax.contact_sheet", description=__doc__)
     add = parser.add_argument
     add("--out", type=Path, required=True, help="PNG file to write")
     add("--mode", choices=MODES, default="hard")

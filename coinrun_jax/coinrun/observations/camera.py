@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from coinrun_jax.observations.atlas import VIEW, Atlas
-from coinrun_jax.types import EnvState
+from coinrun_jax.coinrun.observations.atlas import VIEW, Atlas
+from coinrun_jax.coinrun.types import EnvState
 
 TILES = VIEW + 1  # tiles that a frame touches, both ways
 

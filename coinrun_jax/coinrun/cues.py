@@ -16,7 +16,7 @@ import numpy as np
 from flax import struct
 
 from coinrun_jax.checks import InputError, choice, flag, real, shown, whole
-from coinrun_jax.types import (
+from coinrun_jax.coinrun.types import (
     NUM_AGENT_THEMES,
     NUM_BACKGROUNDS,
     NUM_WALL_THEMES,

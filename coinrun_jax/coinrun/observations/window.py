@@ -9,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from coinrun_jax.cues import MAX_SPREAD, Cues, shows_coin
-from coinrun_jax.observations import atlas as art
-from coinrun_jax.observations.camera import TILES, Camera, choose
-from coinrun_jax.observations.look import Look
-from coinrun_jax.physics import is_lava
-from coinrun_jax.types import MARGIN, NUM_CRATE_THEMES, EnvState, LevelPool, Tile
+from coinrun_jax.coinrun.cues import MAX_SPREAD, Cues, shows_coin
+from coinrun_jax.coinrun.observations import atlas as art
+from coinrun_jax.coinrun.observations.camera import TILES, Camera, choose
+from coinrun_jax.coinrun.observations.look import Look
+from coinrun_jax.coinrun.physics import is_lava
+from coinrun_jax.coinrun.types import MARGIN, NUM_CRATE_THEMES, EnvState, LevelPool, Tile
 
 NOBODY = 254  # tile row of columns without enemies
 COIN_TILE, ITEM_TILE = 6, 7  # codes that no `Tile` has

@@ -16,8 +16,8 @@ import numpy as np
 from flax import struct
 
 from coinrun_jax.checks import choice, whole_or_traced
-from coinrun_jax.rng import mt19937, rand01, randn
-from coinrun_jax.types import (
+from coinrun_jax.coinrun.rng import mt19937, rand01, randn
+from coinrun_jax.coinrun.types import (
     MAX_ENTITIES,
     MAX_SECTIONS,
     NUM_AGENT_THEMES,

@@ -14,7 +14,7 @@ import numpy as np
 from flax import struct
 
 from coinrun_jax.checks import real
-from coinrun_jax.types import COIN_REWARD
+from coinrun_jax.coinrun.types import COIN_REWARD
 
 
 class RewardSpec(struct.PyTreeNode):

@@ -9,13 +9,13 @@ import jax
 import numpy as np
 
 from coinrun_jax.checks import whole
-from coinrun_jax.levels import require_levels
-from coinrun_jax.observations import backgrounds, creatures, rgb, tiles
-from coinrun_jax.observations.atlas import MAX_SIZE, require_size
-from coinrun_jax.observations.canvas import RESOLUTION, Colour, Texture, sample
-from coinrun_jax.observations.look import Look
-from coinrun_jax.physics import HALF_HEIGHT
-from coinrun_jax.types import WORLD_SIZE, Cell, Entity, EnvState, Level, LevelPool
+from coinrun_jax.coinrun.levels import require_levels
+from coinrun_jax.coinrun.observations import backgrounds, creatures, rgb, tiles
+from coinrun_jax.coinrun.observations.atlas import MAX_SIZE, require_size
+from coinrun_jax.coinrun.observations.canvas import RESOLUTION, Colour, Texture, sample
+from coinrun_jax.coinrun.observations.look import Look
+from coinrun_jax.coinrun.physics import HALF_HEIGHT
+from coinrun_jax.coinrun.types import WORLD_SIZE, Cell, Entity, EnvState, Level, LevelPool
 
 SKY = 5  # tiles that a map shows over the highest thing on it
 BEYOND = 3  # columns that a map shows right of the level's end

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from coinrun_jax.observations.canvas import RESOLUTION, Canvas, Colour, Texture, shade
+from coinrun_jax.coinrun.observations.canvas import RESOLUTION, Canvas, Colour, Texture, shade
 
 LAVA: Colour = (230, 106, 24)
 GOLD: Colour = (247, 198, 12)

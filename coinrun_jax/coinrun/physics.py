@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from coinrun_jax.types import MARGIN, Cause, Entity, EnvState, LevelPool, Tile
+from coinrun_jax.coinrun.types import MARGIN, Cause, Entity, EnvState, LevelPool, Tile
 
 GRAVITY = 0.2
 JUMP_SPEED = 1.5  # also the fastest fall

@@ -30,10 +30,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from coinrun_jax.checks import InputError, shown
-from coinrun_jax.generator import ENEMY_SPEED
-from coinrun_jax.levels import require_levels
-from coinrun_jax.physics import HALF_HEIGHT
-from coinrun_jax.types import (
+from coinrun_jax.coinrun.generator import ENEMY_SPEED
+from coinrun_jax.coinrun.levels import require_levels
+from coinrun_jax.coinrun.physics import HALF_HEIGHT
+from coinrun_jax.coinrun.types import (
     MAX_ENTITIES,
     MAX_SECTIONS,
     NUM_AGENT_THEMES,

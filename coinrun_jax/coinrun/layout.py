@@ -14,8 +14,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from coinrun_jax.levels import require_levels
-from coinrun_jax.types import MAX_ENTITIES, WORLD_SIZE, Cell, Entity, Level
+from coinrun_jax.coinrun.levels import require_levels
+from coinrun_jax.coinrun.types import MAX_ENTITIES, WORLD_SIZE, Cell, Entity, Level
 
 _NUM_CELLS = WORLD_SIZE * WORLD_SIZE
 _STREAMS = np.array([0x2545F491, 0x9E3779B9], np.uint32)  # one for each half of a hash

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from coinrun_jax.types import MARGIN, MAX_ENTITIES, WORLD_SIZE, Entity, Level
+from coinrun_jax.coinrun.types import MARGIN, MAX_ENTITIES, WORLD_SIZE, Entity, Level
 
 NO_ROW = -1
 _COLUMNS = np.arange(-MARGIN, WORLD_SIZE + MARGIN, dtype=np.int32)  # of `LevelPool.tiles`

@@ -16,8 +16,8 @@ import numpy as np
 from flax import struct
 
 from coinrun_jax.checks import InputError, choice, real, whole
-from coinrun_jax.cues import LOOKS
-from coinrun_jax.placement import (
+from coinrun_jax.coinrun.cues import LOOKS
+from coinrun_jax.coinrun.placement import (
     NUM_UNIFORMS,
     CoinDraw,
     CoinPlacement,
@@ -25,7 +25,7 @@ from coinrun_jax.placement import (
     make_placement,
     weight_of,
 )
-from coinrun_jax.types import NEVER, NUM_ITEMS, LevelPool
+from coinrun_jax.coinrun.types import NEVER, NUM_ITEMS, LevelPool
 
 
 class Items(struct.PyTreeNode):

@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from coinrun_jax.cues import Cues
-from coinrun_jax.observations import atlas as art
-from coinrun_jax.observations.atlas import VIEW, Atlas
-from coinrun_jax.observations.camera import TILES, Camera, cut_flat
-from coinrun_jax.observations.look import Look
-from coinrun_jax.types import MARGIN, Entity, EnvState, LevelPool
+from coinrun_jax.coinrun.cues import Cues
+from coinrun_jax.coinrun.observations import atlas as art
+from coinrun_jax.coinrun.observations.atlas import VIEW, Atlas
+from coinrun_jax.coinrun.observations.camera import TILES, Camera, cut_flat
+from coinrun_jax.coinrun.observations.look import Look
+from coinrun_jax.coinrun.types import MARGIN, Entity, EnvState, LevelPool
 
 ANIMATION_STEPS = 5  # steps per frame of agents and enemies
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from coinrun_jax.checks import InputError, known, shown
-from coinrun_jax.types import (
+from coinrun_jax.coinrun.types import (
     MAX_ENTITIES,
     MAX_SECTIONS,
     NUM_AGENT_THEMES,

@@ -11,9 +11,9 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from coinrun_jax.observations.lanes import lane_rows
-from coinrun_jax.placement import tabulate
-from coinrun_jax.types import (
+from coinrun_jax.coinrun.observations.lanes import lane_rows
+from coinrun_jax.coinrun.placement import tabulate
+from coinrun_jax.coinrun.types import (
     MARGIN,
     NUM_CRATE_THEMES,
     WORLD_SIZE,

@@ -11,18 +11,26 @@ import jax.numpy as jnp
 import numpy as np
 from gymnax.environments import environment, spaces
 
-from coinrun_jax import physics, placement
 from coinrun_jax.checks import InputError, choice, whole, whole_or_traced
-from coinrun_jax.cues import NO_ITEMS, Cues, draw_themes, pressed
-from coinrun_jax.generator import MODES, generate_level
-from coinrun_jax.items import draw_items
-from coinrun_jax.observations import rgb, symbolic
-from coinrun_jax.observations.atlas import require_size
-from coinrun_jax.params import EnvParams
-from coinrun_jax.placement import draw_coin, make_placement
-from coinrun_jax.pool import build_pool, level_of
+from coinrun_jax.coinrun import physics, placement
+from coinrun_jax.coinrun.cues import NO_ITEMS, Cues, draw_themes, pressed
+from coinrun_jax.coinrun.generator import MODES, generate_level
+from coinrun_jax.coinrun.items import draw_items
+from coinrun_jax.coinrun.observations import rgb, symbolic
+from coinrun_jax.coinrun.observations.atlas import require_size
+from coinrun_jax.coinrun.params import EnvParams
+from coinrun_jax.coinrun.placement import draw_coin, make_placement
+from coinrun_jax.coinrun.pool import build_pool, level_of
+from coinrun_jax.coinrun.types import (
+    ENV_ID,
+    NEVER,
+    NUM_ACTIONS,
+    NUM_SEEDS,
+    Cause,
+    EnvState,
+    LevelPool,
+)
 from coinrun_jax.refresh import refresh_pool
-from coinrun_jax.types import ENV_ID, NEVER, NUM_ACTIONS, NUM_SEEDS, Cause, EnvState, LevelPool
 
 OBSERVATIONS = ("symbolic", "rgb")
 DEFAULT_POOL_SIZE = 1024

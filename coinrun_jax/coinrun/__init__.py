@@ -1,0 +1,1 @@
+"""Procgen's CoinRun, with the coin apart from the level."""
