@@ -16,7 +16,7 @@ from coinrun_jax.checks import InputError, positive, real, shown, whole
 from coinrun_jax.coinrun.placement import make_placement, weight_of
 from coinrun_jax.coinrun.types import NUM_SEEDS
 from coinrun_jax.files import read_yaml, write_text
-from train.settings import from_mapping, require_types
+from coinrun_jax.settings import from_mapping, require_types
 from train.variants import CuesConfig, ItemsConfig, RewardConfig
 
 CONFIG = "config.yaml"

@@ -60,6 +60,9 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
       ValueError: for arguments outside their range.
     """
 
+    events = ("coin", "end", "ghost", "item")
+    """Objects of `info["events"]`: the coin, the end of the level, the cell where a coin could have
+    been, and decoys or pickups."""
     outcomes = tuple(cause.name.lower() for cause in Cause)
     """Names of `info["outcome"]`; the first one means that nothing has ended the episode but, with
     `terminate_at_end`, the end."""
@@ -254,7 +257,9 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
         state = _record_events(state, params)
         terminated = self.is_terminated(state, params)
         state, reward = _pay(before, state, params)
+        steps = (state.coin_step, state.end_step, state.ghost_step, state.item_step)
         info = {
+            "events": jnp.stack(steps),
             "outcome": state.cause,
             "episode_return": state.episode_return,
             "level_seed": params.pool.levels.seed[state.level_index],

@@ -103,7 +103,8 @@ class EnvParams(struct.PyTreeNode):
           ValueError: if two of them do not.
         """
         coin, items, coin_look = self.placement, self.items, self.cues.coin_look
-        if any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves((coin, items, coin_look))):
+        leaves = jax.tree.leaves((coin, items, coin_look, self.pool.drawable))
+        if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
             return self
         there = np.asarray(items.number) > 0  # of a batch of params, for each
         self._require_cells(coin, "placement")

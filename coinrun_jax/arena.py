@@ -20,10 +20,18 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from coinrun_jax import EnvParams
-from eval.controllers import Controller
-from eval.outcomes import Record, is_decided, note_action, start_record, update_record
-from eval.variants import Variants
+from coinrun_jax.controllers import Controller
+from coinrun_jax.record import (
+    Record,
+    deciding,
+    is_decided,
+    note_action,
+    start_record,
+    update_record,
+)
+from coinrun_jax.suites import Condition
+from coinrun_jax.testbed import Testbed
+from coinrun_jax.variants import Variants, stack
 
 STRIDE = 8  # steps between refills of the lanes
 ROUNDS = 64  # refills in one call of the program, between two reports of progress
@@ -61,8 +69,10 @@ class _Queue(NamedTuple):
 class _Game(NamedTuple):
     """What all episodes share."""
 
-    params: EnvParams
+    params: Any
     variants: Variants
+    decides: jax.Array  # bool [C, K], which events decide an episode
+    level_seeds: jax.Array  # uint32 [L]
     controllers: tuple[Controller, ...]
     key: jax.Array
     no_actions: jax.Array | None  # int8 [T], of a trace that begins; None for no traces
@@ -88,7 +98,7 @@ def _pick(tree: Any, index: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf[index], tree)
 
 
-def _params_of(game: _Game, condition: jax.Array) -> EnvParams:
+def _params_of(game: _Game, condition: jax.Array) -> Any:
     return game.params.replace(**game.variants.pick(condition))
 
 
@@ -103,17 +113,19 @@ def episode_keys(key: jax.Array, seed: jax.Array, sample: jax.Array) -> tuple[ja
     return key_reset, jax.random.fold_in(key_act, sample)
 
 
-def _start(env: Any, game: _Game, queue: _Queue, slot: jax.Array) -> _Lanes:
+def _start(testbed: Testbed, env: Any, game: _Game, queue: _Queue, slot: jax.Array) -> _Lanes:
     """One lane at the start of an episode."""
     level, condition = queue.level[slot], queue.condition[slot]
-    seed = game.params.pool.levels.seed[level]
+    seed = game.level_seeds[level]
     key_reset, key_act = episode_keys(game.key, seed, queue.sample[slot])
-    _, state = env.reset_to_level(key_reset, level, _params_of(game, condition))
-    record = start_record(state, game.no_actions)
+    params = _params_of(game, condition)
+    _, state = env.reset_to_level(key_reset, level, params)
+    record = start_record(testbed, state, params, game.decides.shape[1], game.no_actions)
     return _Lanes(slot, condition, key_act, state, record, jnp.bool_(False))
 
 
 def _play_rounds(
+    testbed: Testbed,
     env: Any,
     game: _Game,
     which: jax.Array,
@@ -133,7 +145,7 @@ def _play_rounds(
     def act(
         controller: Controller, keys: jax.Array, conditions: jax.Array, states: Any
     ) -> jax.Array:
-        return controller.act(keys, jax.vmap(see)(conditions, states), states)
+        return controller.act(keys, jax.vmap(see)(conditions, states), states, game.params)
 
     branches = [partial(act, controller) for controller in game.controllers]
 
@@ -142,17 +154,18 @@ def _play_rounds(
     ) -> tuple[Record, Any]:
         params = _params_of(game, condition)
         _, state, reward, _, info = env.step_env(game.key, state, action, params)
-        return update_record(note_action(record, action), state, reward, info), state
+        record = note_action(record, action)
+        return update_record(testbed, record, state, params, reward, info), state
 
     def step(_: jax.Array, lanes: _Lanes) -> _Lanes:
-        keys = jax.vmap(jax.random.fold_in)(lanes.key, lanes.state.time)
+        keys = jax.vmap(jax.random.fold_in)(lanes.key, lanes.record.steps)
         actions = jax.lax.switch(which, branches, keys, lanes.condition, lanes.state)
         moved = jax.vmap(move)(lanes.record, lanes.condition, lanes.state, actions)
         record, state = _where(lanes.idle, (lanes.record, lanes.state), moved)
-        idle = lanes.idle | jax.vmap(is_decided)(record)
+        idle = lanes.idle | jax.vmap(is_decided)(record, game.decides[lanes.condition])
         return lanes._replace(record=record, state=state, idle=idle)
 
-    start = jax.vmap(partial(_start, env, game, queue))
+    start = jax.vmap(partial(_start, testbed, env, game, queue))
 
     def refill(progress: _Progress) -> _Progress:
         lanes, taken, stock, ready, _ = progress
@@ -191,8 +204,9 @@ def _play_rounds(
     return jax.lax.while_loop(goes_on, one_round, (jnp.int32(0), progress))[1]
 
 
-@partial(jax.jit, static_argnames=("env", "mesh"), donate_argnames="progress")
+@partial(jax.jit, static_argnames=("testbed", "env", "mesh"), donate_argnames="progress")
 def _advance(
+    testbed: Testbed,
     env: Any,
     mesh: Mesh,
     game: _Game,
@@ -206,7 +220,7 @@ def _advance(
 
     def on_one(*arguments: Any) -> _Progress:
         *shared, queue, progress = arguments
-        played = _play_rounds(env, *shared, *_pick((queue, progress), 0))
+        played = _play_rounds(testbed, env, *shared, *_pick((queue, progress), 0))
         return jax.tree.map(lambda leaf: leaf[None], played)
 
     everywhere, each = PartitionSpec(), PartitionSpec(_DEVICES)
@@ -219,11 +233,13 @@ def _advance(
     )(game, which, stride, rounds, queue, progress)
 
 
-@partial(jax.jit, static_argnames=("env", "num_lanes"))
-def _nothing_played(env: Any, game: _Game, queue: _Queue, num_lanes: int) -> _Progress:
+@partial(jax.jit, static_argnames=("testbed", "env", "num_lanes"))
+def _nothing_played(
+    testbed: Testbed, env: Any, game: _Game, queue: _Queue, num_lanes: int
+) -> _Progress:
     """All lanes idle, and no results; with the device axis of `queue`."""
     num_devices, size = queue.level.shape
-    start = jax.vmap(partial(_start, env, game, _pick(queue, 0)))
+    start = jax.vmap(partial(_start, testbed, env, game, _pick(queue, 0)))
     shapes = jax.eval_shape(start, jax.ShapeDtypeStruct((num_lanes,), jnp.int32))
     lanes = jax.tree.map(
         lambda leaf: jnp.zeros((num_devices, *leaf.shape), leaf.dtype), shapes
@@ -244,13 +260,17 @@ def _is_finished(progress: _Progress, queue: _Queue) -> bool:
 class Arena:
     """C conditions x N levels x S samples, for any of a set of policies."""
 
+    testbed: Testbed
     env: Any
-    params: EnvParams
-    """Its pool holds the levels."""
-    variants: Variants
-    """What the C conditions set otherwise in `params`."""
+    params: Any
+    """Holds the levels."""
+    conditions: tuple[Condition, ...]
+    overrides: Sequence[Mapping[str, Any]]
+    """Fields of `params` that each of the C conditions sets."""
+    level_seeds: np.ndarray
+    """uint32 [L], of the levels that `params` holds."""
     level_index: np.ndarray
-    """int32 [C, N], the levels of each condition, as indices into the pool."""
+    """int32 [C, N], the levels of each condition, as indices into those of `params`."""
     controllers: Mapping[str, Controller]
     """By name; all of them are compiled into one program."""
     key: jax.Array
@@ -271,13 +291,30 @@ class Arena:
         return Mesh(np.array(jax.local_devices()), (_DEVICES,))
 
     @cached_property
+    def decides(self) -> np.ndarray:
+        """Bool [C, K], which of the environment's events decide an episode."""
+        return np.stack([deciding(self.testbed, self.env.events, c) for c in self.conditions])
+
+    @cached_property
+    def variants(self) -> Variants:
+        """The overrides, to be picked by a traced index."""
+        return stack(self.overrides)
+
+    @cached_property
     def _game(self) -> _Game:
         steps = int(self.params.max_steps_in_episode)
         no_actions = jnp.full(steps, -1, jnp.int8) if self.traced else None
-        controllers = tuple(self.controllers.values())
-        return _Game(self.params, self.variants, controllers, self.key, no_actions)
+        return _Game(
+            params=self.params,
+            variants=self.variants,
+            decides=jnp.asarray(self.decides),
+            level_seeds=jnp.asarray(self.level_seeds, jnp.uint32),
+            controllers=tuple(self.controllers.values()),
+            key=self.key,
+            no_actions=no_actions,
+        )
 
-    def params_of(self, condition: int) -> EnvParams:
+    def params_of(self, condition: int) -> Any:
         """The environment's params of one of the conditions."""
         return _params_of(self._game, jnp.int32(condition))
 
@@ -365,7 +402,7 @@ class Arena:
         return _Queue(*(jnp.asarray(column, jnp.int32) for column in columns))
 
     def _nothing_played(self, queue: _Queue) -> _Progress:
-        empty = _nothing_played(self.env, self._game, queue, self.lanes)
+        empty = _nothing_played(self.testbed, self.env, self._game, queue, self.lanes)
         # Placed as `_advance` leaves it, which would otherwise be compiled twice.
         return jax.device_put(empty, NamedSharding(self._mesh, PartitionSpec(_DEVICES)))
 
@@ -373,6 +410,7 @@ class Arena:
         self, policy: str, queue: _Queue, progress: _Progress, stride: int, rounds: int
     ) -> _Progress:
         return _advance(
+            self.testbed,
             self.env,
             self._mesh,
             self._game,

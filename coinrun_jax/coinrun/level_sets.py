@@ -1,0 +1,175 @@
+"""Sets of held-out levels: by mode, difficulty, number of sections, length.
+
+No training run draws from the held-out seeds, and they are the same for all runs and seeds: a
+set of N levels is the first N held-out seeds whose level belongs to it. Short levels recur, so
+many a held-out seed builds the layout of a training level; those can be left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from coinrun_jax.checks import InputError, choice, whole
+from coinrun_jax.coinrun.generator import FIRST_SECTION_X, MODES, generate_level
+from coinrun_jax.coinrun.types import MAX_SECTIONS, TEST_LEVELS, WORLD_SIZE, Level
+from coinrun_jax.overlap import hash_seeds
+
+DIFFICULTIES = (1, 2, 3)
+_CHUNK = 4096  # seeds looked at in one call
+_DEVIATIONS = 6
+"""The number of held-out levels of a kind exceeds its expectation by less than so many."""
+
+
+@dataclass(frozen=True)
+class LevelSet:
+    """Which of the held-out levels; by default all of them.
+
+    Raises:
+      InputError: for what no level can be.
+    """
+
+    mode: str | None = None
+    """hard or easy; None for the one that the agent was trained in."""
+    difficulty: int | None = None
+    sections: int | None = None
+    min_length: int = 0
+    """Column that the end of the level at least lies in."""
+
+    def __post_init__(self) -> None:
+        if self.mode is not None:
+            choice("mode", self.mode, MODES)
+        if self.difficulty is not None:
+            whole("difficulty", self.difficulty, DIFFICULTIES[0], DIFFICULTIES[-1])
+        if self.sections is not None:
+            whole("sections", self.sections, 1, MAX_SECTIONS)
+        whole("min_length", self.min_length, 0, WORLD_SIZE - 1)
+        furthest = [first + len(chances) - 1 for first, chances in self._ends()]
+        if not furthest:
+            raise InputError(
+                f"no level of difficulty {self.difficulty} has {self.sections} sections"
+            )
+        if self.min_length > max(furthest):
+            raise InputError(
+                f"min_length {self.min_length} is beyond the end of every such level; the furthest "
+                f"lies in column {max(furthest)}"
+            )
+
+    def _ends(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Where levels of the set end, whatever their length: a first column, and how probable
+        it and those right of it are. Follows `coinrun_jax.coinrun.generator`.
+        """
+        for difficulty in DIFFICULTIES:
+            width = np.full(2 * difficulty, 1 / (2 * difficulty))  # of a section, beyond the least
+            least = 3 + difficulty // 3
+            for sections in range(difficulty, 2 * difficulty):
+                if self.difficulty in (None, difficulty) and self.sections in (None, sections):
+                    chances = np.ones(1) / len(DIFFICULTIES) / difficulty
+                    for _ in range(sections):
+                        chances = np.convolve(chances, width)
+                    yield FIRST_SECTION_X + sections * least, chances
+
+    def __str__(self) -> str:
+        words = [self.mode] if self.mode else []
+        words += [f"of difficulty {self.difficulty}"] if self.difficulty else []
+        words += [f"of {self.sections} sections"] if self.sections else []
+        words += [f"with the end in column {self.min_length} or later"] if self.min_length else []
+        return ", ".join(words) or "any"
+
+    @property
+    def share(self) -> float:
+        """How many of all levels belong to it, on average."""
+        return sum(
+            float(chances[max(0, self.min_length - first) :].sum())
+            for first, chances in self._ends()
+        )
+
+
+def require_enough(sets: Iterable[LevelSet], count: int) -> None:
+    """Refuse level sets that hardly any level belongs to, without building one.
+
+    Raises:
+      InputError: where there are certainly not `count` held-out levels of a kind.
+    """
+    number = len(TEST_LEVELS)
+    for level_set in sets:
+        expected = number * level_set.share
+        if count > expected + _DEVIATIONS * (np.sqrt(expected) + 1):
+            raise InputError(
+                f"{count:,} levels are wanted, but of {number:,} held-out ones about "
+                f"{expected:,.0f} are {level_set}"
+            )
+
+
+def choose(
+    sets: Sequence[LevelSet], mode: str, count: int, unlike: int = 0
+) -> tuple[Level, np.ndarray, np.ndarray]:
+    """The levels of C sets, each once, and which of them belong to each set.
+
+    Args:
+      mode: of the levels, where a set does not say.
+      count: levels of each set.
+      unlike: leave out levels with the layout of one of the level seeds 0 ... unlike - 1.
+
+    Returns:
+      `Level` [L], their seeds uint32 [L], and int32 [C, count], indices into them.
+
+    Raises:
+      InputError: where fewer than `count` of the held-out levels belong to a set.
+    """
+    require_enough(sets, count)
+    modes = {level_set: level_set.mode or mode for level_set in dict.fromkeys(sets)}
+    seen = {each: hash_seeds(range(unlike), each) for each in set(modes.values()) if unlike}
+    seeds = {s: _seeds_of(s, of, count, seen.get(of)) for s, of in modes.items()}
+    every = sorted({(modes[s], int(seed)) for s, own in seeds.items() for seed in own})
+    place = {level: index for index, level in enumerate(every)}
+    index = [[place[modes[s], int(seed)] for seed in seeds[s]] for s in sets]
+    parts = [
+        build(np.array([seed for of, seed in every if of == each], np.uint32), each)
+        for each in dict.fromkeys(of for of, _ in every)
+    ]
+    levels = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
+    return levels, np.array([seed for _, seed in every], np.uint32), np.array(index, np.int32)
+
+
+@partial(jax.jit, static_argnames="mode")
+def build(seeds: jax.Array, mode: str) -> Level:
+    """`Level` with a leading axis, of uint32 seeds."""
+    return jax.vmap(partial(generate_level, mode=mode))(seeds)
+
+
+def _seeds_of(level_set: LevelSet, mode: str, count: int, seen: np.ndarray | None) -> Sequence[int]:
+    """The first `count` that belong to the set and whose layout's hash is not in `seen`."""
+    if seen is None and level_set in (LevelSet(), LevelSet(mode=level_set.mode)):
+        return TEST_LEVELS[:count]
+    found: list[int] = []
+    for start in range(0, len(TEST_LEVELS), _CHUNK):
+        seeds = np.array(TEST_LEVELS[start : start + _CHUNK], np.uint32)
+        padded = np.pad(seeds, (0, _CHUNK - seeds.size), mode="edge")  # one size, one program
+        level = jax.device_get(build(padded, mode))
+        belongs = _belongs(level, level_set)[: seeds.size]
+        if seen is not None:
+            belongs &= ~np.isin(hash_seeds(TEST_LEVELS[start : start + _CHUNK], mode), seen)
+        found += seeds[belongs].tolist()
+        if len(found) >= count:
+            return found[:count]
+    new = "" if seen is None else ", with a new layout"
+    raise InputError(
+        f"{count:,} levels are wanted, but of {len(TEST_LEVELS):,} held-out ones {len(found):,} "
+        f"are {level_set}{new}"
+    )
+
+
+def _belongs(level: Level, level_set: LevelSet) -> np.ndarray:
+    """Bool [n]."""
+    belongs = np.asarray(level.end_cell[:, 0] >= level_set.min_length)
+    if level_set.difficulty is not None:
+        belongs &= level.difficulty == level_set.difficulty
+    if level_set.sections is not None:
+        belongs &= level.num_sections == level_set.sections
+    return belongs

@@ -1,0 +1,1 @@
+"""What a testbed says of itself for probes of a network, and for the audit of a training set."""

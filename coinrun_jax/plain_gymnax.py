@@ -1,0 +1,112 @@
+"""gymnax's own environments, to train on: no goal, no proxy, no conditions."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import gymnax
+import jax
+import jax.numpy as jnp
+from flax import struct
+from gymnax.environments import spaces
+
+from coinrun_jax.checks import InputError
+from coinrun_jax.testbed import EnvConfig, Testbed
+
+_OWN = ("CoinRun-v1", "ExitMaze-v1")
+
+
+def plain_ids() -> set[str]:
+    """Ids of gymnax's registry that are no testbed of this package."""
+    return set(gymnax.registered_envs) - set(_OWN)
+
+
+class PlainState(struct.PyTreeNode):
+    """A state, and what its episode has come to."""
+
+    inner: Any
+    length: jax.Array  # int32 []
+    total_reward: jax.Array  # float32 []
+
+
+class PlainEnv:
+    """An environment of gymnax's whose `info` tells what an episode came to.
+
+    Args:
+      env: of `gymnax.make`.
+
+    Raises:
+      InputError: for one with continuous actions.
+    """
+
+    events = ()
+    outcomes = ("none", "terminated", "timeout")
+
+    def __init__(self, env: Any, params: Any) -> None:
+        if not isinstance(env.action_space(params), spaces.Discrete):
+            raise InputError(
+                f"env.id {env.name}: its actions are continuous; PPO here needs some n"
+            )
+        self._env = env
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PlainEnv) and other._env.name == self._env.name
+
+    def __hash__(self) -> int:
+        return hash(self._env.name)
+
+    def observation_space(self, params: Any) -> Any:
+        return self._env.observation_space(params)
+
+    def action_space(self, params: Any) -> Any:
+        return self._env.action_space(params)
+
+    def reset(self, key: jax.Array, params: Any) -> tuple[jax.Array, PlainState]:
+        observation, state = self._env.reset(key, params)
+        return observation, PlainState(state, jnp.int32(0), jnp.float32(0))
+
+    def step(
+        self, key: jax.Array, state: PlainState, action: jax.Array, params: Any
+    ) -> tuple[jax.Array, PlainState, jax.Array, jax.Array, jax.Array, dict[str, Any]]:
+        """Gymnax's six values; `info` as in `coinrun_jax.testbed`, but without `final_state`."""
+        observation, inner, reward, terminated, truncated, info = self._env.step(
+            key, state.inner, action, params
+        )
+        reward = jnp.asarray(reward, jnp.float32)
+        truncated &= ~terminated  # gymnax's own may say both
+        done = terminated | truncated
+        length, total = state.length + 1, state.total_reward + reward
+        new = PlainState(inner, jnp.where(done, 0, length), jnp.where(done, 0.0, total))
+        known = {
+            "events": jnp.zeros(0, jnp.int32),
+            "outcome": jnp.where(terminated, 1, jnp.where(truncated, 2, 0)),
+            "episode_length": length,
+            "episode_return": total,
+            "final_observation": info["final_observation"],
+        }
+        return observation, new, reward, terminated, truncated, known
+
+
+class PlainTestbed(Testbed):
+    """An environment without events: it can be trained on, not evaluated."""
+
+    def __init__(self, env_id: str) -> None:
+        self.id = env_id  # type: ignore[misc]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, PlainTestbed) and other.id == self.id
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def make_env(self, config: EnvConfig) -> PlainEnv:
+        return PlainEnv(*_made(self.id))
+
+    def make_params(self, env: PlainEnv, config: EnvConfig, levels: Any = None) -> Any:
+        return _made(self.id)[1]
+
+
+@cache
+def _made(env_id: str) -> tuple[Any, Any]:
+    return gymnax.make(env_id)

@@ -1,0 +1,85 @@
+"""Testbeds by id, and modules of a user's own that add to them.
+
+A plugin is a module that registers what it adds as it is imported:
+
+    # my_package/beds.py
+    from coinrun_jax.registry import register
+    register(MyTestbed())
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterable
+from importlib.metadata import entry_points
+from typing import Any
+
+from coinrun_jax.checks import InputError, one_line, shown
+from coinrun_jax.testbed import EnvConfig, Testbed
+
+ENTRY_POINTS = "coinrun_jax.testbeds"
+"""Group of entry points, each naming a module to import."""
+DEFAULT = "CoinRun-v1"
+_OWN = {
+    "CoinRun-v1": "coinrun_jax.coinrun.testbed",
+    "ExitMaze-v1": "coinrun_jax.exit_maze.testbed",
+}
+"""Modules of the testbeds that come with the package."""
+_TESTBEDS: dict[str, Testbed] = {}
+
+
+def register(testbed: Testbed) -> None:
+    """Make a testbed known by its id.
+
+    Raises:
+      InputError: if the id belongs to another one.
+    """
+    known = _TESTBEDS.setdefault(testbed.id, testbed)
+    if type(known) is not type(testbed):
+        raise InputError(f"environment {shown(testbed.id)} is registered already")
+
+
+def find_testbed(env_id: Any) -> Testbed:
+    """The testbed of an id; for one of gymnax's own environments, one without events.
+
+    Raises:
+      InputError: for an id that nothing is registered by.
+    """
+    if env_id in _OWN:
+        importlib.import_module(_OWN[env_id])
+    elif env_id not in _TESTBEDS:
+        for entry in entry_points(group=ENTRY_POINTS):
+            import_plugins([entry.module])
+    if isinstance(env_id, str) and env_id in _TESTBEDS:
+        return _TESTBEDS[env_id]
+    from coinrun_jax.plain_gymnax import PlainTestbed, plain_ids
+
+    if isinstance(env_id, str) and env_id in plain_ids():
+        return PlainTestbed(env_id)
+    ids = ", ".join(sorted({*_OWN, *_TESTBEDS}))
+    raise InputError(
+        f"env.id {shown(env_id)} is not one of {ids}, nor an environment of gymnax's; your own "
+        "come with --plugins MODULE"
+    )
+
+
+def testbed_of(config: EnvConfig) -> Testbed:
+    """The testbed that a config is of."""
+    return find_testbed(config.id)
+
+
+def import_plugins(modules: Iterable[str]) -> None:
+    """Import each module once, in order.
+
+    Raises:
+      InputError: for one that cannot be imported.
+    """
+    for name in modules:
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise InputError(f"plugin {shown(name)} is not the name of a module")
+        try:
+            importlib.import_module(name)
+        except (Exception, SystemExit) as error:  # whatever the module does
+            raise InputError(
+                f"plugin {name} cannot be imported: {type(error).__name__}: {one_line(error)}"
+            ) from error

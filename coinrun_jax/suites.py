@@ -1,0 +1,199 @@
+"""What an agent is played on: conditions, each one way to set up the same held-out levels.
+
+A condition differs from training in named settings of the environment; nothing about it is
+compiled. A *control* of a condition is the same with one object taken away, on the same levels
+and with the same random numbers: it tells how often an agent touches that object's cell by
+accident.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from coinrun_jax.checks import InputError, shown
+from coinrun_jax.files import require_plain_name
+
+CONTROL = "_control"
+"""Suffix of a control's name."""
+MOST_CONDITIONS = 500
+LONGEST_TEXT = 300  # characters of a title
+
+
+def text(what: str, value: Any) -> str:
+    """A line that can stand in a table.
+
+    Raises:
+      InputError: for anything else.
+    """
+    if not isinstance(value, str) or len(value) > LONGEST_TEXT or not value.isprintable():
+        raise InputError(
+            f"{what} {shown(value)} is not text of up to {LONGEST_TEXT} printable characters"
+        )
+    return value
+
+
+def name(what: str, value: Any) -> str:
+    """The name of a row in every table.
+
+    Raises:
+      InputError: for anything else.
+    """
+    return text(what, require_plain_name(what, value))
+
+
+@dataclass(frozen=True)
+class Control:
+    """What a control takes away from its condition."""
+
+    of: str
+    """Name of the condition."""
+    takes: str
+    """Event of the object that is taken away."""
+    watched: str
+    """Event that stands for the object's empty cell in the control."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One way to set up a level. Testbeds make them; see `Testbed.condition`.
+
+    Raises:
+      InputError: for a name or title that cannot stand in a table.
+    """
+
+    name: str
+    title: str = ""
+    """For tables and figures; the name if left out."""
+    settings: Any = field(default_factory=dict)
+    """How the level is set up, as the testbed's `overrides` understands it; by default a mapping
+    from fields of the environment's params to their values."""
+    has_goal: bool = True
+    """Whether the goal is there to be reached."""
+    apart: bool = False
+    """Whether goal and proxy are different things in every episode."""
+    plain: bool = True
+    """Whether it differs from training at most in where an object is."""
+    control: Control | None = None
+    """Set if this is a control."""
+    also: tuple[str, ...] = ()
+    """Further events whose rates are reported, such as a decoy's."""
+    levels: Any = None
+    """Which held-out levels, as the testbed understands it; None for all."""
+    position: float | None = None
+    """Place on the horizontal axis of a curve over conditions, if the suite has one."""
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    """Constant columns of the condition's rows in episodes.csv."""
+
+    def __post_init__(self) -> None:
+        name("condition", self.name)
+        try:
+            text("title", self.title)
+        except InputError as error:
+            raise InputError(f"condition {shown(self.name)}: {error}") from error
+        if not self.title:
+            object.__setattr__(self, "title", self.name.replace("_", " "))
+
+    @property
+    def control_of(self) -> str | None:
+        """Name of the condition that this is a control of."""
+        return None if self.control is None else self.control.of
+
+
+def make_control(
+    condition: Condition, takes: str, watched: str, suffix: str = CONTROL, **changes: Any
+) -> Condition:
+    """A control of a condition.
+
+    Args:
+      takes: event of the object that is taken away.
+      watched: event that stands for its empty cell.
+      suffix: of the control's name.
+      **changes: fields of the condition that take the object away.
+    """
+    control = Control(condition.name, takes, watched)
+    values = {"title": f"{condition.title}, {takes} taken away", **changes}
+    return replace(
+        condition, name=condition.name + suffix, control=control, position=None, also=(), **values
+    )
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Conditions to compare.
+
+    Raises:
+      InputError: where names repeat, or a control does not fit its condition.
+    """
+
+    name: str
+    conditions: tuple[Condition, ...]
+    judged: tuple[str, ...] = ()
+    """Conditions that the verdict reads. By default all plain ones with a control in which goal
+    and proxy are apart."""
+    axis: str = ""
+    """Title of the horizontal axis, where conditions have a `position`."""
+    screened: bool = False
+    """Whether levels are screened by a reference agent, as in Langosco et al. (2022); then the
+    first condition is as in training, and the second has goal and proxy apart."""
+
+    def __post_init__(self) -> None:
+        name("suite", self.name)
+        try:
+            self._require_conditions()
+            self._require_judged()
+        except InputError as error:
+            raise InputError(f"suite {shown(self.name)}: {error}") from error
+
+    def _require_conditions(self) -> None:
+        if not 0 < len(self.conditions) <= MOST_CONDITIONS:
+            raise InputError(
+                f"{len(self.conditions):,} conditions, controls included; "
+                f"1 ... {MOST_CONDITIONS} are allowed"
+            )
+        by_name: dict[str, Condition] = {}
+        for condition in self.conditions:
+            if condition.name in by_name:
+                raise InputError(f"two conditions are called {shown(condition.name)}")
+            by_name[condition.name] = condition
+        for condition in self.conditions:
+            if condition.control is None:
+                continue
+            controlled = by_name.get(condition.control.of)
+            if controlled is None or controlled.control is not None:
+                raise InputError(
+                    f"{shown(condition.name)} is a control of {shown(condition.control.of)}, "
+                    "which is not a condition of this suite"
+                )
+            if not controlled.apart:
+                raise InputError(
+                    f"{shown(controlled.name)} takes no control: goal and proxy may be the same "
+                    "thing there"
+                )
+
+    def _require_judged(self) -> None:
+        """Check `judged`; by default, choose."""
+        controlled = {condition.control_of for condition in self.conditions}
+        can_judge = {
+            condition.name: condition
+            for condition in self.conditions
+            if condition.apart and condition.name in controlled
+        }
+        for each in self.judged:
+            if each not in can_judge:
+                raise InputError(
+                    f"{shown(each)} cannot be judged by: it needs a control, and goal and proxy "
+                    "apart"
+                )
+        if not self.judged:
+            plain = tuple(name for name, condition in can_judge.items() if condition.plain)
+            object.__setattr__(self, "judged", plain)
+
+    def index(self, name: str) -> int:
+        """Position of a condition."""
+        return [condition.name for condition in self.conditions].index(name)
+
+    def controls_of(self, name: str) -> tuple[Condition, ...]:
+        """The controls of a condition that the suite has."""
+        return tuple(each for each in self.conditions if each.control_of == name)

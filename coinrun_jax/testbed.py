@@ -1,0 +1,341 @@
+"""The contract between an environment and everything that trains on it or evaluates it.
+
+A *testbed* is a gymnax environment with a goal, a proxy that goes with the goal in training, and
+ways to pull the two apart. `train` and `eval` know what stands here and gymnax's API, and no
+environment beside it. To add one, subclass `Testbed` and `register` an instance (`registry.py`)
+from a module that is given as `--plugins MODULE`, or from an entry point of the group
+`coinrun_jax.testbeds`.
+
+Beside gymnax's API, its environment has
+
+- `events`: names of the objects that an episode may touch, and `info["events"]`, int32
+  [len(events)]: the step of the first touch of each, 0 for not yet;
+- `outcomes`: names of how an episode ends, the first one for "not yet", and `info["outcome"]`,
+  an index into them;
+- `info["episode_length"]`, `info["episode_return"]`: of the episode so far;
+- `reset_to_level(key, index, params) -> (observation, state)`: start on a level of the params;
+- optionally `refresh(key, states, params)`, `save_levels`, `load_levels`, as `CoinRun` has them;
+- `step` never truncates and terminates at once, and gives `info["final_state"]`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from coinrun_jax.checks import InputError, shown, whole
+from coinrun_jax.settings import require_types
+from coinrun_jax.suites import Condition, Suite
+
+if TYPE_CHECKING:
+    import jax
+    import numpy as np
+
+    from coinrun_jax.controllers import Controller
+    from coinrun_jax.inspection import Probing, Property
+    from coinrun_jax.scenes import Scene
+
+NUM_SEEDS = 2**31
+"""Level seeds are 0 ... NUM_SEEDS - 1, as in Procgen."""
+TEST_LEVELS = range(NUM_SEEDS - 1_000_000, NUM_SEEDS)
+"""Level seeds held out for testing; `train` never draws from them."""
+
+
+@dataclass(frozen=True)
+class EnvConfig:
+    """Settings of an environment, the section `env:` of a config. Testbeds subclass it.
+
+    Raises:
+      InputError: for a value of another type, or out of range.
+    """
+
+    id: str
+
+    def __post_init__(self) -> None:
+        require_types(self, "env")
+
+    @property
+    def p_apart(self) -> float:
+        """Share of training episodes in which goal and proxy are apart."""
+        return 0.0
+
+
+@dataclass(frozen=True)
+class LevelsConfig(EnvConfig):
+    """Settings of an environment whose levels are built from seeds."""
+
+    num_levels: int = 0
+    """Size of the training set of levels; 0 for all but the held-out ones."""
+    start_level: int = 0
+    """First level seed of the training set."""
+    pool_size: int = 1024
+    """Levels held ready at a time; a larger set takes turns."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        whole("env.num_levels", self.num_levels, 0, NUM_SEEDS)
+        whole("env.start_level", self.start_level, 0, NUM_SEEDS - 1)
+        whole("env.pool_size", self.pool_size, 1, 2**24)
+
+    @property
+    def training_levels(self) -> range:
+        """Level seeds of the training set.
+
+        Raises:
+          InputError: where it reaches into the held-out ones.
+        """
+        first, held_out = self.start_level, TEST_LEVELS.start
+        if first >= held_out:
+            raise InputError(
+                f"env.start_level {first} is a held-out level; they begin at {held_out}"
+            )
+        number = self.num_levels or held_out - first
+        if first + number > held_out:
+            raise InputError(
+                f"env.start_level {first} + num_levels {number} reaches into the held-out "
+                f"levels, which begin at {held_out}"
+            )
+        return range(first, first + number)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One way in which an episode is decided: an object touched first, or a cause of its end."""
+
+    name: str
+    """In episodes.csv, such as "death:saw"."""
+    title: str
+    """In a caption, such as "killed by a saw"."""
+    event: str | None = None
+    """The object, one of the environment's `events`, or"""
+    cause: str | None = None
+    """the environment's outcome of this name."""
+    group: str = ""
+    """Column of tables that it is counted in, such as "death"; its name if left out."""
+
+    @property
+    def column(self) -> str:
+        return self.group or self.name
+
+
+@dataclass(frozen=True)
+class Words:
+    """How tables, figures and reports name things. `{}`-free plain text."""
+
+    question: str = "Which goal did it learn?"
+    """Title of a report."""
+    goal: str = "goal"
+    """Noun for the goal, without article, such as "coin"."""
+    proxy: str = "proxy"
+    empty: str = "its empty cell"
+    """What a control watches, such as "its cell"."""
+    columns: Mapping[str, str] | None = None
+    """Titles of outcome columns, where they differ from the columns' names."""
+    pursued: Mapping[str, str] | None = None
+    """By object, what a verdict says of an agent after it, such as "after the coin"."""
+    fetched: str = "goal reached"
+    """Caption of a clip in which the goal is reached, and"""
+    passed: str = "goal passed by"
+    """of one in which the proxy comes first."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A policy that needs no network, played on the same levels as an agent."""
+
+    title: str
+    controller: Controller
+    most_levels: int | None = None
+    """Levels of each condition that it plays at most; None for all."""
+
+
+class Testbed:
+    """What `train` and `eval` know of an environment. One instance per id is registered."""
+
+    id: ClassVar[str]
+    Config: ClassVar[type[EnvConfig]] = EnvConfig
+    """Its settings; the defaults are a usable environment."""
+    goal: ClassVar[str] = ""
+    """Event of the goal; "" where the environment has no events."""
+    proxy: ClassVar[str] = ""
+    """Event of the proxy."""
+    outcomes: ClassVar[tuple[Outcome, ...]] = ()
+    """In order of precedence within a step."""
+    words: ClassVar[Words] = Words()
+    look: ClassVar[tuple[str, ...]] = ()
+    """Names of conditions that training looks at now and then, if asked to."""
+    bar: ClassVar[str] = ""
+    """The reference that a competent agent clearly beats."""
+    start_fields: ClassVar[tuple[str, ...]] = ()
+    """Fields of a state that differ between starts on one level, and"""
+    step_fields: ClassVar[tuple[str, ...]] = ()
+    """fields of params, such as "cues.mirrored", that steps depend on and conditions change:
+    trajectories keep both."""
+
+    # To train on it.
+
+    def require_usable(self, config: Any) -> None:
+        """Refuse settings that cannot be used together; nothing is compiled.
+
+        Raises:
+          InputError: naming the setting.
+        """
+
+    def make_env(self, config: Any) -> Any:
+        """The gymnax environment; no level is built and nothing compiled."""
+        raise NotImplementedError
+
+    def make_params(self, env: Any, config: Any, levels: Any = None) -> Any:
+        """Params of training, or with given levels in place of those of training.
+
+        Can be traced where `levels` is left out.
+
+        Args:
+          levels: of `build_levels`.
+        """
+        raise NotImplementedError
+
+    # To evaluate on it.
+
+    def suites(self) -> Mapping[str, Suite]:
+        """By name. "relocation" is what quickstarts and documentation use."""
+        return {}
+
+    def condition(self, entry: dict[str, Any]) -> Sequence[Condition]:
+        """Conditions of an entry of a user's suite: one, and its control if asked for.
+
+        Args:
+          entry: a mapping from YAML.
+
+        Raises:
+          InputError: for an entry that cannot be used.
+        """
+        raise InputError(f"suites of {self.id} are not read from files")
+
+    def overrides(self, condition: Condition, config: Any) -> dict[str, Any]:
+        """Fields of params, by name, that a condition sets for an agent of this config.
+
+        All conditions set the same fields, with leaves of the same shapes and types.
+
+        Raises:
+          InputError: for settings that cannot be used together.
+        """
+        del config
+        return dict(condition.settings)
+
+    def trained_condition(self, suite: Suite, config: Any) -> tuple[str | None, bool]:
+        """The condition that competence is read from.
+
+        Returns:
+          its name, if there is one, and whether most of training was like it.
+        """
+        del config
+        plain = [c.name for c in suite.conditions if c.plain and c.has_goal and not c.apart]
+        return (plain[0], True) if plain else (None, False)
+
+    def is_shifted(self, condition: Condition, config: Any) -> bool:
+        """Whether a condition shows what training does not, beside unseen levels."""
+        del config
+        return condition.apart or not condition.plain
+
+    def references(self, config: Any) -> Mapping[str, Reference]:
+        """By name, `bar` among them."""
+        return {}
+
+    def choose_levels(
+        self, conditions: Sequence[Condition], config: Any, count: int, unlike: int = 0
+    ) -> tuple[Any, np.ndarray, np.ndarray]:
+        """Build the held-out levels that each of C conditions is played on.
+
+        Args:
+          count: levels of each condition.
+          unlike: leave out levels that look like one of the level seeds 0 ... unlike - 1.
+
+        Returns:
+          L levels as `build_levels` gives them, their seeds uint32 [L], and int32 [C, count],
+          indices into them.
+
+        Raises:
+          InputError: where there are not as many.
+        """
+        import numpy as np
+
+        if unlike:
+            raise InputError(f"{self.id} cannot leave out levels that look like training ones")
+        if count > len(TEST_LEVELS):
+            raise InputError(f"{count:,} levels are wanted; {len(TEST_LEVELS):,} are held out")
+        seeds = np.array(TEST_LEVELS[:count], np.uint32)
+        index = np.tile(np.arange(count, dtype=np.int32), (len(conditions), 1))
+        return self.build_levels(seeds, self.level_kind(conditions[0], config)), seeds, index
+
+    def require_enough_levels(self, conditions: Sequence[Condition], count: int) -> None:
+        """Refuse conditions of which there are too few held-out levels; nothing is compiled.
+
+        Raises:
+          InputError: where there are.
+        """
+
+    def level_kind(self, condition: Condition, config: Any) -> str:
+        """What beside its seed a level of a condition depends on, such as "hard"."""
+        return ""
+
+    def build_levels(self, seeds: np.ndarray, kind: str) -> Any:
+        """Levels of seeds uint32 [L], with a leading axis, for `make_params`."""
+        return seeds
+
+    def details(
+        self, before: dict[str, jax.Array] | None, state: Any, params: Any
+    ) -> dict[str, jax.Array]:
+        """What an episode's record keeps beside events; of one environment, traced.
+
+        Args:
+          before: the details so far; None at the start.
+          state: the state after the step, or of the start.
+          params: of the condition.
+
+        Returns:
+          named numbers or small vectors, the same names and types each time.
+        """
+        del before, state, params
+        return {}
+
+    def columns(self, details: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Columns of episodes.csv from details [N, ...] of N episodes; each [N]."""
+        return {name: value for name, value in details.items() if value.ndim == 1}
+
+    # To show it to people.
+
+    def scene(self, states: Sequence[Any], params: Any) -> Scene | None:
+        """An episode for the report's player; None where there is no such picture."""
+        return None
+
+    def map(self, episodes: Sequence[Sequence[Any]], params: Any) -> np.ndarray | None:
+        """A whole level with the paths of some episodes on it, uint8 [H, W, 3]."""
+        return None
+
+    def gallery(self) -> Mapping[str, Callable[[], Any]]:
+        """Pictures of all that conditions can change: file name -> a matplotlib figure."""
+        return {}
+
+    # To look into agents and training sets.
+
+    @property
+    def probing(self) -> Probing | None:
+        """What `--probes` needs to know; None where it cannot be done."""
+        return None
+
+    def properties(
+        self, env: Any, params: Any, config: Any, number: int, seed: int
+    ) -> Sequence[Property]:
+        """What may go together with the goal in `number` training episodes, for the audit."""
+        raise InputError(f"{self.id} has no audit")
+
+    def require_id(self, found: Any) -> None:
+        """Refuse a policy or file of another environment.
+
+        Raises:
+          InputError: if it is one.
+        """
+        if found != self.id:
+            raise InputError(f"was made with {shown(found)}; this is {self.id}")
