@@ -103,7 +103,7 @@ class PlainTestbed(Testbed):
     def make_env(self, config: EnvConfig) -> PlainEnv:
         return PlainEnv(*_made(self.id))
 
-    def make_params(self, env: PlainEnv, config: EnvConfig, levels: Any = None) -> Any:
+    def make_params(self, env: PlainEnv, config: EnvConfig) -> Any:
         return _made(self.id)[1]
 
 

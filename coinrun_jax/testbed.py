@@ -186,17 +186,25 @@ class Testbed:
         """The gymnax environment; no level is built and nothing compiled."""
         raise NotImplementedError
 
-    def make_params(self, env: Any, config: Any, levels: Any = None) -> Any:
-        """Params of training, or with given levels in place of those of training.
-
-        Can be traced where `levels` is left out.
-
-        Args:
-          levels: of `build_levels`.
-        """
+    def make_params(self, env: Any, config: Any) -> Any:
+        """Params of training; can be traced."""
         raise NotImplementedError
 
     # To evaluate on it.
+
+    def evaluation_env(self, config: Any) -> Any:
+        """The environment as an agent of this config sees it, equal for configs that differ only
+        in levels: equal environments share compiled programs.
+        """
+        return self.make_env(config)
+
+    def evaluation_params(self, env: Any, levels: Any) -> Any:
+        """Default params on given levels; what is shown is up to `overrides`.
+
+        Args:
+          levels: of `build_levels` or `choose_levels`.
+        """
+        raise NotImplementedError
 
     def suites(self) -> Mapping[str, Suite]:
         """By name. "relocation" is what quickstarts and documentation use."""
@@ -281,7 +289,7 @@ class Testbed:
         return ""
 
     def build_levels(self, seeds: np.ndarray, kind: str) -> Any:
-        """Levels of seeds uint32 [L], with a leading axis, for `make_params`."""
+        """Levels of seeds uint32 [L], with a leading axis."""
         return seeds
 
     def details(

@@ -82,14 +82,20 @@ class CoinRunTestbed(Testbed):
         except ValueError as error:
             raise InputError(f"env: {error}") from error
 
-    def make_params(self, env: CoinRun, config: CoinRunConfig, levels: Any = None) -> EnvParams:
+    def make_params(self, env: CoinRun, config: CoinRunConfig) -> EnvParams:
         settings = settings_of(config)
         try:
-            if levels is not None:
-                return EnvParams.on_levels(levels).with_settings(**settings)
             return env.build_params().with_settings(**settings)
         except ValueError as error:
             raise InputError(f"env: {error}") from error
+
+    def evaluation_env(self, config: CoinRunConfig) -> CoinRun:
+        from coinrun_jax.coinrun.env import CoinRun
+
+        return CoinRun(config.mode, config.observation)
+
+    def evaluation_params(self, env: CoinRun, levels: Any) -> EnvParams:
+        return EnvParams.on_levels(levels)
 
     def suites(self) -> Mapping[str, Suite]:
         return SUITES
