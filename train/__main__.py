@@ -56,12 +56,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--num-processes", type=int)
     parser.add_argument("--process-id", type=int)
     known, settings = parser.parse_known_args(arguments)
+    distributed.initialize(known.coordinator, known.num_processes, known.process_id)
     if known.resume is not None:
         if known.config or known.run_dir or settings:
             raise InputError("--resume takes no other settings: a run keeps its own config")
     else:
         config, run_dir = _config(known, settings), known.run_dir or _default_run_dir()
-    distributed.initialize(known.coordinator, known.num_processes, known.process_id)
 
     from coinrun_jax.compilation import enable_compilation_cache
     from train import run  # not before: its imports touch devices

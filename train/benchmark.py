@@ -30,7 +30,9 @@ from coinrun_jax.cli import Fault, Parser, command, integer
 from coinrun_jax.compilation import enable_compilation_cache
 from coinrun_jax.files import read_text, require_makeable
 from coinrun_jax.hardware import device_name, num_cores
+from coinrun_jax.testbed import LevelsConfig
 from train.config import MOST_ENVS, TrainConfig, load_config
+from train.environment import num_actions, with_pool_for
 from train.overrides import override
 from train.ppo import Batch, Learner, ppo_loss
 from train.program import Program, outline_learner
@@ -101,6 +103,7 @@ def breakdown(config: TrainConfig) -> Row:
     learner, ppo = program.learner, config.ppo
     state = program.init()
     keys = jax.random.split(jax.random.key(0), ppo.num_envs)
+    count = num_actions(config.env)
 
     @jax.jit
     def play(state: Any) -> Any:
@@ -122,7 +125,7 @@ def breakdown(config: TrainConfig) -> Row:
         def step(carry: tuple[Any, jax.Array], time: jax.Array) -> tuple[Any, None]:
             fold = jax.vmap(jax.random.fold_in, in_axes=(0, None))
             now = fold(keys, time)
-            action = jax.vmap(lambda key: jax.random.randint(key, (), 0, 9, jnp.int32))(now)
+            action = jax.vmap(lambda key: jax.random.randint(key, (), 0, count, jnp.int32))(now)
             # What is seen must be kept, or it would not be computed.
             observation, env_state, *_ = jax.vmap(learner.env.step, in_axes=(0, 0, 0, None))(
                 now, carry[0], action, state.env_params
@@ -146,7 +149,7 @@ def breakdown(config: TrainConfig) -> Row:
     rate = flops / max(total - playing, 1e-9)
     matmul = matmul_flops(config.network.precision)
     return {
-        "observation": config.env.observation,
+        "observation": getattr(config.env, "observation", config.env.id),
         "network": f"{config.network.kind}-{config.network.width}",
         "precision": config.network.precision,
         "num_envs": ppo.num_envs,
@@ -210,7 +213,8 @@ def scaling(config: TrainConfig, devices: list[int], words: list[str], path: Pat
         }
         num_envs = config.ppo.num_envs * count
         own = [*words, "--ppo.num-envs", str(num_envs)]
-        own += ["--env.pool-size", str(max(config.env.pool_size, num_envs))]
+        if isinstance(env := with_pool_for(config.env, num_envs), LevelsConfig):
+            own += ["--env.pool-size", str(env.pool_size)]
         command = [sys.executable, "-m", "train.benchmark", "throughput", "--csv", str(path), *own]
         status = subprocess.run(command, env=environment, check=False).returncode
         if status:
@@ -273,7 +277,7 @@ def _points(known: argparse.Namespace, config: TrainConfig) -> list[TrainConfig]
 def _point(config: TrainConfig, precision: Any, num_envs: int) -> TrainConfig:
     return dataclasses.replace(
         config,
-        env=dataclasses.replace(config.env, pool_size=max(config.env.pool_size, num_envs)),
+        env=with_pool_for(config.env, num_envs),
         network=dataclasses.replace(config.network, precision=precision),
         ppo=dataclasses.replace(config.ppo, num_envs=num_envs),
     )

@@ -13,11 +13,10 @@ from typing import Any, Literal
 import yaml
 
 from coinrun_jax.checks import InputError, positive, real, shown, whole
-from coinrun_jax.coinrun.placement import make_placement, weight_of
-from coinrun_jax.coinrun.types import NUM_SEEDS
 from coinrun_jax.files import read_yaml, write_text
+from coinrun_jax.registry import DEFAULT, find_testbed, import_plugins
 from coinrun_jax.settings import from_mapping, require_types
-from train.variants import CuesConfig, ItemsConfig, RewardConfig
+from coinrun_jax.testbed import EnvConfig
 
 CONFIG = "config.yaml"
 """Of a run's directory: every setting, resolved."""
@@ -29,53 +28,6 @@ MOST_ENVS, MOST_WIDTH = 2**20, 2**16
 def _require(holds: bool, message: str) -> None:
     if not holds:
         raise InputError(message)
-
-
-@dataclasses.dataclass(frozen=True)
-class EnvConfig:
-    """The environment that an agent is trained in."""
-
-    id: str = "CoinRun-v1"
-    mode: Literal["hard", "easy"] = "hard"
-    observation: Literal["symbolic", "rgb"] = "symbolic"
-    num_levels: int = 0
-    """Size of the training set of levels; 0 for all but the held-out ones."""
-    start_level: int = 0
-    """First level seed of the training set."""
-    pool_size: int = 1024
-    """Levels held ready at a time; a larger set takes turns."""
-    placement: str = "end"
-    """Where a moved coin goes: a name of `coinrun_jax.coinrun.placement.CATALOGUE`, or a
-    mixture such as "uniform:3,off_path:1"."""
-    placement_probability: float = 1.0
-    """Chance per episode that the coin follows `placement`; it lies at the end otherwise."""
-    placement_fraction: tuple[float, float] = (0.0, 1.0)
-    """Range of the share of the way to the end, for placement "fraction"."""
-    placement_cell: tuple[int, int] = (2, 1)
-    """Column and row, for placement "fixed"."""
-    cues: CuesConfig = dataclasses.field(default_factory=CuesConfig)
-    items: ItemsConfig = dataclasses.field(default_factory=ItemsConfig)
-    reward: RewardConfig = dataclasses.field(default_factory=RewardConfig)
-
-    def __post_init__(self) -> None:
-        require_types(self, "env")
-        whole("env.num_levels", self.num_levels, 0, NUM_SEEDS)
-        whole("env.start_level", self.start_level, 0, NUM_SEEDS - 1)
-        whole("env.pool_size", self.pool_size, 1, 2**24)
-        real("env.placement_probability", self.placement_probability, 0, 1)
-
-    @property
-    def p_moved(self) -> float:
-        """Share of training episodes whose coin does not stay at the end.
-
-        Raises:
-          ValueError: for a placement that does not exist.
-        """
-        placement = make_placement(self.placement, cell=self.placement_cell)
-        at_end = float(weight_of(placement, "end"))
-        if self.placement_fraction[0] == 1:  # all of the way is the end
-            at_end += float(weight_of(placement, "fraction"))
-        return self.placement_probability * (1.0 - at_end)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,7 +116,8 @@ class WandbConfig:
 class TrainConfig:
     """A training run."""
 
-    env: EnvConfig = EnvConfig()
+    env: EnvConfig = dataclasses.field(default_factory=lambda: env_config({}))
+    """Of the testbed that `env.id` names."""
     network: NetworkConfig = NetworkConfig()
     ppo: PPOConfig = PPOConfig()
     wandb: WandbConfig = WandbConfig()
@@ -178,11 +131,11 @@ class TrainConfig:
     keep_checkpoints: int = 2
     """How many of the newest checkpoints are kept; the one with the best return is, too."""
     eval_every: int = 0
-    """Updates between looks at held-out levels with the coin at the end and moved; 0: never."""
+    """Updates between looks at held-out levels; 0: never."""
     eval_levels: int = 128
-    """Levels of such a look; each is played once either way."""
+    """Levels of such a look; each is played once in every condition."""
     plugins: tuple[str, ...] = ()
-    """Modules of your own to import first, such as one that registers placements."""
+    """Modules of your own to import first, such as one that registers a testbed."""
 
     def __post_init__(self) -> None:
         require_types(self, "")
@@ -201,11 +154,6 @@ class TrainConfig:
             whole(name, getattr(self, name), 1, 2**31)
         whole("eval_every", self.eval_every, 0, 2**31)
         whole("eval_levels", self.eval_levels, 1, 10_000)
-        for module in self.plugins:
-            _require(
-                all(part.isidentifier() for part in module.split(".")),
-                f"plugins {shown(module)} is not the name of a module",
-            )
 
     @property
     def num_updates(self) -> int:
@@ -220,13 +168,46 @@ class TrainConfig:
         return dataclasses.replace(self, seed=seed, num_seeds=1)
 
 
+def env_config(section: Any) -> EnvConfig:
+    """The settings of an environment, of the class that belongs to `id`.
+
+    Args:
+      section: a mapping; what it leaves out has its default, the id included.
+
+    Raises:
+      InputError: for an unknown id, key or value.
+    """
+    if not isinstance(section, dict):
+        raise InputError(f"env is {shown(section)}, not a section of settings")
+    section = {"id": DEFAULT, **section}
+    return from_mapping(find_testbed(section["id"]).Config, section, "env")
+
+
+def plugins_in(values: dict[str, Any]) -> list[str]:
+    """The plugins that a mapping of settings names.
+
+    Raises:
+      InputError: for anything but a list of names.
+    """
+    plugins = values.get("plugins", [])
+    if not isinstance(plugins, list | tuple) or not all(isinstance(name, str) for name in plugins):
+        raise InputError(f"plugins {shown(plugins)} is not a list of names")
+    return list(plugins)
+
+
 def config_from_dict(values: Any) -> TrainConfig:
-    """The config that a mapping of settings describes; the rest keep their defaults.
+    """The config that a mapping describes; settings that it leaves out have their defaults.
+
+    Imports the plugins that it names.
 
     Raises:
       InputError: for a key or value that cannot be used.
     """
-    return from_mapping(TrainConfig, values)
+    if not isinstance(values, dict):
+        raise InputError(f"config is {shown(values)}, not a section of settings")
+    import_plugins(plugins_in(values))
+    config = from_mapping(TrainConfig, {name: values[name] for name in values if name != "env"})
+    return dataclasses.replace(config, env=env_config(values.get("env", {})))
 
 
 def flat_settings(config: TrainConfig) -> dict[str, Any]:

@@ -8,37 +8,42 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from coinrun_jax.testbed import Testbed
 from train.loggers import read_rows
-from train.relocation import NAMES
 
 NAME = "curves.png"
-PANELS = {
-    "How training episodes end": {
-        "rate_coin": "coin",
-        "rate_end": "end first",
-        "rate_saw": "saw",
-        "rate_enemy": "enemy",
-        "rate_lava": "lava",
-        "rate_timeout": "time-out",
-    },
-    "A look at held-out levels": dict(
-        zip(NAMES, ("coin at the end: coin", "moved: coin", "moved: end first"), strict=True)
-    ),
-    "Value and policy": {
-        "explained_variance": "explained variance",
-        "entropy": "entropy / ln 15",
-        "clip_fraction": "clipped",
-    },
-}
+_RATES, _LOOKS, _LEARNING = "rate_", "eval_", "Value and policy"
 SMOOTHED_OVER = 20
 """Updates; a curve is a running mean of the rates that they had."""
+
+
+def _panels(columns: Sequence[str], testbed: Testbed) -> dict[str, dict[str, str]]:
+    """Columns and their labels, by the title of their panel."""
+
+    def labels(prefix: str) -> dict[str, str]:
+        return {name: name.removeprefix(prefix) for name in columns if name.startswith(prefix)}
+
+    titles = dict(testbed.words.columns or {}) | {testbed.proxy: f"{testbed.proxy} first"}
+    return {
+        "How training episodes end": {
+            name: titles.get(label, label) for name, label in labels(_RATES).items()
+        },
+        "Held-out levels": {
+            name: label.replace("_", " ") for name, label in labels(_LOOKS).items()
+        },
+        _LEARNING: {
+            "explained_variance": "explained variance",
+            "entropy": "entropy, of its first",
+            "clip_fraction": "clipped",
+        },
+    }
 
 
 def _column(rows: Sequence[dict[str, str]], name: str) -> tuple[np.ndarray, np.ndarray]:
     """Steps in millions and values, where there are any."""
     found = [(float(r["steps"]) / 1e6, float(r[name])) for r in rows if r.get(name, "") != ""]
     steps, values = np.array(found).reshape(-1, 2).T
-    return steps, values / np.log(15) if name == "entropy" else values
+    return steps, values / values[0] if name == "entropy" and values.size else values
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
@@ -49,12 +54,13 @@ def _smooth(values: np.ndarray) -> np.ndarray:
     return (sums[last] - sums[first]) / (last - first)
 
 
-def draw(tables: Sequence[Path]) -> Figure:
+def draw(tables: Sequence[Path], testbed: Testbed) -> Figure:
     """A figure of the metrics files, one per seed; panels without a number are left out."""
     seeds = [read_rows(path) for path in tables]
+    columns = list(seeds[0][0]) if seeds[0] else []
     panels = {
         title: {n: label for n, label in lines.items() if len(_column(seeds[0], n)[0])}
-        for title, lines in PANELS.items()
+        for title, lines in _panels(columns, testbed).items()
     }
     panels = {title: lines for title, lines in panels.items() if lines}
     figure = Figure(figsize=(4.6 * max(len(panels), 1), 3.4), layout="constrained", dpi=130)
@@ -64,7 +70,7 @@ def draw(tables: Sequence[Path]) -> Figure:
         for number, (name, label) in enumerate(lines.items()):
             for index, rows in enumerate(seeds):
                 steps, values = _column(rows, name)
-                curve = values if name in NAMES else _smooth(values)
+                curve = values if name.startswith(_LOOKS) else _smooth(values)
                 axes.plot(
                     steps,
                     curve,
@@ -75,12 +81,12 @@ def draw(tables: Sequence[Path]) -> Figure:
                 )
         axes.set_title(title, fontsize=10)
         axes.set_xlabel("environment steps (millions)")
-        axes.set_ylim(0 if title != "Value and policy" else None, 1)
+        axes.set_ylim(0 if title != _LEARNING else None, 1)
         axes.grid(alpha=0.25)
         axes.legend(fontsize=7)
     return figure
 
 
-def save(tables: Sequence[Path], path: Path) -> None:
+def save(tables: Sequence[Path], testbed: Testbed, path: Path) -> None:
     """Draw into a PNG file."""
-    draw(tables).savefig(path, format="png")
+    draw(tables, testbed).savefig(path, format="png")

@@ -16,12 +16,13 @@ from tqdm import tqdm
 
 from coinrun_jax.checks import InputError, one_line
 from coinrun_jax.cli import Fault
+from coinrun_jax.registry import testbed_of
 from train import curves, distributed, metrics, policy
 from train.checkpoints import CheckpointError, Checkpoints
 from train.loggers import CsvLogger, has_rows, rows_of_updates
 from train.ppo import Metrics, TrainState
 from train.program import Program
-from train.relocation import NAMES, RelocationCheck
+from train.looks import Look, look_columns
 from train.wandb_logger import WandbLogger
 
 METRICS, CHECKPOINTS, PROFILE = "metrics.csv", "checkpoints", "profile"
@@ -108,8 +109,7 @@ class _Past(NamedTuple):
           InputError: where something has been trained that no readable checkpoint leads to, or
             metrics.csv is not that of the checkpoint.
         """
-        looks = NAMES if program.config.eval_every else ()
-        columns = metrics.columns(program.learner.env.outcomes, looks)
+        columns = table_of(program).columns
         restored = Checkpoints(run_dir / CHECKPOINTS).restore(program.shapes())
         if restored is None:
             # Without its checkpoints a run would begin anew, over what has been trained.
@@ -121,6 +121,13 @@ class _Past(NamedTuple):
         done, packed = restored or (0, None)
         rows = [rows_of_updates(folder / METRICS, columns, done) for folder in folders]
         return cls(done, packed, rows, columns)
+
+
+def table_of(program: Program) -> metrics.Table:
+    """What metrics.csv of a run holds."""
+    config = program.config
+    looks = look_columns(config) if config.eval_every else ()
+    return metrics.Table(config, testbed_of(config.env), program.learner.env, looks)
 
 
 def _lost(folder: Path, run_dir: Path, left: str) -> InputError:
@@ -159,7 +166,8 @@ class _Loop:
         self.done = past.done
         """Updates."""
         self.recent = metrics.RecentReturn()
-        self.look = RelocationCheck(config, program.learner.network.apply)
+        self.table = table_of(program)
+        self.look = Look(config, program.learner.env, program.learner.network.apply)
         state = jax.device_get(program.init())
         if past.packed is None:
             # Before anything else: whatever is trained, there is a checkpoint that leads to it.
@@ -203,7 +211,7 @@ class _Loop:
                 rows = self._update()
                 distributed.on_main(partial(self._log, rows))
                 wandb.log(rows)
-                bar.set_postfix(_summary(rows), refresh=False)
+                bar.set_postfix(self._summary(rows), refresh=False)
                 bar.update(batch)
                 if self.done % config.checkpoint_every == 0:
                     self._save()
@@ -213,7 +221,7 @@ class _Loop:
             self._export()
         if self.is_finished:
             tables = [folder / METRICS for folder in self.folders]
-            distributed.on_main(partial(curves.save, tables, self.run_dir / curves.NAME))
+            distributed.on_main(partial(curves.save, tables, self.table.testbed, self.run_dir / curves.NAME))
 
     def _log(self, rows: list[dict[str, Any]]) -> None:
         for table, row in zip(self.tables, rows, strict=True):
@@ -233,29 +241,34 @@ class _Loop:
         seconds = time.perf_counter() - began
         self.done += 1
         self.recent.add(measured)
-        looks = self._look_at_relocation()
+        looks = self._look()
         rate = config.ppo.batch_size * config.num_seeds / seconds
         return [
-            metrics.row(
-                metrics.of_seed(measured, index, config.num_seeds),
-                self.done,
-                config,
-                self.program.learner.env.outcomes,
-            )
+            self.table.row(metrics.of_seed(measured, index, config.num_seeds), self.done)
             | looks[index]
             | {"seconds": round(seconds, 4), "steps_per_second": round(rate)}
             for index in range(config.num_seeds)
         ]
 
-    def _look_at_relocation(self) -> list[dict[str, Any]]:
+    def _look(self) -> list[dict[str, Any]]:
         """Columns of the look at held-out levels; empty in between, none if never."""
         every = self.config.eval_every
         if not every:
             return [{} for _ in self.folders]
         if self.done % every:
-            return [self.look.blank for _ in self.folders]
+            return [dict.fromkeys(self.table.looks, "") for _ in self.folders]
         params = distributed.to_host(self.state.params)  # a meeting point of all processes
         return self.look(params) if distributed.is_main() else [{} for _ in self.folders]
+
+    def _summary(self, rows: Sequence[dict[str, Any]]) -> dict[str, str]:
+        """What the bar shows: means over the seeds, where an episode has ended."""
+        shown = {}
+        goal = self.table.testbed
+        for title, column in (("return", "return"), (goal.words.goal, f"rate_{goal.goal}")):
+            values = [row[column] for row in rows if row.get(column, "") != ""]
+            if values:
+                shown[title] = f"{np.mean(values):.3g}"
+        return shown
 
     def _save(self) -> None:
         state = distributed.to_host(self.program.pack(self.state))
@@ -280,16 +293,6 @@ class _Loop:
 def _say(text: str) -> None:
     if distributed.is_main():
         print(text, flush=True)
-
-
-def _summary(rows: Sequence[dict[str, Any]]) -> dict[str, str]:
-    """What the bar shows: means over the seeds, where an episode has ended."""
-    shown = {}
-    for title, column in (("return", "return"), ("coin", "rate_coin")):
-        values = [row[column] for row in rows if row.get(column, "") != ""]
-        if values:
-            shown[title] = f"{np.mean(values):.3g}"
-    return shown
 
 
 class _StopRequest:

@@ -2,55 +2,77 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import jax
 import numpy as np
 
+from coinrun_jax.testbed import Testbed
 from train.config import TrainConfig
 from train.ppo import Metrics
+from train.rollout import EpisodeSums
 
 
-def row(metrics: Metrics, update: int, config: TrainConfig, names: tuple[str, ...]) -> dict:
-    """One line of metrics.csv; rates and means are empty where no episode ended.
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """What stands in metrics.csv of a run; a row per update and seed."""
 
-    Args:
-      metrics: numpy arrays of one seed.
-      names: the environment's outcomes; each has the share of episodes that ended so.
-        `rate_end` counts episodes that reached the end before a coin that lay elsewhere.
-    """
-    episodes = metrics.episodes
-    count = int(episodes.episodes)
+    config: TrainConfig
+    testbed: Testbed
+    env: Any
+    looks: tuple[str, ...] = ()
+    """Columns of the looks at held-out levels."""
 
-    def mean(total: Any) -> float | str:
-        return round(float(total) / count, 6) if count else ""
+    @cached_property
+    def _rates(self) -> dict[str, Callable[[EpisodeSums], Any]]:
+        """Numbers of episodes by how they ended, and of those that touched goal or proxy before
+        the other one, where no outcome has that name.
+        """
+        rates: dict[str, Callable[[EpisodeSums], Any]] = {
+            name: lambda sums, i=index: sums.outcomes[i]
+            for index, name in enumerate(self.env.outcomes)
+            if index
+        }
+        objects = self.testbed.goal, self.testbed.proxy
+        for one, other in (objects, objects[::-1]) if all(objects) else ():
+            at = self.env.events.index(one), self.env.events.index(other)
+            rates.setdefault(one, lambda sums, at=at: sums.before[at])
+        return rates
 
-    losses = metrics._asdict()
-    del losses["episodes"]
-    return {
-        "update": update,
-        "steps": update * config.ppo.batch_size,
-        "episodes": count,
-        "return": mean(episodes.reward),
-        "length": mean(episodes.length),
-        **{f"rate_{name}": mean(episodes.outcomes[i]) for i, name in enumerate(names) if i},
-        "rate_end": mean(episodes.ends),
-        **{name: float(f"{float(value):.6g}") for name, value in losses.items()},
-    }
+    @property
+    def columns(self) -> list[str]:
+        rates = (f"rate_{name}" for name in self._rates)
+        losses = (name for name in Metrics._fields if name != "episodes")
+        episodes = ("update", "steps", "episodes", "return", "length", *rates)
+        return [*episodes, *losses, *self.looks, "seconds", "steps_per_second"]
 
+    def row(self, metrics: Metrics, update: int) -> dict[str, Any]:
+        """An update of one seed, without looks and times; rates and means are empty where no
+        episode ended.
 
-def columns(names: tuple[str, ...], looks: Sequence[str]) -> list[str]:
-    """Names of all columns of metrics.csv.
+        Args:
+          metrics: numpy arrays.
+        """
+        episodes = metrics.episodes
+        count = int(episodes.episodes)
 
-    Args:
-      names: the environment's outcomes.
-      looks: columns of the look at held-out levels.
-    """
-    rates = (f"rate_{name}" for name in names[1:])
-    losses = (name for name in Metrics._fields if name != "episodes")
-    episodes = ("update", "steps", "episodes", "return", "length", *rates, "rate_end")
-    return [*episodes, *losses, *looks, "seconds", "steps_per_second"]
+        def mean(total: Any) -> float | str:
+            return round(float(total) / count, 6) if count else ""
+
+        losses = metrics._asdict()
+        del losses["episodes"]
+        return {
+            "update": update,
+            "steps": update * self.config.ppo.batch_size,
+            "episodes": count,
+            "return": mean(episodes.reward),
+            "length": mean(episodes.length),
+            **{f"rate_{name}": mean(number(episodes)) for name, number in self._rates.items()},
+            **{name: float(f"{float(value):.6g}") for name, value in losses.items()},
+        }
 
 
 def of_seed(metrics: Any, index: int, num_seeds: int) -> Any:

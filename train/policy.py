@@ -17,7 +17,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import coinrun_jax
 from coinrun_jax.checks import InputError, shown, whole
 from coinrun_jax.files import (
     Array,
@@ -27,8 +26,10 @@ from coinrun_jax.files import (
     write_json,
     writing,
 )
-from train.config import EnvConfig, TrainConfig, config_from_dict
-from train.environment import network_of, observation_shape, settings_of
+from coinrun_jax.registry import testbed_of
+from coinrun_jax.testbed import EnvConfig
+from train.config import TrainConfig, config_from_dict, plugins_in
+from train.environment import network_of, observation_shape
 from train.networks import Apply, Network
 
 ARRAYS, DESCRIPTION = "policy.npz", "policy.json"
@@ -66,7 +67,7 @@ def save_policy(folder: Path, params: Any, config: TrainConfig, update: int) -> 
     flat = flax.traverse_util.flatten_dict(params, sep="/")
     description = {
         "format": _FORMAT,
-        "environment": coinrun_jax.ENV_ID,
+        "environment": config.env.id,
         "update": update,
         "steps": update * config.ppo.batch_size,
         "config": dataclasses.asdict(config),
@@ -138,15 +139,16 @@ def _described(description: dict[str, Any], plugins: Sequence[str]) -> tuple[Tra
             raise InputError(f"{DESCRIPTION} has no {name!r}")
     if description["format"] != _FORMAT:
         raise PolicyError(f"has policy format {shown(description['format'])}, not {_FORMAT}")
-    if description["environment"] != coinrun_jax.ENV_ID:
-        raise PolicyError(
-            f"was trained on {shown(description['environment'])}; this is {coinrun_jax.ENV_ID}, "
-            "where it would mean something else"
-        )
-    config = config_from_dict(description["config"])
-    if missing := [name for name in config.plugins if name not in plugins]:
+    values = description["config"]
+    named = plugins_in(values) if isinstance(values, dict) else []
+    if missing := [name for name in named if name not in plugins]:
         raise PolicyError(f"was trained with plugins; give --plugins {' '.join(missing)}")
-    settings_of(config.env)
+    config = config_from_dict(values)
+    if description["environment"] != config.env.id:
+        raise PolicyError(
+            f"was trained on {shown(description['environment'])}; its config is of {config.env.id}"
+        )
+    testbed_of(config.env).require_usable(config.env)
     return config, whole("update", description["update"], 0, 2**31 - 1)
 
 

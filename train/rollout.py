@@ -30,22 +30,22 @@ class EpisodeSums(NamedTuple):
     episodes: jax.Array  # int32 []
     length: jax.Array  # int32 [], steps
     reward: jax.Array  # float32 []
-    outcomes: jax.Array  # int32 [K], by the environment's named outcomes
-    ends: jax.Array  # int32 [], episodes that reached the end before a coin that lay elsewhere
+    outcomes: jax.Array  # int32 [O], by the environment's `outcomes`
+    before: jax.Array  # int32 [K, K], episodes with event i and no event j until then
 
 
 def _of_ended(done: jax.Array, info: dict[str, jax.Array], num_outcomes: int) -> EpisodeSums:
     """Of the episodes of N environments that end in a step."""
     count = partial(jnp.sum, axis=0, dtype=jnp.int32)
     names = jnp.arange(num_outcomes, dtype=jnp.int32)
-    end, coin = info["end_step"], info["coin_step"]
-    ran_past = (end > 0) & ((coin == 0) | (end < coin))
+    one, other = info["events"][:, :, None], info["events"][:, None, :]
+    before = (one > 0) & ((other == 0) | (one < other))
     return EpisodeSums(
         episodes=count(done),
         length=count(jnp.where(done, info["episode_length"], 0)),
         reward=jnp.where(done, info["episode_return"], 0.0).sum(),
         outcomes=count(done[:, None] & (info["outcome"][:, None] == names)),
-        ends=count(done & ran_past),
+        before=count(done[:, None, None] & before),
     )
 
 
@@ -67,8 +67,7 @@ def rollout(
 
     Args:
       keys: [N], one per environment; consumed.
-      env: a gymnax environment with `outcomes`, a tuple of names for `info["outcome"]`, and
-        `info["end_step"]`, `info["coin_step"]`: when either was first touched, 0 for not.
+      env: a gymnax environment; see `coinrun_jax.testbed` for what it adds.
       env_state, observation: of N environments, leading axis N.
       seeds: name of the axis of `jax.vmap` that agents side by side lie along, if they do.
 
@@ -77,23 +76,26 @@ def rollout(
     """
     num_envs = observation.shape[0]
 
-    def final_value(final_state: Any, truncated: jax.Array) -> jax.Array:
-        """Values of the observations that time-outs ended on.
+    def final_value(info: dict[str, Any], truncated: jax.Array) -> jax.Array:
+        """Values of the observations at which time-outs cut episodes off.
 
-        Computed only in steps that have a time-out: they are rare once an agent is able. Agents
-        side by side must ask for it together, or `vmap` would have all of them compute it always.
+        Computed only in steps with a time-out, which are rare for a competent agent. Agents side
+        by side must decide it together, or `vmap` would have all of them compute it always.
         """
         is_needed = truncated.any()
         if seeds is not None:
             is_needed = jax.lax.pmax(is_needed.astype(jnp.int32), seeds) > 0
 
-        def evaluate(states: Any) -> jax.Array:
-            see = jax.vmap(env.observe, in_axes=(0, 0, None, None))
-            last = apply(network_params, see(keys, states, None, env_params)).value
-            return jnp.where(truncated, last, 0.0)
+        def evaluate(final: Any) -> jax.Array:
+            if has_states:
+                see = jax.vmap(env.observe, in_axes=(0, 0, None, None))
+                final = see(keys, final, None, env_params)
+            return jnp.where(truncated, apply(network_params, final).value, 0.0)
 
+        has_states = "final_state" in info
+        final = info["final_state" if has_states else "final_observation"]
         nothing = jnp.zeros(num_envs, jnp.float32)
-        return jax.lax.cond(is_needed, evaluate, lambda _: nothing, final_state)
+        return jax.lax.cond(is_needed, evaluate, lambda _: nothing, final)
 
     def step(carry: tuple, time: jax.Array) -> tuple[tuple, tuple[Transition, EpisodeSums]]:
         env_state, observation = carry
@@ -116,7 +118,7 @@ def rollout(
             reward=reward,
             terminated=terminated,
             truncated=truncated,
-            final_value=final_value(info["final_state"], truncated),
+            final_value=final_value(info, truncated),
         )
         sums = _of_ended(terminated | truncated, info, len(env.outcomes))
         return (env_state, next_observation), (transition, sums)

@@ -98,7 +98,7 @@ def resume(run_dir: Path, profile: bool = False) -> int:
     with _held(run_dir):
         program = Program(config)
 
-        begin = partial(distributed.on_main, partial(_describe_again, run_dir))
+        begin = partial(distributed.on_main, partial(_describe_again, config, run_dir))
         return _train(program, config, run_dir, begin, profile)
 
 
@@ -170,12 +170,12 @@ def _make(config: TrainConfig, run_dir: Path) -> None:
     part = run_dir.parent / f".{run_dir.name}.{os.getpid()}.part"
     try:
         part.mkdir(parents=True)
-        description = _describe() | {"wandb_ids": new_run_ids(config.num_seeds)}
+        description = _describe(config) | {"wandb_ids": new_run_ids(config.num_seeds)}
         _write(config, description, part)
         if config.num_seeds > 1:
             for seed, folder in zip(config.seeds, seed_folders(part, config), strict=True):
                 folder.mkdir()
-                of_seed = {**_describe(), "one_of": config.num_seeds}
+                of_seed = {**_describe(config), "one_of": config.num_seeds}
                 _write(config.of_seed(seed), of_seed, folder)
         os.replace(part, run_dir)
     except OSError as error:
@@ -217,16 +217,16 @@ def wandb_ids(run_dir: Path, config: TrainConfig) -> list[str]:
     return ids
 
 
-def _describe_again(run_dir: Path) -> None:
+def _describe_again(config: TrainConfig, run_dir: Path) -> None:
     """Note in run.json that the run goes on, and with what."""
     description = read_description(run_dir)
-    description["resumed"].append(_describe())
+    description["resumed"].append(_describe(config))
     write_json(run_dir / DESCRIPTION, description)
 
 
-def _describe() -> dict[str, Any]:
+def _describe(config: TrainConfig) -> dict[str, Any]:
     return {
-        "environment": coinrun_jax.ENV_ID,
+        "environment": config.env.id,
         "coinrun_jax": coinrun_jax.__version__,
         "commit": source_commit(),
         "jax": jax.__version__,
