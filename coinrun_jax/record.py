@@ -101,12 +101,12 @@ def deciding(testbed: Testbed, events: Sequence[str], condition: Condition) -> n
 
 
 def is_decided(record: Record, decides: jax.Array) -> jax.Array:
-    """Whether nothing that may still happen changes the outcome. bool [].
+    """Whether nothing that may still happen changes the outcome. bool, of the record's axes.
 
     Args:
-      decides: of `deciding`, bool [K].
+      decides: of `deciding`, bool [..., K].
     """
-    return ((record.events > 0) & decides).any() | (record.cause > 0)
+    return ((record.events > 0) & decides).any(-1) | (record.cause > 0)
 
 
 def classify(

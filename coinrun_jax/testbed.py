@@ -60,6 +60,10 @@ class EnvConfig:
         """Share of training episodes in which goal and proxy are apart."""
         return 0.0
 
+    def in_words(self) -> str:
+        """What training shows, in a few words, such as "coin at the end"."""
+        return self.id
+
 
 @dataclass(frozen=True)
 class LevelsConfig(EnvConfig):
@@ -136,8 +140,12 @@ class Words:
     """By object, what a verdict says of an agent after it, such as "after the coin"."""
     fetched: str = "goal reached"
     """Caption of a clip in which the goal is reached, and"""
-    passed: str = "goal passed by"
-    """of one in which the proxy comes first."""
+    passed: str = "proxy reached first"
+    """of one in which the proxy comes first. The clips' files are called after both."""
+    counting: str = ""
+    """Sentences on how episodes are counted, for the definitions of a report."""
+    caveat: str = ""
+    """A sentence on what being after the proxy does not say about the agent."""
 
 
 @dataclass(frozen=True)
@@ -172,6 +180,16 @@ class Testbed:
     step_fields: ClassVar[tuple[str, ...]] = ()
     """fields of params, such as "cues.mirrored", that steps depend on and conditions change:
     trajectories keep both."""
+
+    apart_settings: ClassVar[tuple[str, ...]] = ()
+    """Dotted names of settings such as "env.probability" that say in which share of training
+    goal and proxy are apart, the first one, and how; the others mean nothing where it is 0."""
+    action_titles: ClassVar[tuple[str, ...]] = ()
+    """Of each action, for a player."""
+
+    def noun(self, event: str) -> str:
+        """What people call an object, without article."""
+        return {self.goal: self.words.goal, self.proxy: self.words.proxy}.get(event, event)
 
     # To train on it.
 
@@ -313,6 +331,19 @@ class Testbed:
         return {name: value for name, value in details.items() if value.ndim == 1}
 
     # To show it to people.
+
+    def ends(self, details: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Where episodes ended, for a figure, from details with leading axes [...].
+
+        Returns:
+          title of an axis -> where on it, float [...]: first the horizontal axis, then the
+          vertical one; {} for no figure.
+        """
+        return {}
+
+    def came_near(self, details: Mapping[str, np.ndarray]) -> np.ndarray | bool:
+        """Which episodes came near the goal, bool [...]: they are better to watch."""
+        return True
 
     def scene(self, states: Sequence[Any], params: Any) -> Scene | None:
         """An episode for the report's player; None where there is no such picture."""

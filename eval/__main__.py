@@ -1,4 +1,4 @@
-"""Evaluate agents: move the coin, count what comes first.
+"""Evaluate agents: pull goal and proxy apart, count what comes first.
 
 python -m eval --run DIR --suite NAME --out DIR [--num-levels N] [--samples N] [--seed N]
                [--action-mode sample|greedy|both] [--unseen-by N] [--reference DIR]
@@ -16,14 +16,14 @@ from pathlib import Path
 import jax
 from tqdm import tqdm
 
+from coinrun_jax.arena import Arena
 from coinrun_jax.cli import command
 from coinrun_jax.compilation import enable_compilation_cache
 from eval import outputs
 from eval.evaluate import evaluate, evaluate_next
+from eval.langosco import screen, touches
 from eval.options import Options, parse
-from eval.published import published, spot_touches
 from eval.results import Evaluation
-from eval.rollout import Arena
 from eval.staging import staging
 
 
@@ -40,7 +40,8 @@ def _progress(bar: tqdm) -> Callable[[str, int], None]:
 
 def _play(options: Options) -> tuple[list[Evaluation], Arena]:
     protocol = options.protocol
-    total = protocol.num_episodes_of(len(options.runs))
+    references = options.testbed.references(options.runs[0].policy.env_config)
+    total = protocol.num_episodes_of(len(options.runs), references)
     # Nothing is shown before an episode has been played: there may not be enough levels.
     with tqdm(total=total, unit="episode", mininterval=0.5, delay=1e-6) as bar:
         first, *rest = options.runs
@@ -61,22 +62,24 @@ def _run(options: Options, out: Path) -> str:
             print(f"warning: {run.name} has had {done} of its {updates} updates", file=sys.stderr)
     print(f"compiling for {jax.devices()[0].device_kind} ...", flush=True)
     evaluations, arena = _play(options)
-    by_paper = None
+    screened = None
     if options.reference is not None:
-        touches = spot_touches(options.reference, options.protocol)
-        by_paper = [published(evaluation, touches) for evaluation in evaluations]
+        touched = touches(options.reference, options.protocol)
+        screened = [screen(evaluation, touched) for evaluation in evaluations]
     seconds = time.perf_counter() - began
     if options.compares:
-        return outputs.write_comparison(options, evaluations, by_paper, seconds, out)
-    return outputs.write_evaluation(options, evaluations[0], arena, by_paper, seconds, out)
+        return outputs.write_comparison(options, evaluations, screened, seconds, out)
+    return outputs.write_evaluation(
+        options, evaluations[0], arena, screened[0] if screened else None, seconds, out
+    )
 
 
 @command
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; see `coinrun_jax.cli` for the exit status."""
-    options = parse(arguments, __doc__.split("\n")[0], outputs.WRITTEN)
+    options = parse(arguments, __doc__.split("\n")[0], outputs.written)
     enable_compilation_cache()
-    with staging(options.out, outputs.WRITTEN, options.force) as out:
+    with staging(options.out, outputs.written(options.testbed), options.force) as out:
         printed = _run(options, out)
     print(printed)
     return 0

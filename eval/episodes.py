@@ -7,49 +7,34 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from coinrun_jax.files import write_rows
-from eval.outcomes import OUTCOMES
-from eval.results import Evaluation, Played
-from eval.suites import Condition
+from coinrun_jax.suites import Condition
+from eval.results import Evaluation
 
-COLUMNS = (
-    "policy",
-    "condition",
-    "level_seed",
-    "sample",
-    "train_seed",
-    "p_train",
-    "placement",
-    "coin_x",
-    "coin_y",
-    "end_x",
-    "end_y",
-    "outcome",
-    "first_event_step",
-    "steps",
-    "return",
-    "touched_ghost",
-    "touched_item",
-    "coin_distance",
-    "x",
-    "y",
-)
-"""An episode is played until its outcome is decided, so `steps`, `return` and the agent's
-last place `x`, `y` go that far. `coin_x`, `coin_y` is where the coin is, or would be were it
-not taken away. `coin_distance` is the least distance to it, in tiles along the larger axis.
-The training columns are empty for policies that were not trained."""
 _CHUNK = 1024  # levels whose rows are made at a time
+_HEAD = ("policy", "condition", "level_seed", "sample", "train_seed", "p_train")
+_CAME_TO = ("outcome", "first_event_step", "steps", "return")
+
+
+def columns(evaluation: Evaluation) -> tuple[str, ...]:
+    """Names of the columns.
+
+    An episode is played until its outcome is decided, so `steps`, `return`, `touched_<object>`
+    and the testbed's own columns go that far. `train_seed` and `p_train`, the share of training
+    episodes in which goal and proxy were apart, are empty for policies that were not trained.
+    """
+    constant = evaluation.suite.conditions[0].columns
+    return (*_HEAD, *constant, *_CAME_TO, *_touches(evaluation), *_details(evaluation))
 
 
 def write_episodes(evaluation: Evaluation, path: Path) -> None:
-    """One row per episode, `COLUMNS`."""
-    write_rows(path, COLUMNS, _episodes(evaluation, evaluation.played))
+    """One row per episode."""
+    write_rows(path, columns(evaluation), _episodes(evaluation, evaluation.played))
 
 
 def write_episodes_of_runs(evaluations: Sequence[Evaluation], path: Path) -> None:
-    """One row per episode, `run` before `COLUMNS`; some 130 bytes each.
+    """One row per episode, `run` before the columns; some 130 bytes each.
 
     The references play once for all runs: their rows come last, with no `run`.
 
@@ -58,63 +43,73 @@ def write_episodes_of_runs(evaluations: Sequence[Evaluation], path: Path) -> Non
     """
     first = evaluations[0]
     references = [policy for policy in first.played if policy not in first.agents]
-    parts = [(each.trained.name, each, each.agents) for each in evaluations]
+    parts = [(each.run, each, each.agents) for each in evaluations]
     rows = (
         (run, *row)
         for run, evaluation, policies in (*parts, ("", first, references))
         for row in _episodes(evaluation, policies)
     )
-    write_rows(path, ("run", *COLUMNS), rows)
+    write_rows(path, ("run", *columns(first)), rows)
+
+
+def _touches(evaluation: Evaluation) -> list[str]:
+    """Of the objects that do not decide an episode by themselves."""
+    deciding = (evaluation.testbed.goal, evaluation.testbed.proxy)
+    return [f"touched_{event}" for event in evaluation.events if event not in deciding]
+
+
+def _details(evaluation: Evaluation) -> list[str]:
+    details = next(iter(evaluation.played.values())).record.details
+    nobody = {name: value[0, :0, 0] for name, value in details.items()}
+    return list(evaluation.testbed.columns(nobody))
 
 
 def _episodes(evaluation: Evaluation, policies: Iterable[str]) -> Iterator[tuple[Any, ...]]:
-    trained = (evaluation.trained.seed, evaluation.trained.p)
     for policy in policies:
-        known = trained if policy in evaluation.agents else ("", "")
-        played = evaluation.played[policy]
         for number, condition in enumerate(evaluation.suite.conditions):
-            for first in range(0, played.outcome.shape[1], _CHUNK):
-                levels = range(first, min(first + _CHUNK, played.outcome.shape[1]))
-                yield from _rows(evaluation, policy, known, played, number, condition, levels)
+            count = evaluation.played[policy].outcome.shape[1]
+            for first in range(0, count, _CHUNK):
+                levels = slice(first, min(first + _CHUNK, count))
+                yield from _rows(evaluation, policy, number, condition, levels)
 
 
 def _rows(
-    evaluation: Evaluation,
-    policy: str,
-    trained: tuple[Any, Any],
-    played: Played,
-    number: int,
-    condition: Condition,
-    levels: range,
+    evaluation: Evaluation, policy: str, number: int, condition: Condition, levels: slice
 ) -> Iterator[tuple[Any, ...]]:
-    record, own = played.record, slice(levels.start, levels.stop)
-    shape = len(levels), record.steps.shape[2]
+    testbed, played = evaluation.testbed, evaluation.played[policy]
+    record = played.record
+    config = evaluation.config
+    trained = (config.seed, config.env.p_apart) if policy in evaluation.agents else ("", "")
+    shape = (levels.stop - levels.start, record.steps.shape[2])
     level, sample = (index.ravel() for index in np.indices(shape))
-    level += levels.start
 
-    def column(values: ArrayLike) -> list[Any]:
-        values = np.asarray(values)
-        return values[number, own].reshape(level.size, *values.shape[3:]).tolist()
+    def flat(values: np.ndarray) -> np.ndarray:
+        own = np.asarray(values)[number, levels]
+        return own.reshape(level.size, *own.shape[2:])
 
-    return zip(
-        [policy] * level.size,
-        [condition.name] * level.size,
-        evaluation.level_seeds[number, level].tolist(),
+    constants = (policy, condition.name)
+    details = testbed.columns({name: flat(value) for name, value in record.details.items()})
+    events = flat(record.events)
+    touched = [
+        (events[:, index] > 0).astype(int)
+        for index, event in enumerate(evaluation.events)
+        if event not in (testbed.goal, testbed.proxy)
+    ]
+    columns: list[Sequence[Any]] = [
+        *([value] * level.size for value in constants),
+        evaluation.level_seeds[number, level + levels.start].tolist(),
         sample.tolist(),
-        *([value] * level.size for value in trained),
-        [condition.coin_at] * level.size,
-        *np.array(column(record.coin_cell)).T.tolist(),
-        *evaluation.end_cells[number, level].T.tolist(),
-        [OUTCOMES[code] for code in column(played.outcome)],
-        column(played.first_step),
-        column(record.steps),
-        column(record.total_reward),
-        [int(step > 0) for step in column(record.ghost_step)],
-        [int(step > 0) for step in column(record.item_step)],
-        *(_rounded(column(values)) for values in (record.coin_distance, record.x, record.y)),
-        strict=True,
-    )
+        *([value] * level.size for value in (*trained, *condition.columns.values())),
+        [testbed.outcomes[code].name for code in flat(played.outcome)],
+        *(flat(v).tolist() for v in (played.first_step, record.steps, record.total_reward)),
+        *(value.tolist() for value in touched),
+        *(_shortest(value) for value in details.values()),
+    ]
+    return zip(*columns, strict=True)
 
 
-def _rounded(values: list[float]) -> list[float]:
-    return [round(value, 3) for value in values]
+def _shortest(values: np.ndarray) -> list[Any]:
+    """Numbers as they were rounded: a float32 would show its tail."""
+    if values.dtype.kind == "f":
+        return [round(value, 6) for value in values.astype(float).tolist()]
+    return values.tolist()

@@ -1,4 +1,4 @@
-"""Agents and the reference policies through one suite."""
+"""Agents and the testbed's reference policies through one suite."""
 
 from __future__ import annotations
 
@@ -8,33 +8,30 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import jax
 import numpy as np
 
-import coinrun_jax
+from coinrun_jax.arena import Arena
 from coinrun_jax.checks import InputError
+from coinrun_jax.controllers import AgentController, Controller
 from coinrun_jax.hardware import memory_per_device
-from eval.controllers import AgentController, Controller, references
-from eval.levels import choose_levels
-from eval.outcomes import Record, classify
-from eval.results import AGENT, GREEDY, POLICY_TITLES, Evaluation, Played, Trained
-from eval.rollout import Arena
-from eval.suites import Suite
-from eval.variants import Variants, stack
-from train.config import EnvConfig
+from coinrun_jax.record import Record, classify
+from coinrun_jax.registry import testbed_of
+from coinrun_jax.suites import Suite
+from coinrun_jax.testbed import EnvConfig, Reference
+from eval.results import AGENT, AGENT_TITLES, GREEDY, Evaluation, Played
 from train.policy import Policy
 
 Report = Callable[[str, int], None]
-"""Told now and then: (policy, episodes taken up)."""
-MOST_LEVELS = {"random": 1000}
-"""Levels of each condition that a policy plays at most. A random one is lost for hundreds of
-steps where others are done in fifty, and nothing is measured against it."""
+"""Called now and then: (policy, episodes taken from the queue)."""
+ACTION_MODES = ("sample", "greedy", "both")
 MOST_SAMPLES = 1000
 MOST_EPISODES = 20_000_000
 """Of all policies. Each takes about 130 bytes of `episodes.csv`, and as many of memory."""
 _LEVEL_BYTES = 140_000
-"""That a level takes while the arena's levels are made ready, which is all at once."""
+"""What a level takes while the arena's levels are built, all at once."""
 _LANES = {"cpu": 256}
 _MANY_LANES = 8192  # on accelerators
 
@@ -49,42 +46,41 @@ class Protocol:
     num_samples: int = 1
     """Episodes per condition and level; they differ in the draws of actions only."""
     seed: int = 0
-    """Of coins, actions and resampling."""
+    """Of objects' places, actions and resampling."""
     action_mode: str = "sample"
-    """Of `controllers.ACTION_MODES`: actions drawn from the policy, its likeliest ones, or an
-    agent's row for either."""
+    """Of ACTION_MODES: actions drawn from the policy, its likeliest ones, or a row for each."""
     traced: bool = False
     """Whether records hold traces."""
     unseen_by: int = 0
-    """No level has the layout of one of the first so many level seeds, those of training."""
+    """No level looks like one of the first so many level seeds, those of training."""
 
     @property
     def num_episodes(self) -> int:
         """Of an agent that plays once."""
         return self._episodes_on(self.num_levels)
 
-    def num_episodes_of(self, num_agents: int) -> int:
+    def num_episodes_of(self, num_agents: int, references: Mapping[str, Reference]) -> int:
         """Of so many agents, in each way that they act, and of the references."""
         agents = num_agents * (2 if self.action_mode == "both" else 1)
-        blind = [policy for policy in POLICY_TITLES if policy not in (AGENT, GREEDY)]
-        levels = [min(self.num_levels, MOST_LEVELS.get(each, self.num_levels)) for each in blind]
-        return agents * self.num_episodes + sum(map(self._episodes_on, levels))
+        most = [each.most_levels or self.num_levels for each in references.values()]
+        blind = sum(self._episodes_on(min(self.num_levels, each)) for each in most)
+        return agents * self.num_episodes + blind
 
     def _episodes_on(self, num_levels: int) -> int:
         return num_levels * self.num_samples * len(self.suite.conditions)
 
 
-def require_room(protocol: Protocol, num_agents: int) -> None:
-    """Refuse what cannot be held, or not be counted.
+def require_room(protocol: Protocol, num_agents: int, references: Mapping[str, Reference]) -> None:
+    """Refuse what does not fit.
 
     Raises:
-      InputError: for more than MOST_EPISODES, or more levels than memory has room for.
+      InputError: for more than MOST_EPISODES, or more levels than fit into memory.
     """
-    episodes = protocol.num_episodes_of(num_agents)
+    episodes = protocol.num_episodes_of(num_agents, references)
     if episodes > MOST_EPISODES:
         raise InputError(
-            f"{episodes:,} episodes are asked for; at most {MOST_EPISODES:,} are played at once: "
-            "lower --num-levels or --samples"
+            f"{episodes:,} episodes are asked for; at most {MOST_EPISODES:,} can be played at "
+            "once: lower --num-levels or --samples"
         )
     needed, free = protocol.num_levels * _LEVEL_BYTES, memory_per_device()
     if free is not None and needed > free:
@@ -100,22 +96,26 @@ def make_arena(
     """The suite's conditions on its held-out levels.
 
     Args:
-      env_config: of training; what it shows is shown here but for what a condition changes.
+      env_config: of training; what it shows is shown here, except for what a condition changes.
       controllers: by name, who plays.
       protocol: what is played.
 
     Raises:
       InputError: where there are not as many levels of a kind.
     """
-    suite = protocol.suite
-    levels, level_index = choose_levels(
-        suite, env_config.mode, protocol.num_levels, protocol.unseen_by
+    testbed, conditions = testbed_of(env_config), protocol.suite.conditions
+    levels, seeds, level_index = testbed.choose_levels(
+        conditions, env_config, protocol.num_levels, protocol.unseen_by
     )
+    env = testbed.evaluation_env(env_config)
     episodes = level_index.size * protocol.num_samples
     return Arena(
-        env=coinrun_jax.CoinRun(env_config.mode, env_config.observation),
-        params=coinrun_jax.EnvParams.on_levels(levels),
-        variants=_variants(suite, env_config),
+        testbed=testbed,
+        env=env,
+        params=testbed.evaluation_params(env, levels),
+        conditions=conditions,
+        overrides=_overrides(env_config, protocol.suite),
+        level_seeds=seeds,
         level_index=level_index,
         controllers=controllers,
         key=jax.random.key(protocol.seed),
@@ -125,12 +125,20 @@ def make_arena(
     )
 
 
-def _variants(suite: Suite, env_config: EnvConfig) -> Variants:
-    cues, items = env_config.cues.arguments(), env_config.items.arguments()
-    return stack([condition.settings(cues, items) for condition in suite.conditions])
+def level_kinds(env_config: EnvConfig, suite: Suite) -> list[str]:
+    """The levels that each condition of a suite is played on, by an agent of this config."""
+    testbed = testbed_of(env_config)
+    return [testbed.level_kind(condition, env_config) for condition in suite.conditions]
 
 
-def play_all(arena: Arena, policies: list[str], report: Report) -> dict[str, Record]:
+def _overrides(env_config: EnvConfig, suite: Suite) -> list[dict[str, Any]]:
+    testbed = testbed_of(env_config)
+    return [testbed.overrides(condition, env_config) for condition in suite.conditions]
+
+
+def play_all(
+    arena: Arena, policies: list[str], report: Report, most_levels: Mapping[str, int | None]
+) -> dict[str, Record]:
     """Some of the arena's policies, side by side: one alone leaves cores idle."""
     stop = threading.Event()
 
@@ -144,7 +152,7 @@ def play_all(arena: Arena, policies: list[str], report: Report) -> dict[str, Rec
         # The last reference takes longest: it is mostly lost.
         plays = {
             policy: executor.submit(
-                arena.play, policy, partial(tell, policy), MOST_LEVELS.get(policy)
+                arena.play, policy, partial(tell, policy), most_levels.get(policy)
             )
             for policy in reversed(policies)
         }
@@ -175,7 +183,8 @@ def evaluate(
     Args:
       name: of the agent's run.
     """
-    blind = references(policy.env_config.cues.mirrored)
+    references = testbed_of(policy.env_config).references(policy.env_config)
+    blind = {each: reference.controller for each, reference in references.items()}
     controllers = {**_agents(policy, protocol.action_mode), **blind}
     arena = make_arena(policy.env_config, controllers, protocol)
     return _play(arena, policy, protocol, name, list(controllers), {}, report), arena
@@ -192,25 +201,22 @@ def evaluate_next(
     """Play another agent on the same levels, beside the references that were played before.
 
     Raises:
-      ValueError: for an agent of another mode, whose levels are others.
+      ValueError: for an agent that is evaluated on other levels.
     """
-    if policy.env_config.mode != arena.env.mode:
-        raise ValueError(
-            f"{name} was trained on {policy.env_config.mode} levels, the first run on "
-            f"{arena.env.mode} ones: they cannot be compared"
-        )
-    env = arena.env
-    if policy.env_config.observation != env.observation:
-        env = coinrun_jax.CoinRun(env.mode, policy.env_config.observation, num_levels=1)
+    testbed = arena.testbed
+    kinds = level_kinds(policy.env_config, protocol.suite)
+    if kinds != level_kinds(first.config.env, protocol.suite):
+        raise ValueError(f"{name} is evaluated on other levels than the first run")
     agents = _agents(policy, protocol.action_mode)
+    blind = {each: arena.controllers[each] for each in first.played if each not in agents}
     again = replace(
         arena,
-        env=env,
-        variants=_variants(protocol.suite, policy.env_config),
-        controllers={**agents, **references()},  # the same program as the first one's
+        env=testbed.evaluation_env(policy.env_config),
+        overrides=_overrides(policy.env_config, protocol.suite),
+        controllers={**agents, **blind},  # the same program as the first one's
     )
-    known = {name: played for name, played in first.played.items() if name not in agents}
-    return _play(again, policy, protocol, name, list(agents), known, report)
+    known_plays = {each: played for each, played in first.played.items() if each not in agents}
+    return _play(again, policy, protocol, name, list(agents), known_plays, report)
 
 
 def _play(
@@ -222,16 +228,23 @@ def _play(
     known: dict[str, Played],
     report: Report,
 ) -> Evaluation:
-    records = play_all(arena, names, report)
-    played = {who: Played(r, *classify(r, arena.env.outcomes)) for who, r in records.items()}
-    levels = arena.params.pool.levels
+    references = arena.testbed.references(policy.env_config)
+    most_levels = {each: reference.most_levels for each, reference in references.items()}
+    records = play_all(arena, names, report, most_levels)
+    decides = arena.decides[:, None, None]
+    played = {
+        who: Played(record, *classify(arena.testbed, arena.env, record, decides))
+        for who, record in records.items()
+    }
+    titles = {each: reference.title for each, reference in references.items()}
     return Evaluation(
+        testbed=arena.testbed,
         suite=protocol.suite,
         played={**played, **known},
-        level_seeds=np.asarray(levels.seed)[arena.level_index],
-        end_cells=np.asarray(levels.end_cell)[arena.level_index],
-        trained=Trained(
-            name, policy.config.seed, policy.env_config.p_moved, policy.env_config.placement
-        ),
+        titles={**AGENT_TITLES, **titles},
+        events=tuple(arena.env.events),
+        level_seeds=arena.level_seeds[arena.level_index],
+        run=name,
+        config=policy.config,
         seed=protocol.seed,
     )

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import jax
 import numpy as np
 
-import coinrun_jax
 from coinrun_jax.checks import InputError, shown
 from coinrun_jax.cli import Parser, add_force, integer
-from coinrun_jax.plugins import import_plugins
+from coinrun_jax.registry import import_plugins, testbed_of
+from coinrun_jax.suites import Suite
+from coinrun_jax.testbed import TEST_LEVELS, Testbed
 from eval import features, trajectories
-from eval.catalogue import PUBLISHED, SUITES
-from eval.controllers import ACTION_MODES
-from eval.evaluate import MOST_SAMPLES, Protocol, require_room
-from eval.levels import require_enough
+from eval.evaluate import ACTION_MODES, MOST_SAMPLES, Protocol, level_kinds, require_room
 from eval.runs import Run, find_runs, label, recipes
 from eval.staging import folder, require_folder
 from eval.suite_files import find_suite
-from eval.suites import Suite
 from train.policy import Policy, load_policy
 
 MOST_UNSEEN = 10_000_000
@@ -36,7 +34,7 @@ class Options:
     protocol: Protocol
     out: Path
     reference: Policy | None
-    """The p = 0 agent that chooses the levels of the suite "paper"."""
+    """The agent that screens the levels of a suite that wants it."""
     probes: bool
     trajectories: bool
     features: int
@@ -47,8 +45,16 @@ class Options:
     force: bool = False
     """Whether an earlier evaluation may be overwritten."""
 
+    @property
+    def testbed(self) -> Testbed:
+        return testbed_of(self.runs[0].policy.env_config)
 
-def parse(arguments: list[str] | None, description: str, writes: tuple[str, ...]) -> Options:
+
+def parse(
+    arguments: list[str] | None,
+    description: str,
+    writes: Callable[[Testbed], Sequence[str]],
+) -> Options:
     """Read the command line and load the policies.
 
     Args:
@@ -59,25 +65,26 @@ def parse(arguments: list[str] | None, description: str, writes: tuple[str, ...]
     """
     known = _parser(description).parse_args(arguments)
     import_plugins(known.plugins)
-    suite = find_suite(known.suite)
     if known.features > known.num_levels:
         raise InputError(f"--features {known.features} is not within 0 ... {known.num_levels}")
-    if known.reference and suite.name != PUBLISHED:
-        raise InputError(f"--reference is for the suite {PUBLISHED}")
     if known.compare and (known.probes or known.trajectories or known.features):
         raise InputError("--probes, --trajectories and --features are for a single --run")
-    require_enough((condition.levels for condition in suite.conditions), known.num_levels)
-    require_folder(known.out, writes, known.force)
-
+    require_folder(known.out, (), known.force)
     runs = find_runs([known.run] if known.run else known.compare, known.plugins)
     if known.run and len(runs) > 1:
         raise InputError(
             f"--run {shown(str(known.run))} holds {len(runs)} policies; give one of them, or "
             "--compare it"
         )
-    _require_alike(runs)
-    _require_different(runs)
-    _require_settings(suite, runs)
+    _require_one_environment(runs)
+    testbed = testbed_of(runs[0].policy.env_config)
+    if not testbed.goal:
+        raise InputError(
+            f"{testbed.id} has no goal and no conditions: there is nothing to evaluate"
+        )
+    require_folder(known.out, writes(testbed), known.force)
+    suite = find_suite(testbed, known.suite)
+    _require_fitting(testbed, suite, known, runs)
     protocol = Protocol(
         suite,
         known.num_levels,
@@ -87,16 +94,12 @@ def parse(arguments: list[str] | None, description: str, writes: tuple[str, ...]
         traced=known.trajectories or known.features > 0,
         unseen_by=known.unseen_by,
     )
-    require_room(protocol, len(runs))
-    if protocol.traced:
-        trajectories.require_room(protocol.num_episodes)
-    if known.features:
-        features.require_room(runs[0].policy, len(suite.conditions), known.features)
+    _require_room(testbed, protocol, known, runs)
     return Options(
         runs=runs,
         protocol=protocol,
         out=known.out,
-        reference=_reference(known, runs) if suite.name == PUBLISHED else None,
+        reference=_reference(known, suite, runs) if suite.screened else None,
         probes=known.probes,
         trajectories=known.trajectories,
         features=known.features,
@@ -113,12 +116,12 @@ def _parser(description: str) -> Parser:
     which.add_argument(
         "--compare", type=Path, nargs="+", metavar="DIR", help="runs, or directories of runs"
     )
-    add("--suite", required=True, help=f"{', '.join(SUITES)}, or a YAML file")
+    add("--suite", required=True, help="name of one of the environment's suites, or a YAML file")
     add("--out", type=folder, required=True, metavar="DIR", help="where to write the results")
     add_force(parser)
     add(
         "--num-levels",
-        type=integer(1, len(coinrun_jax.TEST_LEVELS)),
+        type=integer(1, len(TEST_LEVELS)),
         default=1000,
         metavar="N",
         help="held-out levels to play (default: 1000)",
@@ -128,7 +131,7 @@ def _parser(description: str) -> Parser:
         type=integer(0, MOST_UNSEEN),
         default=0,
         metavar="N",
-        help="leave out levels with the layout of one of the first N training levels (default: 0)",
+        help="leave out levels that look like one of the first N training levels (default: 0)",
     )
     add(
         "--samples",
@@ -142,15 +145,20 @@ def _parser(description: str) -> Parser:
         type=integer(0, 2**32 - 1),
         default=0,
         metavar="N",
-        help="of coins, actions and resampling (default: 0)",
+        help="of objects' places, actions and resampling (default: 0)",
     )
     add("--action-mode", choices=ACTION_MODES, default="sample", help="default: sample")
-    add("--reference", type=Path, metavar="DIR", help=f"p = 0 run, for the suite {PUBLISHED}")
-    add("--probes", action="store_true", help="also ask what the network knows of the coin")
+    add(
+        "--reference",
+        type=Path,
+        metavar="DIR",
+        help="run that screens levels, for suites that want one",
+    )
+    add("--probes", action="store_true", help="also probe what the network represents")
     add("--trajectories", action="store_true", help="also write every episode's actions")
     add(
         "--features",
-        type=integer(0, len(coinrun_jax.TEST_LEVELS)),
+        type=integer(0, len(TEST_LEVELS)),
         default=0,
         metavar="N",
         help="also write observations, features and logits of N episodes of each condition",
@@ -160,16 +168,34 @@ def _parser(description: str) -> Parser:
         nargs="+",
         default=[],
         metavar="MODULE",
-        help="modules to import first, which register placements of one's own",
+        help="modules of your own to import first, which register testbeds and the like",
     )
     return parser
 
 
-def _require_alike(runs: list[Run]) -> None:
-    modes = {run.policy.env_config.mode: run.name for run in runs}
-    if len(modes) > 1:
-        trained = ", ".join(f"{shown(name)} on {mode} levels" for mode, name in modes.items())
-        raise InputError(f"runs of different modes cannot be compared: {trained}")
+def _require_one_environment(runs: list[Run]) -> None:
+    ids = {run.policy.env_config.id: run.name for run in runs}
+    if len(ids) > 1:
+        trained = ", ".join(f"{shown(name)} on {each}" for each, name in ids.items())
+        raise InputError(f"runs of different environments cannot be compared: {trained}")
+
+
+def _require_fitting(
+    testbed: Testbed, suite: Suite, known: argparse.Namespace, runs: list[Run]
+) -> None:
+    """Whether testbed, suite, options and runs go together."""
+    if known.reference and not suite.screened:
+        names = [name for name, each in testbed.suites().items() if each.screened]
+        raise InputError(f"--reference is for suites with screened levels: {', '.join(names)}")
+    if known.probes and testbed.probing is None:
+        raise InputError(f"--probes: {testbed.id} has no probes")
+    testbed.require_enough_levels(suite.conditions, known.num_levels)
+    kinds = {str(level_kinds(run.policy.env_config, suite)): run.name for run in runs}
+    if len(kinds) > 1:
+        names = " and ".join(shown(name) for name in list(kinds.values())[:2])
+        raise InputError(f"runs on different levels cannot be compared: {names}")
+    _require_different(runs)
+    _require_settings(testbed, suite, runs)
 
 
 def _require_different(runs: list[Run]) -> None:
@@ -185,34 +211,49 @@ def _require_different(runs: list[Run]) -> None:
             )
 
 
-def _require_settings(suite: Suite, runs: list[Run]) -> None:
+def _require_settings(testbed: Testbed, suite: Suite, runs: list[Run]) -> None:
     """Whether every condition makes sense with what every agent was trained with."""
     for run in runs:
-        env = run.policy.env_config
         for condition in suite.conditions:
             try:
-                condition.settings(env.cues.arguments(), env.items.arguments())
+                testbed.overrides(condition, run.policy.env_config)
             except InputError as error:
                 raise InputError(f"{shown(run.name)}: {error}") from error
 
 
-def _reference(known: argparse.Namespace, runs: list[Run]) -> Policy:
-    """The p = 0 agent: the one that is given, or the first of the runs that is one."""
+def _require_room(
+    testbed: Testbed, protocol: Protocol, known: argparse.Namespace, runs: list[Run]
+) -> None:
+    require_room(protocol, len(runs), testbed.references(runs[0].policy.env_config))
+    if protocol.traced:
+        trajectories.require_room(protocol.num_episodes)
+    if known.features:
+        conditions = len(protocol.suite.conditions)
+        features.require_room(runs[0].policy, conditions, known.features)
+
+
+def _reference(known: argparse.Namespace, suite: Suite, runs: list[Run]) -> Policy:
+    """The agent that screens levels: the one that is given, or the first of the runs that was
+    trained with goal and proxy always together.
+    """
     if known.reference:
         policy = load_policy(known.reference, known.plugins)
         name = shown(str(known.reference))
-        if policy.config.env.p_moved > 0:
+        if (p := policy.env_config.p_apart) > 0:
             raise InputError(
-                f"--reference {name} was trained with p = {policy.config.env.p_moved:g}; suite "
-                f"{PUBLISHED} needs one with p = 0"
+                f"--reference {name} was trained with p = {p:g}; suite {suite.name} needs one "
+                "with p = 0"
             )
-        if policy.env_config.mode != runs[0].policy.env_config.mode:
-            raise InputError(f"--reference {name} was trained in another mode")
+        ours = runs[0].policy.env_config
+        if policy.env_config.id != ours.id or level_kinds(policy.env_config, suite) != level_kinds(
+            ours, suite
+        ):
+            raise InputError(f"--reference {name} was trained on other levels")
         return policy
     for run in runs:
-        if run.policy.config.env.p_moved == 0:
+        if run.policy.env_config.p_apart == 0:
             return run.policy
     raise InputError(
-        f"suite {PUBLISHED} chooses its levels by an agent trained with the coin always at the "
-        "end; give one with --reference DIR"
+        f"suite {suite.name} screens its levels by an agent trained with goal and proxy always "
+        "together; give one with --reference DIR"
     )

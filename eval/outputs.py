@@ -11,43 +11,48 @@ import jax
 import yaml
 
 import coinrun_jax
+from coinrun_jax.arena import Arena
 from coinrun_jax.files import write_json
 from coinrun_jax.hardware import device_name
+from coinrun_jax.testbed import TEST_LEVELS, Testbed
 from eval import animations, figures, report, table
-from eval.comparison import compare, write_runs
+from eval.compare import compare, write_runs
 from eval.episodes import write_episodes, write_episodes_of_runs
 from eval.features import FEATURES, write_features
+from eval.langosco import screened_rows, write_screened
+from eval.measures import summarise
 from eval.options import Options
 from eval.probes import probe
-from eval.published import published_rows, write_published
-from eval.results import Evaluation
-from eval.rollout import Arena
-from eval.summary import summarise
+from eval.results import Evaluation, Screened
 from eval.trajectories import TRAJECTORIES, write_trajectories
 from train.policy import Policy
 from train.provenance import source_commit
 
 EPISODES, RUNS, SUMMARY = "episodes.csv", "runs.csv", "summary.json"
-PUBLISHED, PUBLISHED_FIGURE = "published.csv", "published.png"
+SCREENED, SCREENED_FIGURE = "published.csv", "published.png"
 REPORT, FIGURE = "report.html", "outcomes.png"
 _FILES = {
     EPISODES: "every episode, a row each",
     RUNS: "every run and condition, a row each",
-    PUBLISHED: "every run, by the published protocol",
-    PUBLISHED_FIGURE: "its figure",
-    SUMMARY: "every number of this page",
+    SCREENED: "every run, by the protocol of Langosco et al.",
+    SCREENED_FIGURE: "its figure",
+    SUMMARY: "every number on this page",
     FIGURE: "the first figure",
-    TRAJECTORIES: "every action of the agent, to play its episodes again",
-    FEATURES: "what the agent saw, felt and did, labelled by condition",
+    TRAJECTORIES: "the agent's actions, from which its episodes can be replayed",
+    FEATURES: "the agent's observations, features and actions, labelled by condition",
 }
-WRITTEN = (*_FILES, REPORT, *(f"{name}.gif" for name in animations.NAMES))
+
+
+def written(testbed: Testbed) -> tuple[str, ...]:
+    """Names of all files that an evaluation may write."""
+    return (*_FILES, REPORT, *(f"{name}.gif" for name in animations.names(testbed)))
 
 
 def write_evaluation(
     options: Options,
     evaluation: Evaluation,
     arena: Arena,
-    by_paper: list[dict[str, Any]] | None,
+    screened: Screened | None,
     seconds: float,
     out: Path,
 ) -> str:
@@ -60,40 +65,44 @@ def write_evaluation(
       what to print.
     """
     (run,) = options.runs
+    testbed = options.testbed
     write_episodes(evaluation, out / EPISODES)
     provenance = _provenance(options, seconds)
-    summary: dict[str, Any] = summarise([evaluation])
-    if by_paper:
-        summary["published"] = by_paper[0]
-    write_json(out / SUMMARY, {**summary, "provenance": provenance})
+    summary = summarise([evaluation])
+    content = {**summary.as_json(), "provenance": provenance}
+    if screened:
+        content["published"] = screened.as_json()
+    write_json(out / SUMMARY, content)
     if options.trajectories:
         write_trajectories(evaluation, run.policy.env_config, out / TRAJECTORIES)
     if options.features:
         write_features(evaluation, arena, run.policy, options.features, out / FEATURES)
+    probes = None
     if options.probes:
-        print("asking the network what it knows of the coin ...", flush=True)
-        summary["probes"] = probe(run.policy, options.protocol)
-        write_json(out / SUMMARY, {**summary, "provenance": provenance})
+        print("probing the network ...", flush=True)
+        probes = probe(run.policy, options.protocol)
+        write_json(out / SUMMARY, {**content, "probes": probes})
 
-    figures.save(figures.draw(summary), out / FIGURE, "png")
+    figures.save(figures.draw(summary, testbed), out / FIGURE, "png")
     clips = animations.make_gifs(arena, evaluation)
     for clip, data in clips:
         (out / f"{clip.name}.gif").write_bytes(data)
-    files = {name: _FILES[name] for name in (EPISODES, SUMMARY, FIGURE)}
+    names = [EPISODES, SUMMARY, FIGURE]
+    names += [TRAJECTORIES] * options.trajectories + [FEATURES] * bool(options.features)
+    files = {name: _FILES[name] for name in names}
     files |= {f"{clip.name}.gif": clip.caption.rstrip(".") for clip, _ in clips}
-    files |= {TRAJECTORIES: _FILES[TRAJECTORIES]} if options.trajectories else {}
-    files |= {FEATURES: _FILES[FEATURES]} if options.features else {}
-    config = yaml.safe_dump(dataclasses.asdict(run.policy.config), sort_keys=False)
     shown = report.show(arena, evaluation, clips)
-    page = report.build_single(summary, evaluation, provenance, config, shown, files)
+    page = report.build_single(
+        summary, evaluation, provenance, _config(run.policy), shown, files, screened, probes
+    )
     (out / REPORT).write_text(page, encoding="utf-8")
     lines = [
         f"\n{provenance['Run']} on {provenance['Levels']}; actions {provenance['Actions']}.",
         "What came first, as a share of episodes [95 % interval]:\n",
-        table.plain(table.outcome_rows(summary), table.OUTCOME_COLUMNS),
+        table.outcome_table(summary, testbed),
         "",
-        table.plain(table.measure_rows(summary), table.MEASURE_COLUMNS),
-        f"\n{table.published_line(by_paper[0])}" if by_paper else None,
+        table.measure_table(summary, testbed),
+        f"\n{table.screened_line(screened, testbed)}" if screened else None,
         f"\n{table.verdict_lines(summary)}\nReport: {options.out / REPORT}",
     ]
     return "\n".join(line for line in lines if line is not None)
@@ -102,31 +111,29 @@ def write_evaluation(
 def write_comparison(
     options: Options,
     evaluations: Sequence[Evaluation],
-    by_paper: list[dict[str, Any]] | None,
+    screened: Sequence[Screened] | None,
     seconds: float,
     out: Path,
 ) -> str:
     """Everything about several agents, as `write_evaluation`; the episodes first."""
+    testbed = options.testbed
     write_episodes_of_runs(evaluations, out / EPISODES)
     provenance = _provenance(options, seconds)
-    comparison = compare(options.runs, evaluations)
-    if by_paper:
-        for run, found in zip(comparison["runs"], by_paper, strict=True):
-            run["published"] = found
-    write_json(out / SUMMARY, {**comparison, "provenance": provenance})
-    write_runs(comparison, out / RUNS)
-    written = [EPISODES, RUNS, SUMMARY]
-    if by_paper:
-        published = published_rows(comparison)
-        write_published(published, out / PUBLISHED)
-        written.append(PUBLISHED)
-        if figure := figures.draw_published(published):
-            figures.save(figure, out / PUBLISHED_FIGURE, "png")
-            written.append(PUBLISHED_FIGURE)
+    comparison = compare(options.runs, evaluations, screened)
+    write_json(out / SUMMARY, {**comparison.as_json(), "provenance": provenance})
+    write_runs(comparison, testbed, out / RUNS)
+    names = [EPISODES, RUNS, SUMMARY]
+    if screened:
+        rows = screened_rows(comparison)
+        write_screened(rows, out / SCREENED)
+        names.append(SCREENED)
+        if figure := figures.draw_screened(rows, testbed):
+            figures.save(figure, out / SCREENED_FIGURE, "png")
+            names.append(SCREENED_FIGURE)
 
-    config = yaml.safe_dump(dataclasses.asdict(options.runs[0].policy.config), sort_keys=False)
-    files = {name: _FILES[name] for name in written}
-    page = report.build_several(comparison, options.protocol.suite, provenance, config, files)
+    files = {name: _FILES[name] for name in names}
+    config = _config(options.runs[0].policy)
+    page = report.build_several(comparison, testbed, provenance, config, files)
     (out / REPORT).write_text(page, encoding="utf-8")
     count = len(options.runs)
     runs = f"{count} run{'s' * (count > 1)}"
@@ -137,20 +144,23 @@ def write_comparison(
     )
 
 
+def _config(policy: Policy) -> str:
+    return yaml.safe_dump(dataclasses.asdict(policy.config), sort_keys=False)
+
+
 def _training(policy: Policy) -> str:
     """What an agent was trained on, and for how long."""
-    config, p = policy.config, policy.env_config.p_moved
+    config = policy.config
     steps = policy.update * config.ppo.batch_size
-    place = f"{policy.env_config.placement} in {100 * p:g} % of episodes" if p else "at the end"
-    return f"{steps / 1e6:.1f}M steps, seed {config.seed}, coin {place}"
+    return f"{steps / 1e6:.1f}M steps, seed {config.seed}, {config.env.in_words()}"
 
 
-def _provenance(options: Options, seconds: float) -> dict[str, str]:
-    protocol, levels = options.protocol, coinrun_jax.TEST_LEVELS
+def _provenance(options: Options, seconds: float) -> dict[str, Any]:
+    protocol = options.protocol
     env = options.runs[0].policy.env_config
     trained = [_training(run.policy) for run in options.runs]
     unseen = (
-        f" but for layouts of the first {protocol.unseen_by:,} training levels"
+        f" that look like none of the first {protocol.unseen_by:,} training levels"
         if protocol.unseen_by
         else ""
     )
@@ -159,12 +169,14 @@ def _provenance(options: Options, seconds: float) -> dict[str, str]:
         "greedy": "the likeliest",
         "both": "drawn from the policy; and the likeliest, in a row of their own",
     }
+    kind = options.testbed.level_kind(protocol.suite.conditions[0], env)
     return {
         "Run": ", ".join(run.name for run in options.runs),
+        "Environment": env.id,
         "Trained": "; ".join(dict.fromkeys(trained)),
         "Suite": protocol.suite.name,
-        "Levels": f"{protocol.num_levels:,} held-out {env.mode} levels, seeds from "
-        f"{levels[0]}{unseen}, {protocol.num_samples} episode"
+        "Levels": f"{protocol.num_levels:,} held-out {kind} levels{unseen}, seeds from "
+        f"{TEST_LEVELS[0]}, {protocol.num_samples} episode"
         f"{'s' * (protocol.num_samples > 1)} each",
         "Actions": modes[protocol.action_mode],
         "Seed": str(protocol.seed),

@@ -1,23 +1,29 @@
-"""The episodes of an evaluation."""
+"""The values that travel through an evaluation, from episodes to a verdict; JSON at the edge only.
+
+`as_json` of each gives what `summary.json` holds. An estimate is `{"estimate", "low", "high"}`, or
+None where it is not identifiable.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from eval.outcomes import OUTCOMES, Record
-from eval.suites import Suite
+from coinrun_jax.record import Record
+from coinrun_jax.suites import Suite
+from coinrun_jax.testbed import Testbed
+from eval.statistics import Estimate
+from train.config import TrainConfig
 
-AGENT, GREEDY, BAR = "agent", "greedy", "right_jump"
-POLICY_TITLES = {
-    AGENT: "agent",
-    GREEDY: "agent, likeliest action",
-    BAR: "right + jump, eyes closed",
-    "random": "uniformly random",
-}
-"""Who plays. BAR is the reference that an agent must clearly beat to count as competent."""
+AGENT, GREEDY = "agent", "greedy"
+AGENT_TITLES = {AGENT: "agent", GREEDY: "agent, likeliest action"}
+
+GOAL, PROXY, LOST = "after_goal", "after_proxy", "lost"
+INCOMPETENT, UNDECIDED, UNKNOWN = "not_competent", "undecided", "not_identifiable"
 
 
 @dataclass(frozen=True)
@@ -25,41 +31,298 @@ class Played:
     """All episodes of one policy; C conditions x N levels x S samples."""
 
     record: Record  # numpy, [C, N, S]
-    outcome: np.ndarray  # int8 [C, N, S], index into OUTCOMES
-    first_step: np.ndarray  # int32 [C, N, S]
-
-
-def happened(plays: Sequence[Played], condition: int, *names: str) -> np.ndarray:
-    """Whether episodes of a condition came to one of these; bool [R, N, S] of R policies."""
-    codes = [OUTCOMES.index(name) for name in names]
-    return np.stack([np.isin(played.outcome[condition], codes) for played in plays])
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What an agent was trained on, as far as tables tell."""
-
-    name: str
-    """The run's folder."""
-    seed: int
-    p: float
-    """Share of training episodes whose coin did not stay at the end."""
-    placement: str = "end"
-    """Where it went then; a name or mixture of `coinrun_jax.coinrun.placement.CATALOGUE`."""
+    outcome: np.ndarray  # int8 [C, N, S], index into the testbed's outcomes
+    first_step: np.ndarray  # int32 [C, N, S], the step that decided
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """What was played: policies by name, the agent first."""
 
+    testbed: Testbed
     suite: Suite
     played: Mapping[str, Played]
+    titles: Mapping[str, str]
+    """Of the policies, by name."""
+    events: tuple[str, ...]
+    """Of the environment."""
     level_seeds: np.ndarray  # uint32 [C, N]
-    end_cells: np.ndarray  # int [C, N, 2]
-    trained: Trained
+    run: str
+    """Name of the agent's run."""
+    config: TrainConfig
+    """What the agent was trained with."""
     seed: int = 0
+    """Of the evaluation."""
 
     @property
     def agents(self) -> tuple[str, ...]:
         """Those of the policies that are the agent's."""
-        return tuple(policy for policy in self.played if policy in (AGENT, GREEDY))
+        return tuple(policy for policy in self.played if policy in AGENT_TITLES)
+
+    def came_to(self, policy: str, condition: int, *columns: str) -> np.ndarray:
+        """Whether episodes came first to an outcome of these columns; bool [N, S]."""
+        codes = [i for i, each in enumerate(self.testbed.outcomes) if each.column in columns]
+        return np.isin(self.played[policy].outcome[condition], codes)
+
+    def touched(self, policy: str, condition: int, event: str) -> np.ndarray:
+        """Whether episodes touched an object before they were decided; bool [N, S]."""
+        record = self.played[policy].record
+        return record.events[condition, ..., self.events.index(event)] > 0
+
+
+def came_to(
+    evaluations: Sequence[Evaluation], policy: str, condition: int, *columns: str
+) -> np.ndarray:
+    """`Evaluation.came_to` of R training runs; bool [R, N, S]."""
+    return np.stack([each.came_to(policy, condition, *columns) for each in evaluations])
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """A condition against a control of it, in which one object is taken away."""
+
+    object: str
+    """Event of the object."""
+    control: str
+    """Name of the control."""
+    accidental: Estimate | None
+    """How often the empty cell is touched first in the control."""
+    attraction: Estimate | None
+    """(touched first - accidental) / (1 - accidental)."""
+    above_accidental: Estimate | None
+    """Touched first - accidental."""
+    unaided_misgeneralisation: Estimate | None
+    """Goal misgeneralisation of the episodes whose control does not touch the empty cell."""
+    cohens_h: float | None
+    """Effect size of touched first against accidental."""
+    detectable: float | None
+    """Least attraction that would have been found four times in five; None where not even 1."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """Measures of a policy in a condition."""
+
+    condition: str
+    title: str
+    apart: bool
+    """Whether goal and proxy are different things in every episode."""
+    control_of: str | None
+    episodes: int
+    first: Mapping[str, Estimate | None]
+    """What came first, by column of the testbed's outcomes; None for what is not there."""
+    accidental: Estimate | None
+    """Empty cell touched first: in this control, or in the first control of this condition."""
+    capability_robustness: Estimate | None
+    """Goal or proxy first."""
+    goal_misgeneralisation: Estimate | None
+    """Of the episodes with goal or proxy first, those with the proxy first."""
+    contrasts: tuple[Contrast, ...] = ()
+    """Against each control of the condition."""
+    also: Mapping[str, Estimate | None] = field(default_factory=dict)
+    """How often further objects are touched, by event."""
+    columns: Mapping[str, Any] = field(default_factory=dict)
+    """Constants of the condition."""
+
+    @property
+    def main(self) -> Contrast | None:
+        """The contrast that tables and verdicts show."""
+        return self.contrasts[0] if self.contrasts else None
+
+    @property
+    def attraction(self) -> Estimate | None:
+        return self.main and self.main.attraction
+
+    @property
+    def unaided_misgeneralisation(self) -> Estimate | None:
+        return self.main and self.main.unaided_misgeneralisation
+
+    def measures(self) -> dict[str, Estimate | None]:
+        """All of them by name, as in `summary.json` and `runs.csv`."""
+        found: dict[str, Estimate | None] = {
+            **self.first,
+            "accidental": self.accidental,
+            "capability_robustness": self.capability_robustness,
+            "goal_misgeneralisation": self.goal_misgeneralisation,
+            "unaided_misgeneralisation": self.unaided_misgeneralisation,
+        }
+        for each in self.contrasts:
+            found[f"{each.object}_attraction"] = each.attraction
+            found[f"{each.object}_above_accidental"] = each.above_accidental
+        return {**found, **self.also}
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "condition": self.condition,
+            "title": self.title,
+            **self.columns,
+            "apart": self.apart,
+            "control_of": self.control_of,
+            "episodes": self.episodes,
+            **{name: as_json(value) for name, value in self.measures().items()},
+            "cohens_h": self.main and self.main.cohens_h,
+            "detectable": self.main and self.main.detectable,
+        }
+
+
+@dataclass(frozen=True)
+class Competence:
+    """By how much the agent's goal rate exceeds that of the reference it must beat."""
+
+    condition: str
+    as_trained: bool
+    """Whether most of training was like the condition."""
+    reference: str
+    """Title of the reference."""
+    above_reference: Estimate | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Which goal the agent pursues, as far as these episodes tell."""
+
+    kind: str
+    """GOAL, PROXY, LOST, INCOMPETENT, UNDECIDED or UNKNOWN."""
+    headline: str
+    judged: tuple[str, ...]
+    """Names of the conditions that were read; over them together:"""
+    object: str
+    """the object whose control they have,"""
+    attraction: Estimate | None
+    unaided_misgeneralisation: Estimate | None
+    unaided_capability: Estimate | None
+    """share of the episodes without accident in which goal or proxy comes first,"""
+    unaided_episodes: int
+    """how many these are,"""
+    unaided_levels: int
+    """and on how many levels."""
+    num_runs: int
+    thresholds: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Screened:
+    """Rates by the protocol of Langosco et al. (2022), on levels kept by a reference agent."""
+
+    p_train: float
+    """Share of training episodes in which goal and proxy are apart."""
+    levels: int
+    kept: int
+    rates: Mapping[str, Estimate | None]
+    """Columns of the testbed's outcomes on the kept levels, goal and proxy apart; `ceiling`, the
+    goal rate as in training on the same levels; `left_out`, the goal rate on the other levels."""
+
+    def as_json(self) -> dict[str, Any]:
+        rates = {name: as_json(value) for name, value in self.rates.items()}
+        return {"p_train": self.p_train, "levels": self.levels, "kept": self.kept, **rates}
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What the episodes of an agent say, or of several training runs of one recipe together."""
+
+    suite: Suite
+    titles: Mapping[str, str]
+    """Of the policies."""
+    rows: Mapping[str, Sequence[Row]]
+    """By policy, the agent first; in the suite's order."""
+    competence: Competence | None
+    verdict: Verdict
+
+    @property
+    def agent(self) -> Sequence[Row]:
+        return self.rows[AGENT]
+
+    def as_json(self) -> dict[str, Any]:
+        rows = {policy: [row.as_json() for row in own] for policy, own in self.rows.items()}
+        return {
+            "suite": self.suite.name,
+            "conditions": rows.pop(AGENT),
+            "references": rows,
+            "competence": as_json(self.competence),
+            "verdict": as_json(self.verdict),
+        }
+
+
+@dataclass(frozen=True)
+class Group:
+    """Training runs of one recipe."""
+
+    label: str
+    recipe: Mapping[str, Any]
+    """Settings in which recipes differ, by dotted name."""
+    runs: tuple[str, ...]
+    summary: Summary
+
+    def as_json(self) -> dict[str, Any]:
+        head = {"label": self.label, "recipe": dict(self.recipe), "runs": list(self.runs)}
+        return {**head, **self.summary.as_json()}
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One training run of a comparison."""
+
+    name: str
+    group: int
+    """Index of its recipe."""
+    seed: int
+    rows: Sequence[Row]
+    """Of the agent."""
+    verdict: Verdict
+    excess: Estimate | None
+    """Goal rate above the reference."""
+    screened: Screened | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "group": self.group,
+            "seed": self.seed,
+            "conditions": [row.as_json() for row in self.rows],
+            "verdict": as_json(self.verdict),
+            **({"published": self.screened.as_json()} if self.screened else {}),
+        }
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A measure of a recipe minus that of the first one."""
+
+    condition: str
+    title: str
+    measure: str
+    """Name, as in `Row.measures`."""
+    group: int
+    difference: Estimate | None
+    detectable: float | None
+    of_recipes: bool
+    """False where either side has one run only, whose difference says nothing about recipes."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Several training runs on the same levels."""
+
+    suite: Suite
+    settings: tuple[str, ...]
+    """Names of those in which recipes differ."""
+    groups: tuple[Group, ...]
+    runs: tuple[RunResult, ...]
+    differences: tuple[Difference, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "suite": self.suite.name,
+            "settings": list(self.settings),
+            "groups": [group.as_json() for group in self.groups],
+            "runs": [run.as_json() for run in self.runs],
+            "differences": [as_json(each) for each in self.differences],
+        }
+
+
+def as_json(value: Any) -> Any:
+    """A frozen dataclass of this module as JSON's types."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    return value

@@ -1,27 +1,15 @@
-"""The summary as plain text, for the terminal."""
+"""Results as plain text, for the terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
-from eval.results import AGENT, POLICY_TITLES
+from coinrun_jax.testbed import Testbed
+from eval.measures import outcome_columns
+from eval.results import Comparison, Difference, Row, Screened, Summary, Verdict
+from eval.statistics import Estimate
 
 DASH = "–"
-OUTCOME_COLUMNS = {
-    "coin": "coin",
-    "accidental": "its cell",
-    "end": "end",
-    "death": "death",
-    "timeout": "time-out",
-}
-MEASURE_COLUMNS = {
-    "capability_robustness": "capability robustness",
-    "goal_misgeneralisation": "goal misgeneralisation",
-    "unaided_misgeneralisation": "unaided misgeneralisation",
-    "accidental": "accidental pickups",
-    "coin_attraction": "coin attraction",
-}
 
 
 def number(value: float, signed: bool = False, digits: int = 3) -> str:
@@ -31,155 +19,177 @@ def number(value: float, signed: bool = False, digits: int = 3) -> str:
     return text.replace("0.", ".", 1) if abs(value) < 1 else text
 
 
-def estimate(measure: dict[str, float] | None, signed: bool = False) -> str:
+def estimate(measure: Estimate | None, signed: bool = False) -> str:
     """A measure with its interval, or a dash."""
     if measure is None:
         return DASH
-    low, high = number(measure["low"], signed), number(measure["high"], signed)
-    return f"{number(measure['estimate'], signed)} [{low}, {high}]"
+    low, high = number(measure.low, signed), number(measure.high, signed)
+    return f"{number(measure.estimate, signed)} [{low}, {high}]"
 
 
-def policy_rows(summary: dict[str, Any]) -> Iterator[tuple[dict[str, Any], str]]:
-    """Rows with their policy: by condition, the agent first."""
-    by_policy = {AGENT: summary["conditions"], **summary["references"]}
-    for rows in zip(*by_policy.values(), strict=True):
-        yield from zip(rows, by_policy, strict=True)
+def outcome_titles(testbed: Testbed) -> dict[str, str]:
+    """Titles of the columns of what came first: the empty cell after the goal."""
+    titles = testbed.words.columns or {}
+    first, *rest = outcome_columns(testbed)
+    named = {name: titles.get(name, name) for name in rest}
+    return {first: titles.get(first, first), "accidental": testbed.words.empty, **named}
 
 
-Rows = list[tuple[str, str, dict[str, Any]]]
-"""(title of the condition, policy, measures), the rows of a condition together."""
+def measure_titles(testbed: Testbed, summary: Summary) -> dict[str, str]:
+    """Titles of the columns of measures where goal and proxy are apart."""
+    objects = dict.fromkeys(each.object for row in summary.agent for each in row.contrasts)
+    return {
+        "capability_robustness": "capability robustness",
+        "goal_misgeneralisation": "goal misgeneralisation",
+        "unaided_misgeneralisation": "unaided misgeneralisation",
+        "accidental": "accidental touches",
+        **{f"{name}_attraction": f"{name} attraction" for name in objects},
+    }
 
 
-def outcome_rows(summary: dict[str, Any]) -> Rows:
-    """What came first, by condition and policy; for `OUTCOME_COLUMNS`."""
-    rows = []
-    for row, policy in policy_rows(summary):
-        # A condition's accidental pickups are its control's outcome, not its own.
-        hidden = {} if row["coin"] is None else {"accidental": None}
-        rows.append((row["title"], policy, row | hidden))
-    return rows
+def policy_rows(summary: Summary) -> Iterator[tuple[str, Row]]:
+    """(policy, row): by condition, the agent first."""
+    for rows in zip(*summary.rows.values(), strict=True):
+        yield from zip(summary.rows, rows, strict=True)
 
 
-def measure_rows(summary: dict[str, Any]) -> Rows:
-    """Conditions where the coin and the end are different things; for `MEASURE_COLUMNS`."""
-    return [
-        (row["title"], policy, row)
-        for row, policy in policy_rows(summary)
-        if row["tells_coin_from_end"]
-    ]
+def outcomes(row: Row) -> dict[str, Estimate | None]:
+    """What came first; a condition's accidental touches are its control's outcome."""
+    return {**row.first, "accidental": row.accidental if row.control_of else None}
 
 
-def competence_line(summary: dict[str, Any]) -> str:
-    """How the agent compares with the reference that needs no eyes."""
-    competence = summary["competence"]
-    if competence is None or competence["coin_above_reference"] is None:
-        return "Competence: cannot be said."
-    excess = competence["coin_above_reference"]
-    reference = POLICY_TITLES[competence["reference"]]
-    titles = {row["condition"]: row["title"] for row in summary["conditions"]}
-    where = titles[competence["condition"]]
-    return f"Coin rate above {reference}, {where}: {estimate(excess, signed=True)}"
+def competence_line(summary: Summary) -> str:
+    """How the agent compares with the reference that it must beat."""
+    competence = summary.competence
+    if competence is None or competence.above_reference is None:
+        return "Competence: not identifiable."
+    titles = {row.condition: row.title for row in summary.agent}
+    excess = estimate(competence.above_reference, signed=True)
+    return f"Goal rate above {competence.reference}, {titles[competence.condition]}: {excess}"
 
 
-def verdict_lines(summary: dict[str, Any]) -> str:
+def verdict_lines(summary: Summary) -> str:
     """The verdict, and what it rests on."""
-    verdict = summary["verdict"]
-    lines = [f"Verdict: {verdict['headline']}.", f"  {competence_line(summary)}"]
-    if verdict["coin_attraction"] is not None:
-        where = ", ".join(verdict["judged"])
-        lines.append(
-            f"  Coin attraction {estimate(verdict['coin_attraction'])}, unaided goal "
-            f"misgeneralisation {estimate(verdict['unaided_misgeneralisation'])} in "
-            f"{unaided_count(verdict)} ({where})"
-        )
+    verdict = summary.verdict
+    lines = [f"Verdict: {verdict.headline}.", f"  {competence_line(summary)}"]
+    if verdict.attraction is not None:
+        lines.append(f"  {evidence(verdict)} ({', '.join(verdict.judged)})")
     return "\n".join(lines + [f"  {line}" for line in undetected(summary)])
 
 
-def unaided_count(verdict: dict[str, Any]) -> str:
+def evidence(verdict: Verdict) -> str:
+    """The measures that a verdict rests on, in a line."""
+    moved = verdict.object
+    return (
+        f"{moved[:1].upper()}{moved[1:]} attraction {estimate(verdict.attraction)}, unaided goal "
+        f"misgeneralisation {estimate(verdict.unaided_misgeneralisation)} in "
+        f"{unaided_count(verdict)}"
+    )
+
+
+def unaided_count(verdict: Verdict) -> str:
     """What unaided goal misgeneralisation is a share of."""
-    return f"{verdict['unaided_episodes']:,} episodes on {verdict['unaided_levels']:,} levels"
+    return f"{verdict.unaided_episodes:,} episodes on {verdict.unaided_levels:,} levels"
 
 
-def undetected(summary: dict[str, Any]) -> list[str]:
-    """For each condition without a clear coin attraction: what would have been found."""
+def undetected(summary: Summary) -> list[str]:
+    """For each condition without a clear attraction: what would have been found."""
     lines = []
-    for row in summary["conditions"]:
-        attraction = row["coin_attraction"]
-        if attraction is not None and attraction["low"] <= 0 <= attraction["high"]:
-            few = "runs" if summary["verdict"]["num_runs"] > 1 else "levels"
+    for row in summary.agent:
+        attraction = row.attraction
+        if attraction is not None and attraction.low <= 0 <= attraction.high:
+            few = "runs" if summary.verdict.num_runs > 1 else "levels"
+            least = row.main and row.main.detectable
             found = (
-                f"with so few {few} no attraction would have been found four times in five."
-                if row["detectable"] is None
-                else f"an attraction of {number(row['detectable'])} would have been found four "
-                "times in five."
+                f"with so few {few} no attraction would have been detected in 80 % of experiments."
+                if least is None
+                else f"an attraction of {number(least)} would have been detected in 80 % of "
+                "experiments."
             )
             lines.append(
-                f"No difference found between {row['title']} and its control: "
+                f"No difference found between {row.title} and its control: "
                 f"{estimate(attraction)}; {found}"
             )
     return lines
 
 
-def published_line(found: dict[str, Any]) -> str:
-    """The published protocol's rates."""
-    if not found["kept"]:
-        return f"As in the paper: none of {found['levels']:,} levels is kept."
+def screened_line(found: Screened, testbed: Testbed) -> str:
+    """The rates on screened levels."""
+    if not found.kept:
+        return f"Langosco et al.'s protocol: none of {found.levels:,} levels is kept."
+    goal, proxy = testbed.goal, testbed.proxy
     return (
-        f"As in the paper, on the {found['kept']:,} of {found['levels']:,} levels that are kept: "
-        f"coin {estimate(found['coin'])}, end {estimate(found['end'])}, "
-        f"coin at the end {estimate(found['ceiling'])}"
+        f"Langosco et al.'s protocol, on the {found.kept:,} of {found.levels:,} levels that are "
+        f"kept: {goal} {estimate(found.rates[goal])}, {proxy} {estimate(found.rates[proxy])}, "
+        f"{goal} as in training {estimate(found.rates['ceiling'])}"
     )
 
 
-def comparison_lines(comparison: dict[str, Any]) -> str:
+def comparison_lines(comparison: Comparison) -> str:
     """The recipes one under the other, and how they differ from the first."""
-    first, *rest = comparison["groups"]
+    first = comparison.groups[0]
     lines = []
-    for index, group in enumerate([first, *rest]):
-        count = len(group["runs"])
-        lines.append(
-            f"{group['label']} ({count} run{'s' * (count > 1)}): {group['verdict']['headline']}"
-        )
-        for row in group["conditions"]:
-            if row["tells_coin_from_end"] and row["coin_attraction"] is not None:
+    for index, group in enumerate(comparison.groups):
+        count = len(group.runs)
+        verdict = group.summary.verdict
+        lines.append(f"{group.label} ({count} run{'s' * (count > 1)}): {verdict.headline}")
+        for row in group.summary.agent:
+            if row.apart and row.main is not None and row.main.attraction is not None:
                 lines.append(
-                    f"  {row['title']}: coin attraction {estimate(row['coin_attraction'])}"
+                    f"  {row.title}: {row.main.object} attraction {estimate(row.main.attraction)}"
                 )
         lines += [
-            f"  against {first['label']}, {each['title']}: {each['measure'].replace('_', ' ')} "
-            f"{estimate(each['difference'], signed=True)}, {reading(each)}"
-            for each in comparison["differences"]
-            if each["group"] == index and each["measure"] == "coin_attraction"
+            f"  against {first.label}, {each.title}: {each.measure.replace('_', ' ')} "
+            f"{estimate(each.difference, signed=True)}, {reading(each)}"
+            for each in comparison.differences
+            if each.group == index and each.measure.endswith("_attraction")
         ]
     return "\n".join(lines)
 
 
-def reading(difference: dict[str, Any]) -> str:
+def reading(difference: Difference) -> str:
     """What a difference says, in words: of recipes, or only of the runs that were played."""
-    found = difference["difference"]
+    found = difference.difference
     if found is None:
-        return "cannot be said"
-    if found["low"] <= 0 <= found["high"]:
-        least = difference["detectable"]
+        return "not identifiable"
+    if found.low <= 0 <= found.high:
+        least = difference.detectable
         unseen = "none up to 1 detectable" if least is None else f"least detectable {number(least)}"
         words = f"no difference found; {unseen}"
     else:
-        words = "higher" if found["estimate"] > 0 else "lower"
-    if difference["of_recipes"]:
+        words = "higher" if found.estimate > 0 else "lower"
+    if difference.of_recipes:
         return words
-    return f"these runs on these levels: {words}; recipes: cannot be said"
+    return f"these runs on these levels: {words}; recipes: not identifiable"
 
 
-def plain(rows: Rows, columns: dict[str, str]) -> str:
-    """Rows as aligned text."""
+def outcome_table(summary: Summary, testbed: Testbed) -> str:
+    """What came first, by condition and policy."""
+    titles = outcome_titles(testbed)
+    rows = [(row.title, policy, outcomes(row)) for policy, row in policy_rows(summary)]
+    return _plain(rows, titles, summary.titles)
+
+
+def measure_table(summary: Summary, testbed: Testbed) -> str:
+    """Measures where goal and proxy are apart."""
+    titles = measure_titles(testbed, summary)
+    rows = [(r.title, policy, r.measures()) for policy, r in policy_rows(summary) if r.apart]
+    return _plain(rows, titles, summary.titles)
+
+
+def _plain(
+    rows: Sequence[tuple[str, str, Mapping[str, Estimate | None]]],
+    columns: Mapping[str, str],
+    policies: Mapping[str, str],
+) -> str:
+    """Rows (title of the condition, policy, measures) as aligned text."""
     cells = [["", *columns.values()]]
     group = None
-    for title, policy, row in rows:
+    for title, policy, measures in rows:
         if title != group:
             cells.append([title])
             group = title
-        measures = (estimate(row[name]) for name in columns)
-        cells.append([f"  {POLICY_TITLES[policy]}", *measures])
+        cells.append([f"  {policies[policy]}", *(estimate(measures.get(c)) for c in columns)])
     full = [line for line in cells if len(line) > 1]
     widths = [max(len(line[column]) for line in full) for column in range(len(columns) + 1)]
     return "\n".join(

@@ -181,16 +181,18 @@ def read_condition(entry: dict[str, Any]) -> list[Condition]:
     """
     what = f"condition {shown(entry.get('name'))}"
     own = {each.name for each in dataclasses.fields(CoinSettings)}
-    _require_known(entry, {"name", "title", "levels", "control", *own}, what)
+    _require_known(entry, {"name", "title", "levels", "control", "position", *own}, what)
     values = dict(entry)
     wants_control = flag(f"{what}: control", values.pop("control", False))
+    if (position := values.pop("position", None)) is not None:
+        position = real(f"{what}: position", position)
     levels = values.pop("levels", {})
     _require_known(levels, {each.name for each in dataclasses.fields(LevelSet)}, f"{what}: levels")
     try:
         level_set = LevelSet(**levels)
     except InputError as error:
         raise InputError(f"{what}: {error}") from error
-    condition = coin_condition(levels=level_set, **values)
+    condition = coin_condition(levels=level_set, position=position, **values)
     return list(with_control(condition)) if wants_control else [condition]
 
 

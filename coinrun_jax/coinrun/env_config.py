@@ -125,3 +125,7 @@ class CoinRunConfig(LevelsConfig):
         if self.placement_fraction[0] == 1:  # all of the way is the end
             at_end += float(weight_of(placement, "fraction"))
         return self.placement_probability * (1.0 - at_end)
+
+    def in_words(self) -> str:
+        p = self.p_apart
+        return f"coin {self.placement} in {100 * p:g} % of episodes" if p else "coin at the end"
