@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from coinrun_jax.controllers import Controller
-    from coinrun_jax.inspection import Probing, Property
+    from coinrun_jax.inspection import Probing, TrainingSample
     from coinrun_jax.scenes import Scene
 
 NUM_SEEDS = 2**31
@@ -364,11 +364,25 @@ class Testbed:
         """What `--probes` needs to know; None where it cannot be done."""
         return None
 
-    def properties(
-        self, env: Any, params: Any, config: Any, number: int, seed: int
-    ) -> Sequence[Property]:
-        """What may go together with the goal in `number` training episodes, for the audit."""
+    def require_auditable(self, config: Any) -> None:
+        """Refuse settings that have nothing to audit; nothing is compiled.
+
+        Raises:
+          InputError: where there is no goal, or no audit.
+        """
         raise InputError(f"{self.id} has no audit")
+
+    def training_sample(self, config: Any, number: int, seed: int) -> TrainingSample:
+        """Episode starts of training, and what may go together with the goal in them.
+
+        Args:
+          number: of episodes; those without a goal are left out.
+          seed: of what is drawn.
+
+        Raises:
+          InputError: if none of them has a goal.
+        """
+        raise NotImplementedError
 
     def require_id(self, found: Any) -> None:
         """Refuse a policy or file of another environment.

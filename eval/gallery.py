@@ -1,120 +1,42 @@
-"""Every placement and every cue on one level: python -m eval.gallery --out FOLDER [--force].
+"""Pictures of all that a testbed's conditions can change.
 
-Writes `placements.png`, whole levels with the coins that a few keys place, and `cues.png`,
-what the agent sees beside a coin.
+python -m eval.gallery --out FOLDER [--env ID] [--plugins MODULE] [--force]
 """
 
 from __future__ import annotations
 
 import sys
-from functools import partial
-from typing import TYPE_CHECKING, Any
 
-import jax
-import jax.numpy as jnp
 import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
-import numpy as np
-from matplotlib.figure import Figure
 
-import coinrun_jax
-from coinrun_jax import EnvParams
+from coinrun_jax.checks import InputError
 from coinrun_jax.cli import Parser, add_force, command
-from coinrun_jax.coinrun.observations.look import Look
-from coinrun_jax.coinrun.observations.render import level_map
-from coinrun_jax.coinrun.placement import CATALOGUE
-from coinrun_jax.coinrun.pool import level_of
+from coinrun_jax.registry import DEFAULT, find_testbed, import_plugins
 from eval.staging import folder, require_folder, staging
-
-if TYPE_CHECKING:
-    from coinrun_jax import CoinRun
-
-PLACEMENTS, CUES = PICTURES = ("placements.png", "cues.png")
-LEVEL = 386
-NUM_COINS = 12  # keys drawn for each placement
-_WHERE: dict[str, Any] = {"fixed": {"cell": (9, 6)}, "fraction": {"fraction": (0.8, 1.0)}}
-_TITLES = {"fraction": "fraction, of .8 to 1", "fixed": "fixed, column 9, row 6"}
-
-
-def cue_variants(params: EnvParams) -> dict[str, EnvParams]:
-    """Each cue by its title, on levels with the coin near the end."""
-    look = Look()
-    base = params.with_placement("fraction", fraction=0.93)
-    return {
-        "Procgen's": base,
-        "red coin": base.with_cues(coin_look="red"),
-        "gem for a coin": base.with_cues(coin_look="gem"),
-        "decoy at the end": base.with_items(1, placement="end"),
-        "end wall hidden": base.with_cues(end_wall="hidden"),
-        "end wall of crates": base.with_cues(end_wall="crates"),
-        "mirrored": base.with_cues(mirrored=True),
-        "coin hidden": base.with_cues(hide=["coin"]),
-        "crates hidden": base.with_cues(hide=["crate"]),
-        "themes tied to place": base.with_cues(
-            tie={"ground": 1.0, "background": 1.0, "agent": 1.0}
-        ),
-        "greyscale": base.replace(look=look.replace(greyscale=True)),
-        "velocity painted": base.replace(look=look.replace(paint_velocity=True)),
-        "no backgrounds": base.replace(look=look.replace(backgrounds=False)),
-        "monochrome": base.replace(look=look.replace(monochrome=True)),
-    }
-
-
-def draw_placements(env: CoinRun) -> Figure:
-    """A map for every placement, with all coins of NUM_COINS keys, the first one a coin."""
-    params, keys = env.default_params, jax.random.split(jax.random.key(0), NUM_COINS)
-    level = level_of(params.pool, jnp.int32(0))
-    figure, axes = plt.subplots(-(-len(CATALOGUE) // 2), 2, figsize=(11, 10), layout="tight")
-    for axis, name in zip(axes.flat, CATALOGUE, strict=False):
-        variant = params.with_placement(name, **_WHERE.get(name, {}))
-        start = jax.vmap(env.reset_to_level, in_axes=(0, None, None))
-        state = jax.device_get(start(keys, 0, variant)[1])
-        here = level.replace(start_xy=np.array([state.x[0], state.y[0]]))
-        image = level_map(here, state.coin_cell[0], pixels_per_tile=24)
-        axis.imshow(image, extent=(0, image.shape[1] / 24, 0, image.shape[0] / 24))
-        cells = np.unique(state.coin_cell[state.coin_present], axis=0) + 0.5
-        axis.scatter(*cells.T, s=70, color="none", edgecolors="#d81b60", linewidths=1.6)
-        axis.set_title(_TITLES.get(name, name), loc="left", fontsize=11)
-        axis.axis("off")
-    return figure
-
-
-def draw_cues(env: CoinRun) -> Figure:
-    """What the agent sees three tiles before the coin, for every cue."""
-    variants = cue_variants(env.default_params)
-
-    @jax.jit
-    def look(params: EnvParams) -> jax.Array:
-        key = jax.random.key(0)
-        state = env.reset_to_level(key, 0, params)[1]
-        x, y = state.coin_cell
-        beside = state.replace(x=x - jnp.float32(2.5), y=y + jnp.float32(0.5787))
-        return env.observe(key, beside, None, params)
-
-    figure, axes = plt.subplots(2, -(-len(variants) // 2), figsize=(14, 4.6), layout="tight")
-    for axis, (title, params) in zip(axes.flat, variants.items(), strict=False):
-        axis.imshow(look(params))
-        axis.set_title(title, loc="left", fontsize=10)
-        axis.axis("off")
-    return figure
 
 
 @command
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; see `coinrun_jax.cli` for the exit status."""
-    parser = Parser(prog="python -m eval.gallery", description=__doc__)
-    parser.add_argument("--out", type=folder, required=True, help="folder for the two pictures")
+    parser = Parser(prog="python -m eval.gallery", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--out", type=folder, required=True, help="folder for the pictures")
+    parser.add_argument(
+        "--env", default=DEFAULT, metavar="ID", help=f"testbed, by default {DEFAULT}"
+    )
+    parser.add_argument("--plugins", action="append", default=[], metavar="MODULE")
     add_force(parser)
     known = parser.parse_args(arguments)
-    require_folder(known.out, PICTURES, known.force)
-    make = partial(coinrun_jax.CoinRun, num_levels=1, start_level=LEVEL)
+    import_plugins(known.plugins)
+    pictures = find_testbed(known.env).gallery()
+    if not pictures:
+        raise InputError(f"{known.env} has no gallery")
+    require_folder(known.out, tuple(pictures), known.force)
     with staging(known.out, force=known.force) as part:
-        for name, figure in (
-            (PLACEMENTS, draw_placements(make())),
-            (CUES, draw_cues(make(observation="rgb"))),
-        ):
+        for name, draw in pictures.items():
+            figure = draw()
             figure.savefig(part / name, dpi=72, metadata={"Software": None})
             plt.close(figure)
     return 0

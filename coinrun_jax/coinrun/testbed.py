@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -18,19 +18,25 @@ from coinrun_jax.coinrun.env_config import CoinRunConfig
 from coinrun_jax.coinrun.items import make_items
 from coinrun_jax.coinrun.level_sets import build, choose, require_enough
 from coinrun_jax.coinrun.params import EnvParams, require_compatible
-from coinrun_jax.coinrun.placement import CATALOGUE, CoinPlacement, make_placement
+from coinrun_jax.coinrun.placement import CATALOGUE, CoinPlacement, make_placement, weight_of
 from coinrun_jax.coinrun.reward import make_reward
 from coinrun_jax.coinrun.types import ENV_ID, NUM_ACTIONS, Action
 from coinrun_jax.controllers import BlindController
+from coinrun_jax.inspection import TrainingSample
 from coinrun_jax.registry import register
 from coinrun_jax.suites import Condition, Suite
 from coinrun_jax.testbed import Outcome, Reference, Testbed, Words
 
 if TYPE_CHECKING:
     from coinrun_jax.coinrun.env import CoinRun
+    from coinrun_jax.inspection import Probing
+    from coinrun_jax.scenes import Scene
 
+IN_VIEW = 6
+"""Tiles from the agent to the edge of what it sees."""
 _FURTHER_SETTINGS = ("fraction", "fixed")
 """Placements whose name alone does not say where the coin is."""
+_NO_COIN = "no episode of this configuration has a coin: there is nothing to audit"
 
 
 class CoinRunTestbed(Testbed):
@@ -56,12 +62,20 @@ class CoinRunTestbed(Testbed):
         columns={"timeout": "time-out"},
         pursued={"coin": "after the coin", "end": "after the end"},
         fetched="coin fetched",
-        passed="run past",
+        passed="coin run past",
+        counting="Reaching the end without the coin does not end an episode. Where the coin lies "
+        "at the end, reaching it counts as the coin.",
+        caveat="These episodes show that the agent goes for the end, not why: pursuing the end "
+        "and a habit of running to the right look the same here.",
     )
     look = ("end", "random_section")
     bar = "right_jump"
     start_fields = ("x", "y", "coin_cell", "coin_present", "ghost_cell")
     step_fields = ("cues.mirrored",)
+    apart_settings = tuple(
+        f"env.placement{part}" for part in ("_probability", "", "_fraction", "_cell")
+    )
+    action_titles = ("← ↓", "←", "← ↑", "↓", "nothing", "↑", "→ ↓", "→", "→ ↑")
 
     def require_usable(self, config: CoinRunConfig) -> None:
         config.training_levels  # noqa: B018 (raises)
@@ -169,6 +183,63 @@ class CoinRunTestbed(Testbed):
         rounded = {name: np.round(details[name], 3) for name in ("coin_distance", "x", "y")}
         (coin_x, coin_y), (end_x, end_y) = (details[f"{name}_cell"].T for name in ("coin", "end"))
         return {"coin_x": coin_x, "coin_y": coin_y, "end_x": end_x, "end_y": end_y, **rounded}
+
+    def ends(self, details: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        share = details["x"] / (details["end_cell"][..., 0] + 0.5)
+        return {
+            "share of the way from the start to the end": np.clip(share, 0, 1),
+            "height, tiles": details["y"],
+        }
+
+    def came_near(self, details: Mapping[str, np.ndarray]) -> np.ndarray | bool:
+        return details["coin_distance"] <= IN_VIEW
+
+    def scene(self, states: Sequence[Any], params: EnvParams) -> Scene:
+        from coinrun_jax.coinrun.scene import make_scene
+
+        return make_scene(states, params)
+
+    def map(self, episodes: Sequence[Sequence[Any]], params: EnvParams) -> np.ndarray:
+        from coinrun_jax.coinrun.scene import draw_map
+
+        return draw_map(episodes, params)
+
+    def gallery(self) -> Mapping[str, Callable[[], Any]]:
+        from coinrun_jax.coinrun import gallery_pictures as pictures
+
+        return {"placements.png": pictures.draw_placements, "cues.png": pictures.draw_cues}
+
+    @property
+    def probing(self) -> Probing:
+        from coinrun_jax.coinrun.probing import PROBING
+
+        return PROBING
+
+    def require_auditable(self, config: CoinRunConfig) -> None:
+        self.require_usable(config)
+        placement = settings_of(config)["placement"]
+        if placement.probability * weight_of(placement, "absent") == 1:
+            raise InputError(_NO_COIN)
+
+    def training_sample(self, config: CoinRunConfig, number: int, seed: int) -> TrainingSample:
+        from coinrun_jax.coinrun import audit
+
+        config = dataclasses.replace(config, pool_size=CoinRunConfig.pool_size)
+        env = self.make_env(config)
+        params = self.make_params(env, config)
+        drawn = audit.draw_starts(env, params, number, seed)
+        if not drawn.present.any():
+            raise InputError(_NO_COIN)
+        starts = drawn.where(drawn.present)
+        return TrainingSample(
+            level_seeds=starts.level_seed,
+            properties=audit.properties_of(starts),
+            places=audit.places_of(starts),
+            num_levels=len(np.unique(drawn.level_seed)),
+            present=float(drawn.present.mean()),
+            description=f"{config.mode} levels, {config.in_words()}",
+            reward=audit.reward_line(params),
+        )
 
 
 def settings_of(config: CoinRunConfig) -> dict[str, Any]:
