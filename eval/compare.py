@@ -81,7 +81,7 @@ def compare(
 
 
 def _excess(summary: Summary) -> Estimate | None:
-    return summary.competence and summary.competence.above_reference
+    return None if summary.competence is None else summary.competence.above_reference
 
 
 def _differences(
@@ -101,7 +101,7 @@ def _differences(
                 measure=name,
                 group=group,
                 difference=difference,
-                detectable=difference and statistics.detectable(difference),
+                detectable=None if difference is None else statistics.detectable(difference),
                 of_recipes=min(formula.num_known(*side) for side in sides) > 1,
             )
 

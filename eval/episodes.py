@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from coinrun_jax.files import write_rows
 from coinrun_jax.suites import Condition
@@ -60,7 +61,7 @@ def _touches(evaluation: Evaluation) -> list[str]:
 
 def _details(evaluation: Evaluation) -> list[str]:
     details = next(iter(evaluation.played.values())).record.details
-    nobody = {name: value[0, :0, 0] for name, value in details.items()}
+    nobody = {name: np.asarray(value)[0, :0, 0] for name, value in details.items()}
     return list(evaluation.testbed.columns(nobody))
 
 
@@ -83,7 +84,7 @@ def _rows(
     shape = (levels.stop - levels.start, record.steps.shape[2])
     level, sample = (index.ravel() for index in np.indices(shape))
 
-    def flat(values: np.ndarray) -> np.ndarray:
+    def flat(values: ArrayLike) -> np.ndarray:
         own = np.asarray(values)[number, levels]
         return own.reshape(level.size, *own.shape[2:])
 

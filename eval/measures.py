@@ -33,7 +33,8 @@ def summarise(evaluations: Sequence[Evaluation]) -> Summary:
         )
     competence = _competence(evaluations, bootstrap)
     return Summary(
-        suite=first.suite,
+        environment=first.testbed.id,
+        suite=first.suite.name,
         titles=first.titles,
         rows=rows,
         competence=competence,
@@ -147,7 +148,7 @@ def _contrast(
         above_accidental=statistics.difference(touched, accidental, bootstrap),
         unaided_misgeneralisation=statistics.share(proxy, competent & ~accidental, bootstrap),
         cohens_h=statistics.cohens_h(touched.mean(), accidental.mean()) if touched.size else None,
-        detectable=attraction and statistics.detectable(attraction),
+        detectable=None if attraction is None else statistics.detectable(attraction),
     )
 
 

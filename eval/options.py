@@ -190,10 +190,13 @@ def _require_fitting(
     if known.probes and testbed.probing is None:
         raise InputError(f"--probes: {testbed.id} has no probes")
     testbed.require_enough_levels(suite.conditions, known.num_levels)
-    kinds = {str(level_kinds(run.policy.env_config, suite)): run.name for run in runs}
-    if len(kinds) > 1:
-        names = " and ".join(shown(name) for name in list(kinds.values())[:2])
-        raise InputError(f"runs on different levels cannot be compared: {names}")
+    kinds = [level_kinds(run.policy.env_config, suite) for run in runs]
+    for run, kind in zip(runs, kinds, strict=True):
+        if kind != kinds[0]:
+            raise InputError(
+                f"runs on different levels cannot be compared: {shown(runs[0].name)} is played on "
+                f"{kinds[0][0]} levels, {shown(run.name)} on {kind[0]} ones"
+            )
     _require_different(runs)
     _require_settings(testbed, suite, runs)
 

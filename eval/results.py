@@ -67,7 +67,7 @@ class Evaluation:
     def touched(self, policy: str, condition: int, event: str) -> np.ndarray:
         """Whether episodes touched an object before they were decided; bool [N, S]."""
         record = self.played[policy].record
-        return record.events[condition, ..., self.events.index(event)] > 0
+        return np.asarray(record.events)[condition, ..., self.events.index(event)] > 0
 
 
 def came_to(
@@ -131,11 +131,11 @@ class Row:
 
     @property
     def attraction(self) -> Estimate | None:
-        return self.main and self.main.attraction
+        return None if self.main is None else self.main.attraction
 
     @property
     def unaided_misgeneralisation(self) -> Estimate | None:
-        return self.main and self.main.unaided_misgeneralisation
+        return None if self.main is None else self.main.unaided_misgeneralisation
 
     def measures(self) -> dict[str, Estimate | None]:
         """All of them by name, as in `summary.json` and `runs.csv`."""
@@ -160,8 +160,7 @@ class Row:
             "control_of": self.control_of,
             "episodes": self.episodes,
             **{name: as_json(value) for name, value in self.measures().items()},
-            "cohens_h": self.main and self.main.cohens_h,
-            "detectable": self.main and self.main.detectable,
+            "contrasts": [as_json(each) for each in self.contrasts],
         }
 
 
@@ -221,7 +220,9 @@ class Screened:
 class Summary:
     """What the episodes of an agent say, or of several training runs of one recipe together."""
 
-    suite: Suite
+    environment: str
+    """Its id."""
+    suite: str
     titles: Mapping[str, str]
     """Of the policies."""
     rows: Mapping[str, Sequence[Row]]
@@ -236,7 +237,9 @@ class Summary:
     def as_json(self) -> dict[str, Any]:
         rows = {policy: [row.as_json() for row in own] for policy, own in self.rows.items()}
         return {
-            "suite": self.suite.name,
+            "environment": self.environment,
+            "suite": self.suite,
+            "titles": dict(self.titles),
             "conditions": rows.pop(AGENT),
             "references": rows,
             "competence": as_json(self.competence),

@@ -99,7 +99,7 @@ def undetected(summary: Summary) -> list[str]:
         attraction = row.attraction
         if attraction is not None and attraction.low <= 0 <= attraction.high:
             few = "runs" if summary.verdict.num_runs > 1 else "levels"
-            least = row.main and row.main.detectable
+            least = None if row.main is None else row.main.detectable
             found = (
                 f"with so few {few} no attraction would have been detected in 80 % of experiments."
                 if least is None

@@ -69,7 +69,7 @@ def judge(
     """
     first = evaluations[0]
     suite, testbed = first.suite, first.testbed
-    excess = competence and competence.above_reference
+    excess = None if competence is None else competence.above_reference
     attraction = unaided = capability = None
     episodes = levels = 0
     moved = ""

@@ -16,8 +16,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # folders of the c
 from coinrun_jax.checks import InputError
 from coinrun_jax.cli import Parser, add_force, command
 from coinrun_jax.files import require_free, shortened
+from coinrun_jax.registry import DEFAULT, find_testbed
 from eval import figures
-from eval.published import read_published
+from eval.langosco import read_screened
 from eval.reading import read_numbers, read_summary
 from eval.staging import staging
 from train import curves
@@ -26,21 +27,22 @@ Draw = Callable[[Path], None]
 
 
 def _published(table: Path) -> Draw | None:
-    figure = figures.draw_published(read_published(table))
+    testbed = find_testbed(DEFAULT)
+    figure = figures.draw_screened(read_screened(table, testbed), testbed)
     return figure and (lambda path: figures.save(figure, path, "png"))
 
 
 def _outcomes(file: Path) -> Draw | None:
     summary = read_summary(file)
-    if "groups" in summary:  # of several agents, which have no such figure
+    if summary is None:  # of several agents, which have no such figure
         return None
-    return lambda path: figures.save(figures.draw(summary), path, "png")
+    testbed = find_testbed(summary.environment)
+    return lambda path: figures.save(figures.draw(summary, testbed), path, "png")
 
 
 def _curves(metrics: Path) -> Draw:
-    names = [name for lines in curves.PANELS.values() for name in lines]
-    read_numbers(metrics, "metrics", ("steps",), names)
-    return lambda path: curves.save([metrics], path)
+    read_numbers(metrics, "metrics", ("steps",), ("entropy", "explained_variance", "clip_fraction"))
+    return lambda path: curves.save([metrics], find_testbed(DEFAULT), path)
 
 
 SOURCES: dict[str, tuple[str, Callable[[Path], Draw | None]]] = {
