@@ -17,8 +17,9 @@ from coinrun_jax.cli import Parser, add_force, command, integer, require_outputs
 from coinrun_jax.coinrun.observations.atlas import MAX_SIZE
 from coinrun_jax.coinrun.types import NUM_SEEDS, TEST_LEVELS
 from coinrun_jax.compilation import enable_compilation_cache
+from coinrun_jax.files import writing
+from coinrun_jax.gif import require_frames, write_gif
 from coinrun_jax.play.game import Game, Scene
-from coinrun_jax.play.gif import require_frames, write_gif
 from coinrun_jax.play.quiet import quiet_libraries
 from coinrun_jax.play.recording import PLACEMENTS, Episode, Setup, load, save
 from coinrun_jax.play.screen import Screen, ScreenError
@@ -163,7 +164,8 @@ def _draw(
 ) -> None:
     scenes = [scene for episode in episodes for scene in _scenes(games, episode)]
     game = next(iter(games.values()))
-    write_gif(args.gif, scenes, lambda scene: game.picture(scene, size), args.fps)
+    with writing(args.gif) as part:
+        write_gif(part, scenes, lambda scene: game.picture(scene, size), round(1000 / args.fps))
     _say(f"drawn in {args.gif}")
 
 

@@ -1,0 +1,73 @@
+"""Episodes as an animation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, TypeVar
+
+import numpy as np
+
+from coinrun_jax.checks import InputError
+
+Frame = TypeVar("Frame")
+
+LAST_FRAME_MS = 1500
+MOST_FRAMES = 20_000
+MOST_PIXELS = 2**31  # of all frames: a byte each, until they are written
+_SAMPLES = 8  # frames that the palette is made from
+
+
+def require_frames(count: int, size: int) -> None:
+    """Refuse a GIF that is too large to be put together in memory.
+
+    Args:
+      count: frames.
+      size: pixels of each, both ways.
+
+    Raises:
+      InputError: for more than `MOST_FRAMES`, and for more pixels than `MOST_PIXELS`.
+    """
+    if count > MOST_FRAMES or count * size * size > MOST_PIXELS:
+        raise InputError(
+            f"a GIF of {count:,} frames of {size} x {size} pixels: at most {MOST_FRAMES:,} frames, "
+            f"and {MOST_PIXELS:,} pixels of them all (lower --size)"
+        )
+
+
+def write_gif(
+    file: IO[bytes] | Path,
+    frames: Sequence[Frame],
+    draw: Callable[[Frame], np.ndarray],
+    frame_ms: int,
+    colours: int = 256,
+) -> None:
+    """Write a GIF, its last frame shown for longer.
+
+    Args:
+      file: to write to.
+      frames: at least one.
+      draw: a frame's picture, uint8 [H, W, 3], all of one size.
+      frame_ms: how long each is shown; GIF knows hundredths of a second, and browsers slow down
+        what is faster than two of them.
+      colours: of the palette that all frames share.
+    """
+    from PIL import Image
+
+    # One palette for all frames, taken from a few of them: colours do not flicker.
+    sample = np.concatenate([draw(frame) for frame in frames[:: -(-len(frames) // _SAMPLES)]])
+    palette = Image.fromarray(sample).quantize(colours, method=Image.Quantize.MEDIANCUT)
+
+    def encoded(frame: Frame) -> Image.Image:
+        return Image.fromarray(draw(frame)).quantize(palette=palette, dither=Image.Dither.NONE)
+
+    frame_ms = max(20, round(frame_ms / 10) * 10)
+    encoded(frames[0]).save(
+        file,
+        format="GIF",
+        save_all=True,
+        append_images=(encoded(frame) for frame in frames[1:]),
+        duration=[frame_ms] * (len(frames) - 1) + [LAST_FRAME_MS],
+        loop=0,
+        optimize=False,
+    )
