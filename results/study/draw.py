@@ -17,10 +17,10 @@ from coinrun_jax.cli import Parser, add_force, command
 from coinrun_jax.files import require_free
 from eval import figures
 from eval.figures.style import SERIES, WIDTH, Theme, band, share_ticks, themed
-from eval.published import read_published
+from eval.langosco import read_screened
 from eval.staging import staging
 from eval.table import DASH, number
-from results.study.tables import Row, Table
+from results.study.tables import TESTBED, Row, Table
 
 HERE = Path(__file__).resolve().parent
 P, PLACE, RANGE = "env.placement_probability", "env.placement", "env.placement_fraction"
@@ -124,7 +124,7 @@ def placements(folder: Path, colours: Theme) -> Figure:
         strict=True,
     ):
         found = [[table.whole(row["group"], test, measure) for test in tests] for row in trained]
-        values = np.array([[c["estimate"] if c else np.nan for c in row] for row in found])
+        values = np.array([[c.estimate if c else np.nan for c in row] for row in found])
         axes.imshow(values, vmin=0, vmax=1, cmap=map_name, aspect="auto")
         for (y, x), value in np.ndenumerate(values):
             ink = "#ffffff" if value > 0.6 else "#1f2328"
@@ -272,8 +272,8 @@ def reward(folder: Path, colours: Theme) -> Figure:
             whole = table.whole(row["group"], UNIFORM, measure)
             dots = table.runs(row["group"], UNIFORM, measure)
             if whole:
-                axes.plot([whole["low"], whole["high"]], [y, y], color=colours.end, lw=2)
-                axes.plot(whole["estimate"], y, "|", color=colours.end, ms=12, mew=2)
+                axes.plot([whole.low, whole.high], [y, y], color=colours.end, lw=2)
+                axes.plot(whole.estimate, y, "|", color=colours.end, ms=12, mew=2)
             axes.plot(dots, [y + 0.2] * len(dots), color=colours.text, **DOT)
         axes.set_title(TITLES[measure].replace("unaided ", "unaided\n"))
         axes.axvline(0, color=colours.faint, lw=2, zorder=0)
@@ -290,7 +290,7 @@ def reward(folder: Path, colours: Theme) -> Figure:
 def published(folder: Path, colours: Theme) -> Figure | None:
     """The figure of Langosco et al. (2022)."""
     del colours
-    return figures.draw_published(read_published(folder / "published.csv"))
+    return figures.draw_screened(read_screened(folder / "published.csv", TESTBED), TESTBED)
 
 
 FIGURES = {

@@ -12,14 +12,17 @@ from pathlib import Path
 
 from coinrun_jax.checks import InputError, shown
 from coinrun_jax.files import shortened, write_rows
+from coinrun_jax.registry import DEFAULT, find_testbed
 from eval import statistics
+from eval.measures import measure_names
 from eval.reading import read_numbers
 from eval.runs import label, recipes
 from eval.statistics import Estimate
-from eval.summary import MEASURES
 from train.config import TrainConfig
 
 Row = dict[str, str]
+TESTBED = find_testbed(DEFAULT)
+MEASURES = measure_names(TESTBED, TESTBED.suites()["all"])
 
 _RANGES = {
     "coin_attraction": statistics.ATTRACTION,
@@ -45,7 +48,13 @@ def read(path: Path, columns: Sequence[str] = ("run",)) -> list[Row]:
         for measure in MEASURES:
             if len({bool(row[name]) for name in _bounds(measure) if name in row}) > 1:
                 raise InputError(f"table {shortened(path)}, row {line}: {measure} is not whole")
-    return rows
+    return _without_unused(rows)
+
+
+def _without_unused(rows: list[Row]) -> list[Row]:
+    """Rates of objects that no condition has, such as decoys, have no columns in newer tables."""
+    unused = {name for name in _bounds("item") if not any(row.get(name) for row in rows)}
+    return [{name: row[name] for name in row if name not in unused} for row in rows]
 
 
 def write(rows: Sequence[Row], path: Path) -> None:
@@ -59,7 +68,7 @@ def _bounds(measure: str) -> list[str]:
 
 
 def estimate(row: Row, measure: str) -> Estimate | None:
-    """A measure of a row, with its interval; None where it cannot be said."""
+    """A measure of a row, with its interval; None where it is not identifiable."""
     values = [row[name] for name in _bounds(measure)]
     return Estimate(*map(float, values)) if values[0] else None
 
@@ -139,7 +148,7 @@ def _together(rows: Sequence[Row]) -> Row:
     """One condition's rows of a recipe's runs, as one."""
     episodes = sum(int(row["episodes"]) for row in rows)
     whole = rows[0] | {"run": "", "seed": "", "episodes": str(episodes)}
-    for measure in MEASURES:
+    for measure in (each for each in MEASURES if each in whole):
         known = [found for row in rows if (found := estimate(row, measure))]
         found = statistics.combined(known, _RANGES.get(measure, statistics.SHARE))
         for end, name in {"": "estimate", "_low": "low", "_high": "high"}.items():
@@ -161,11 +170,11 @@ class Table:
         """Training seeds of a recipe."""
         return len({row["run"] for row in self._rows if row["group"] == group and row["run"]})
 
-    def whole(self, group: str, condition: str, measure: str) -> dict[str, float] | None:
+    def whole(self, group: str, condition: str, measure: str) -> Estimate | None:
         """The recipe's estimate and bounds."""
         for row in self._rows:
             if (row["group"], row["condition"], row["run"]) == (group, condition, ""):
-                return statistics.as_dict(estimate(row, measure))
+                return estimate(row, measure)
         raise KeyError(f"no {condition} of {group}")
 
     def runs(self, group: str, condition: str, measure: str) -> list[float]:
