@@ -6,6 +6,8 @@ batch. Conditions differ in traced numbers, policies by a traced index, and all 
 the program. With several devices each has a queue of its own, dealt round robin. What an
 episode does depends on its level's seed, its sample number and the key alone: not on the
 lane, the number of lanes or devices, or the other levels.
+
+Episodes can also be watched step by step, and recorded actions can be played instead of a policy.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from coinrun_jax.controllers import Controller
 from coinrun_jax.record import (
     Record,
+    Trace,
     deciding,
     is_decided,
     note_action,
@@ -46,6 +49,7 @@ class _Lanes(NamedTuple):
     key: jax.Array  # keys, for the actions
     state: Any  # environment state
     record: Record
+    action: jax.Array  # int32, the last one taken, -1 before the first
     idle: jax.Array  # bool, decided or without an episode
 
 
@@ -64,6 +68,7 @@ class _Queue(NamedTuple):
     level: jax.Array  # int32 [Q], index into the pool
     sample: jax.Array  # int32 [Q]
     length: jax.Array  # int32 []
+    recorded: Trace | None = None  # [Q], starts and actions that are played instead of a policy's
 
 
 class _Game(NamedTuple):
@@ -82,7 +87,23 @@ class Replay(NamedTuple):
     """One episode, played again."""
 
     states: list[Any]  # one environment state per step, the one after the reset first
+    actions: np.ndarray  # int32 [T], the one taken in each state but the last
     record: Record
+
+
+class Watched(NamedTuple):
+    """E episodes step by step. All are as long as the longest; a finished one stands still."""
+
+    states: Any  # environment states [T + 1, E], those after the resets first
+    actions: np.ndarray  # int32 [T, E]
+    record: Record  # [E]
+
+    def episode(self, number: int) -> Replay:
+        """One of them, at its own length."""
+        record = _pick(self.record, number)
+        length = min(int(record.steps), len(self.actions))
+        states = [_pick(self.states, (step, number)) for step in range(length + 1)]
+        return Replay(states, self.actions[:length, number], record)
 
 
 def _where(choose: jax.Array, new: Any, old: Any) -> Any:
@@ -120,8 +141,19 @@ def _start(testbed: Testbed, env: Any, game: _Game, queue: _Queue, slot: jax.Arr
     key_reset, key_act = episode_keys(game.key, seed, queue.sample[slot])
     params = _params_of(game, condition)
     _, state = env.reset_to_level(key_reset, level, params)
+    if queue.recorded is not None:
+        own = _pick(queue.recorded.start, slot)
+        own = {name: value.astype(getattr(state, name).dtype) for name, value in own.items()}
+        state = state.replace(**own)
     record = start_record(testbed, state, params, game.decides.shape[1], game.no_actions)
-    return _Lanes(slot, condition, key_act, state, record, jnp.bool_(False))
+    return _Lanes(slot, condition, key_act, state, record, jnp.int32(-1), jnp.bool_(False))
+
+
+def _recorded_action(queue: _Queue, lanes: _Lanes) -> jax.Array:
+    """The next action of each lane's recording, int32 [L]; -1 after the last."""
+    assert queue.recorded is not None
+    at = queue.recorded.actions.at[lanes.slot, lanes.record.steps]
+    return at.get(mode="fill", fill_value=-1).astype(jnp.int32)
 
 
 def _play_rounds(
@@ -136,7 +168,7 @@ def _play_rounds(
 ) -> _Progress:
     """Up to `rounds` times: give idle lanes an episode, then play `stride` steps.
 
-    `which` is the index of the controller that plays.
+    `which` is the index of the controller that plays, where no recorded actions are played.
     """
 
     def see(condition: jax.Array, state: Any) -> jax.Array:
@@ -158,12 +190,19 @@ def _play_rounds(
         return update_record(testbed, record, state, params, reward, info), state
 
     def step(_: jax.Array, lanes: _Lanes) -> _Lanes:
-        keys = jax.vmap(jax.random.fold_in)(lanes.key, lanes.record.steps)
-        actions = jax.lax.switch(which, branches, keys, lanes.condition, lanes.state)
-        moved = jax.vmap(move)(lanes.record, lanes.condition, lanes.state, actions)
-        record, state = _where(lanes.idle, (lanes.record, lanes.state), moved)
+        if queue.recorded is None:
+            keys = jax.vmap(jax.random.fold_in)(lanes.key, lanes.record.steps)
+            actions = jax.lax.switch(which, branches, keys, lanes.condition, lanes.state)
+        else:
+            actions = _recorded_action(queue, lanes)
+        record, state = jax.vmap(move)(lanes.record, lanes.condition, lanes.state, actions)
+        before = lanes.record, lanes.state, lanes.action
+        record, state, action = _where(lanes.idle, before, (record, state, actions))
+        lanes = lanes._replace(record=record, state=state, action=action)
         idle = lanes.idle | jax.vmap(is_decided)(record, game.decides[lanes.condition])
-        return lanes._replace(record=record, state=state, idle=idle)
+        if queue.recorded is not None:
+            idle |= _recorded_action(queue, lanes) < 0
+        return lanes._replace(idle=idle)
 
     start = jax.vmap(partial(_start, testbed, env, game, queue))
 
@@ -275,7 +314,7 @@ class Arena:
     """By name; all of them are compiled into one program."""
     key: jax.Array
     num_samples: int = 1
-    """Episodes per condition and level, with the coin in the same cell; actions' keys differ."""
+    """Episodes per condition and level, which start alike; actions' keys differ."""
     lanes: int = 256
     """Episodes that a device plays at a time."""
     traced: bool = False
@@ -324,7 +363,7 @@ class Arena:
         return lambda state, size: np.asarray(self.env.render(state, params, size))
 
     def compile(self) -> None:
-        """Compile what `play` and `replay` run, which they would do by themselves."""
+        """Compile what `play`, `watch` and `replay` run, which they would do by themselves."""
         queue = self._queue(np.zeros((3, 0), np.int32))
         policy = next(iter(self.controllers))
         jax.block_until_ready(self._advance(policy, queue, self._nothing_played(queue), 0, 0))
@@ -347,24 +386,43 @@ class Arena:
         """
         conditions, levels, samples = self.shape
         shape = (conditions, min(levels, most_levels or levels), samples)
-        every = np.indices(shape, np.int32).reshape(3, -1)
-        queue = self._queue(every)
+        record = self._play(policy, self._queue(np.indices(shape, np.int32).reshape(3, -1)), report)
+        return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), record)
+
+    def play_recorded(self, episodes: np.ndarray, recorded: Trace) -> Record:
+        """Play recorded actions from recorded starts, each up to its outcome or its last action.
+
+        Args:
+          episodes: int [3, E], condition, level of the condition, and sample of each.
+          recorded: [E]; each E is a program of its own.
+
+        Returns:
+          `Record` of numpy arrays [E].
+        """
+        return self._play(None, self._queue(episodes, recorded))
+
+    def _play(
+        self, policy: str | None, queue: _Queue, report: Callable[[int], None] = lambda done: None
+    ) -> Record:
+        """All episodes of a queue; numpy [E]."""
         progress = self._nothing_played(queue)
         while not _is_finished(progress, queue):
             progress = self._advance(policy, queue, progress, STRIDE, ROUNDS)
             report(int(progress.taken.sum()))
+        count = int(queue.length.sum())
+        return jax.tree.map(
+            lambda leaf: leaf.swapaxes(0, 1).reshape(-1, *leaf.shape[2:])[:count],
+            jax.device_get(progress.results),
+        )
 
-        def collect(leaf: np.ndarray) -> np.ndarray:
-            dealt = leaf.swapaxes(0, 1).reshape(-1, *leaf.shape[2:])
-            return dealt[: every.shape[1]].reshape(*shape, *leaf.shape[2:])
-
-        return jax.tree.map(collect, jax.device_get(progress.results))
-
-    def replay(self, policy: str, episodes: Sequence[tuple[int, int, int]]) -> list[Replay]:
-        """Play given episodes again, by (condition, level, sample), and keep every state.
+    def watch(
+        self, policy: str, episodes: Sequence[tuple[int, int, int]], most_steps: int | None = None
+    ) -> Watched:
+        """Play given episodes, by (condition, level, sample), and keep every state.
 
         Args:
           episodes: `level` counts the levels of the condition.
+          most_steps: of an episode; it is left there if it is not over yet.
 
         Raises:
           ValueError: for more episodes than lanes.
@@ -373,33 +431,50 @@ class Arena:
             raise ValueError(f"{len(episodes)} episodes are more than {self.lanes} lanes")
         queue = self._queue(np.array(episodes, np.int32).T)
         progress = self._advance(policy, queue, self._nothing_played(queue), 0, 1)
-        states = []
-        while True:
-            states.append(jax.device_get(progress.lanes.state))
-            if _is_finished(progress, queue):
-                break
-            progress = self._advance(policy, queue, progress, 1, 1)
-        results = jax.device_get(progress.results)
-        replays = []
-        for number in range(len(episodes)):
-            place = number % self._mesh.size, number // self._mesh.size
-            record = _pick(results, place)
-            own = [_pick(state, place) for state in states[: int(record.steps) + 1]]
-            replays.append(Replay(own, record))
-        return replays
+        number = np.arange(len(episodes))
+        place = number % self._mesh.size, number // self._mesh.size
 
-    def _queue(self, episodes: np.ndarray) -> _Queue:
-        """The given episodes [3, n], padded to the size that holds all of them, and dealt."""
-        devices = self._mesh.size
-        size = -(-int(np.prod(self.shape)) // devices)
-        condition, level, sample = (
-            np.pad(column, (0, devices * size - column.size)).reshape(size, devices).T
-            for column in (episodes[0], self.level_index[episodes[0], episodes[1]], episodes[2])
+        def seen(leaves: Any) -> Any:
+            return _pick(jax.device_get(leaves), place)
+
+        states, actions = [seen(progress.lanes.state)], []
+        while not _is_finished(progress, queue) and len(actions) != most_steps:
+            progress = self._advance(policy, queue, progress, 1, 1)
+            state, action = seen((progress.lanes.state, progress.lanes.action))
+            states.append(state)
+            actions.append(action)
+        return Watched(
+            jax.tree.map(lambda *leaves: np.stack(leaves), *states),
+            np.array(actions, np.int32).reshape(-1, len(episodes)),
+            seen(progress.lanes.record),
         )
-        count = episodes.shape[1]
+
+    def replay(self, policy: str, episodes: Sequence[tuple[int, int, int]]) -> list[Replay]:
+        """Given episodes, as `watch` takes them, one by one and whole."""
+        watched = self.watch(policy, episodes)
+        return [watched.episode(number) for number in range(len(episodes))]
+
+    def _queue(self, episodes: np.ndarray, recorded: Trace | None = None) -> _Queue:
+        """The given episodes [3, n], dealt to the devices.
+
+        Padded to the number of all episodes, so that all of them share a program, but for
+        recorded ones.
+        """
+        devices, count = self._mesh.size, episodes.shape[1]
+        size = -(-(int(np.prod(self.shape)) if recorded is None else count) // devices)
+
+        def deal(column: Any) -> jax.Array:
+            column = np.asarray(column)
+            rest = [(0, devices * size - count), *[(0, 0)] * (column.ndim - 1)]
+            padded = np.pad(column, rest).reshape(size, devices, *column.shape[1:])
+            return jnp.asarray(padded.swapaxes(0, 1))
+
+        level = self.level_index[episodes[0], episodes[1]]
+        columns = (column.astype(np.int32) for column in (episodes[0], level, episodes[2]))
         length = [len(range(device, count, devices)) for device in range(devices)]
-        columns = (condition, level, sample, np.array(length))
-        return _Queue(*(jnp.asarray(column, jnp.int32) for column in columns))
+        return _Queue(
+            *map(deal, columns), jnp.asarray(length, jnp.int32), jax.tree.map(deal, recorded)
+        )
 
     def _nothing_played(self, queue: _Queue) -> _Progress:
         empty = _nothing_played(self.testbed, self.env, self._game, queue, self.lanes)
@@ -407,14 +482,14 @@ class Arena:
         return jax.device_put(empty, NamedSharding(self._mesh, PartitionSpec(_DEVICES)))
 
     def _advance(
-        self, policy: str, queue: _Queue, progress: _Progress, stride: int, rounds: int
+        self, policy: str | None, queue: _Queue, progress: _Progress, stride: int, rounds: int
     ) -> _Progress:
         return _advance(
             self.testbed,
             self.env,
             self._mesh,
             self._game,
-            jnp.int32(list(self.controllers).index(policy)),
+            jnp.int32(0 if policy is None else list(self.controllers).index(policy)),
             jnp.int32(stride),
             jnp.int32(rounds),
             queue,

@@ -1,1 +1,1 @@
-"""What goes together with the coin in a training distribution: `python -m eval.audit`."""
+"""What goes together with the goal in a training distribution: `python -m eval.audit`."""

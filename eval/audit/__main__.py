@@ -1,4 +1,4 @@
-"""What goes together with the coin, and so with the reward, in a training distribution.
+"""What goes together with the goal, and so with the reward, in a training distribution.
 
 python -m eval.audit --config FILE [--num-levels N] [--seed N] [--out DIR] [--force]
                      [--env.key value ...]
@@ -14,37 +14,30 @@ from pathlib import Path
 from typing import Any
 
 import jax
-import numpy as np
 
 import coinrun_jax
-from coinrun_jax.checks import InputError, one_line
+from coinrun_jax.checks import one_line
 from coinrun_jax.cli import Parser, add_force, command, integer
-from coinrun_jax.coinrun.placement import weight_of
 from coinrun_jax.compilation import enable_compilation_cache
 from coinrun_jax.files import write_json, write_rows
-from coinrun_jax.plugins import import_plugins
+from coinrun_jax.registry import testbed_of
 from eval import figures, table
 from eval.audit import figure
-from eval.audit.dependence import THRESHOLDS, Dependence
-from eval.audit.properties import PROPERTIES, CellProperty, mean, measure, sentence, title
-from eval.audit.starts import draw_starts
+from eval.audit.dependence import THRESHOLDS
+from eval.audit.findings import Audit, examine
 from eval.staging import folder, require_folder, staging
 from train.config import TrainConfig, load_config
-from train.environment import make_environment, settings_of
 from train.overrides import override
 from train.provenance import source_commit
 
 CSV, JSON, FIGURE = FILES = ("audit.csv", "audit.json", "audit.png")
 FEWEST, MOST = 100, 1_000_000  # levels
-_NO_COIN = "no episode of this configuration has a coin: there is nothing to audit"
-POOL_SIZE = 1024  # levels built at a time; which ones are drawn does not depend on it
 
 
 def _parse(arguments: list[str] | None) -> tuple[argparse.Namespace, TrainConfig]:
-    summary = __doc__.split("\n")[0]
     parser = Parser(
         prog="python -m eval.audit",
-        description=summary,
+        description=__doc__.split("\n")[0],
         epilog="Settings of training (--env.key value) can be given as to python -m train.",
         allow_abbrev=False,
     )
@@ -62,7 +55,7 @@ def _parse(arguments: list[str] | None) -> tuple[argparse.Namespace, TrainConfig
         type=integer(0, 2**32 - 1),
         default=0,
         metavar="N",
-        help="of levels, coins and resampling (default: 0)",
+        help="of levels, starts and resampling (default: 0)",
     )
     add("--out", type=folder, metavar="DIR", help=f"folder for {', '.join(FILES)}")
     add_force(parser)
@@ -70,128 +63,60 @@ def _parse(arguments: list[str] | None) -> tuple[argparse.Namespace, TrainConfig
     if options.out is not None:
         require_folder(options.out, FILES, options.force)
     config = override(load_config(options.config), settings)
-    _require_auditable(config)
+    testbed_of(config.env).require_auditable(config.env)
     return options, config
 
 
-def _require_auditable(config: TrainConfig) -> None:
-    """Whether the environment takes the settings, and there is a coin to ask about.
+def _audit(options: argparse.Namespace, config: TrainConfig) -> Audit:
+    """Draw a training sample and measure it.
 
     Raises:
-      InputError: without anything having been compiled.
+      InputError: where no episode has a goal.
     """
-    import_plugins(config.plugins)
-    placement = settings_of(config.env)["placement"]
-    if placement.probability * weight_of(placement, "absent") == 1:
-        raise InputError(_NO_COIN)
-
-
-def reward_line(params: coinrun_jax.EnvParams) -> str:
-    """What the coin's place says about the reward."""
-    parts = {
-        "progress": float(params.reward.progress),
-        "every step": float(params.reward.step),
-        "the end": float(params.reward.end),
-        "items": float(params.items.worth) * (int(params.items.number) > 0),
-    }
-    besides = ", ".join(f"{name} {value:g}" for name, value in parts.items() if value)
-    coin = f"{float(params.reward.coin):g} for touching the coin"
-    if not besides:
-        return f"The reward is {coin} and nothing else: what goes with the coin goes with it."
-    return f"The reward is {coin}, and for other things ({besides}); this is about the coin's part."
-
-
-def _row(prop: Any, found: Dependence) -> dict[str, Any]:
-    of_cell = isinstance(prop, CellProperty)
-    coin, other = mean(prop, found.coin), mean(prop, found.other)
-    return {
-        "property": prop.name,
-        "title": title(prop, found),
-        "kind": "cell" if of_cell else "level",
-        **dataclasses.asdict(found),
-        "figures": f"coin {coin}, other cells {other}"
-        if of_cell
-        else f"Cramér's V: coin {coin}, other cells {other}",
-        "sentence": sentence(prop, found),
-    }
-
-
-def _audit(options: argparse.Namespace, config: TrainConfig) -> dict[str, Any]:
-    """Everything that is shown and written.
-
-    Raises:
-      InputError: for settings that the environment refuses, and where there is no coin.
-    """
-    began = time.perf_counter()
-    env, params = make_environment(dataclasses.replace(config.env, pool_size=POOL_SIZE))
-    starts = draw_starts(env, params, options.num_levels, options.seed)
-    if not starts.present.any():
-        raise InputError(_NO_COIN)
-    found = measure(starts.where(starts.present), options.seed)
-    rows = [_row(prop, found[prop.name]) for prop in PROPERTIES]
-    number, distinct = len(starts.present), len(np.unique(starts.level_seed))
+    testbed, number, seed = testbed_of(config.env), options.num_levels, options.seed
+    sample = testbed.training_sample(config.env, number, seed)
     name = one_line(options.config.name)
-    where = f"{config.env.placement} with probability {config.env.placement_probability:g}"
-    return {
-        "title": f"{name}: {number:,} {config.env.mode} levels, coin {where}",
-        "levels": number,
-        "distinct_levels": distinct,
-        "coin_present": float(starts.present.mean()),
-        "reward": reward_line(params),
-        "thresholds": THRESHOLDS,
-        "confounded": [row["title"] for row in rows if row["verdict"] == "confounded"],
-        "properties": rows,
-        "provenance": {
-            "config": str(options.config),
-            "env": dataclasses.asdict(config.env),
-            "seed": options.seed,
-            "version": f"coinrun_jax {coinrun_jax.__version__}, commit "
-            f"{source_commit() or 'unknown'}, jax {jax.__version__}",
-            "seconds": round(time.perf_counter() - began, 1),
-        },
-    }
+    return examine(name, sample, testbed.noun(testbed.goal), number, seed)
 
 
-def _print(summary: dict[str, Any]) -> None:
-    print(f"\n{summary['title']}")
-    print(
-        f"{summary['distinct_levels']:,} different levels; a coin in "
-        f"{summary['coin_present']:.1%} of episodes. {summary['reward']}\n"
-    )
-    columns = ("", "verdict", "bits", "tied", "p", "coin", "other", "difference", "predicts")
-    cells = [columns]
-    for row in summary["properties"]:
+def _print(audit: Audit) -> None:
+    print(f"\n{audit.title}")
+    print(f"{audit.summary}\n")
+    goal = audit.goal
+    cells = [("", "verdict", "bits", "tied", "p", goal, "other", "difference", "predicts")]
+    for each in audit.findings:
+        found = each.found
         cells.append(
             (
-                row["title"],
-                row["verdict"],
-                table.estimate(row["bits"]),
-                table.estimate(row["tied"]),
-                table.number(row["p"]),
-                table.number(row["coin"]),
-                table.number(row["other"]),
-                table.estimate(row["effect"], signed=True),
-                f"{table.number(row['predicted'])} ({table.number(row['chance'])})",
+                each.title,
+                found.verdict,
+                table.estimate(found.bits),
+                table.estimate(found.tied),
+                table.number(found.p),
+                table.number(found.goal),
+                table.number(found.other),
+                table.estimate(found.effect, signed=True),
+                f"{table.number(found.predicted)} ({table.number(found.chance)})",
             )
         )
-    widths = [max(len(line[column]) for line in cells) for column in range(len(columns))]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for line in cells:
         print(
             "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         )
-    print(f"\n{summary['thresholds']}.")
-    print("tied: 0 independent, 1 fully. coin, other: mean over cells; of levels, Cramér's V.")
-    print("predicts: how often the property tells coin from other cell, or the coin's place")
-    print("(without it). [95 % intervals over levels]\n")
-    for row in summary["properties"]:
-        print(f"- {row['sentence']}")
+    print(f"\n{THRESHOLDS}.")
+    print(f"tied: 0 independent, 1 fully. {goal}, other: mean over cells; of levels, Cramér's V.")
+    print(f"predicts: how often the property tells the {goal} from another cell, or its place")
+    print("(without the property). [95 % intervals over levels]\n")
+    for each in audit.findings:
+        print(f"- {each.sentence}")
 
 
-def _write(summary: dict[str, Any], out: Path) -> None:
-    flat = [_flat(row) for row in summary["properties"]]
+def _write(audit: Audit, provenance: dict[str, Any], out: Path) -> None:
+    flat = [_flat(each.as_json()) for each in audit.findings]
     write_rows(out / CSV, list(flat[0]), [list(row.values()) for row in flat])
-    write_json(out / JSON, summary)
-    figures.save(figure.draw(summary), out / FIGURE, "png")
+    write_json(out / JSON, {**audit.as_json(), "provenance": provenance})
+    figures.save(figure.draw(audit), out / FIGURE, "png")
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
@@ -206,18 +131,30 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
     return flat
 
 
+def _provenance(options: argparse.Namespace, config: TrainConfig, began: float) -> dict[str, Any]:
+    return {
+        "config": str(options.config),
+        "env": dataclasses.asdict(config.env),
+        "seed": options.seed,
+        "version": f"coinrun_jax {coinrun_jax.__version__}, commit "
+        f"{source_commit() or 'unknown'}, jax {jax.__version__}",
+        "seconds": round(time.perf_counter() - began, 1),
+    }
+
+
 @command
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; see `coinrun_jax.cli` for the exit status."""
     options, config = _parse(arguments)
     enable_compilation_cache()
+    began = time.perf_counter()
     if options.out is None:
         _print(_audit(options, config))
         return 0
     with staging(options.out, force=options.force) as part:
-        summary = _audit(options, config)
-        _write(summary, part)
-    _print(summary)
+        audit = _audit(options, config)
+        _write(audit, _provenance(options, config, began), part)
+    _print(audit)
     print(f"\nWritten: {', '.join(str(options.out / name) for name in FILES)}")
     return 0
 

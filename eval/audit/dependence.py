@@ -1,23 +1,21 @@
-"""How strongly the coin's place goes together with a property, and what to call it.
+"""How strongly a property goes together with where the goal is, and what to call it.
 
-*Properties of a cell* (right of the spawn, at the end wall, ...). Take the coin's cell or, as
-often, another standing cell of the same level, and tell which of the two it is by the property
-alone. The mutual information of property and answer says how well that works: 1 bit if always,
-0 if the property is as common among coins as among other cells. With p and q the
-distributions of the property over coins and over other cells it is their Jensen-Shannon
-divergence (Lin 1991), so that what the levels' geometry gives to every cell counts for
-nothing. *Tied* divides it by what it would be if every coin had one of the values that coins
-favour (those where p > q), in the same proportions as now: 1 is a coin that always has them,
-whether they are rare or common.
+*Properties of a cell* (far from the start, of a colour, ...). Take the goal's cell or, as often,
+another cell of the same level that it might have been in, and tell which of the two it is by the
+property alone. The mutual information of property and answer says how well that works: 1 bit if
+always, 0 if the property is as common among goals as among other cells. With p and q the
+distributions of the property over goals and over other cells it is their Jensen-Shannon divergence
+(Lin 1991), so that what the levels' geometry gives to every cell counts for nothing. *Tied* divides
+it by what it would be if every goal had one of the values that goals favour (those where p > q), in
+the same proportions as now: 1 is a goal that always has them, whether they are rare or common.
 
-*Properties of a level* (ground theme, difficulty, ...). The mutual information between
-property and place of the coin (tenth of the way, or at the end or not), less that between
-property and place of the other cells; *tied* divides by the smaller of the two entropies.
+*Properties of a level* (a theme, difficulty, ...). The mutual information between the property and
+the place of the goal (such as a tenth of the way), less that between the property and the place of
+the other cells; *tied* divides by the smaller of the two entropies.
 
-Either way the information is biased up as counts are small, so its mean under reshuffling is
-taken off: coins exchanged with other cells of their own level, or properties dealt out anew
-among the levels. Intervals are bootstrapped over levels. Everything here is NumPy, and a
-"start" is one episode's start.
+Either way the information is biased upwards as counts are small, so its mean under reshuffling is
+subtracted: goals exchanged with other cells of their own level, or properties dealt out anew among
+the levels. Intervals are bootstrapped over levels. A "start" is one episode's start.
 """
 
 from __future__ import annotations
@@ -26,17 +24,19 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from coinrun_jax.inspection import CellProperty, Property, TrainingSample
+from eval.resampling import Resampling
 from eval.statistics import CONFIDENCE, Estimate
 
-CONFOUNDED_FROM = 0.5  # tied; a coin that has a value in 70 to 80 % of episodes, else by chance
+CONFOUNDED_FROM = 0.5  # tied; a goal that has a value in 70 to 80 % of episodes, else by chance
 CELLS_FROM = 0.2  # bits, for cells: a value that under two thirds of the other cells have
 INDEPENDENT_BELOW = 0.02  # tied; in less than 5 % of episodes if the value is rare, 20 % if not
 CHANCE_ABOVE = 0.01  # p-value from which on shuffling explains it
-CONSTANT_COINS, CONSTANT_CELLS = 0.99, 0.8  # with one and the same value
+CONSTANT_GOALS, CONSTANT_CELLS = 0.99, 0.8  # with one and the same value
 THRESHOLDS = (
     f"confounded: tied >= {CONFOUNDED_FROM:g} and, for cells, >= {CELLS_FROM:g} bits; "
     f"independent: tied < {INDEPENDENT_BELOW:g} or p > {CHANCE_ABOVE:g}; partly: between; "
-    f"constant: a level property with one value, or a value of >= {CONSTANT_COINS:.0%} of coins "
+    f"constant: a level property with one value, or a value of >= {CONSTANT_GOALS:.0%} of goals "
     f"and >= {CONSTANT_CELLS:.0%} of other cells"
 )
 VERDICTS = ("confounded", "partly", "independent", "constant")
@@ -47,39 +47,39 @@ SHUFFLES = 200
 
 @dataclass(frozen=True)
 class Dependence:
-    """What there is to say about one property."""
+    """How one property and the goal go together."""
 
-    verdict: str  # of `VERDICTS`
-    bits: Estimate  # mutual information, its bias taken off
-    tied: Estimate  # 0 independent ... 1 fully tied
-    p: float  # share of reshufflings with as much information
-    coin: float  # of coins: mean of the property's number, or Cramér's V with their place
-    other: float  # the same of other cells
-    effect: Estimate  # coin - other
-    predicted: float  # how often the property tells the coin from another cell, or its place
-    chance: float  # how often that is right without it
+    verdict: str
+    """Of `VERDICTS`."""
+    bits: Estimate
+    """Mutual information, its bias taken off."""
+    tied: Estimate
+    """0 independent ... 1 fully tied."""
+    p: float
+    """Share of reshufflings with as much information."""
+    goal: float
+    """Of goals: mean of the property's number, or Cramér's V with their place."""
+    other: float
+    """The same of other cells."""
+    effect: Estimate
+    """goal - other."""
+    predicted: float
+    """How often the property tells the goal from another cell, or its place,"""
+    chance: float
+    """and how often that is right without it."""
 
 
-class Resampling:
-    """Bootstrap weights over levels, shared by all properties.
+def measure(sample: TrainingSample, seed: int) -> list[Dependence]:
+    """How each property of the sample and the goal go together."""
+    resampling = Resampling(sample.level_seeds, RESAMPLES, seed)
 
-    Args:
-      level: int [N], which level each start is on; those of a level stay together.
-      seed: of resampling and shuffling.
-    """
+    def found(each: Property) -> Dependence:
+        if isinstance(each, CellProperty):
+            return of_cells(each.codes, each.numbers, resampling)
+        views = [of_levels(each.codes, place, resampling) for place in sample.places]
+        return max(views, key=lambda view: view.tied.estimate)
 
-    def __init__(self, level: np.ndarray, seed: int = 0) -> None:
-        self.rng = np.random.default_rng(seed)
-        _, group = np.unique(level, return_inverse=True)
-        number = int(group.max()) + 1
-        counts = self.rng.multinomial(number, np.full(number, 1 / number), RESAMPLES)
-        self.weights = counts[:, group].astype(np.float32)  # [RESAMPLES, N]
-
-    def means(self, values: np.ndarray) -> np.ndarray:
-        """Weighted means of values [N, ...] over the starts, float [RESAMPLES, ...]."""
-        flat = values.reshape(len(values), -1).astype(np.float32)
-        total = self.weights.sum(1, keepdims=True)
-        return ((self.weights @ flat) / total).reshape(RESAMPLES, *values.shape[1:]).astype(float)
+    return [found(each) for each in sample.properties]
 
 
 def entropy(p: np.ndarray) -> np.ndarray:
@@ -93,7 +93,7 @@ def divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:
 
 
 def most(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """Divergence if coins had only the values that they have more often than other cells."""
+    """Divergence if goals had only the values that they have more often than other cells."""
     favoured = np.where(p > q, p, 0)
     total = favoured.sum(-1, keepdims=True)
     always = np.where(total > 0, favoured / np.where(total > 0, total, 1), q)
@@ -153,55 +153,56 @@ def of_cells(codes: np.ndarray, numbers: np.ndarray, resampling: Resampling) -> 
     """A property of cells.
 
     Args:
-      codes: int [N, 1 + K], the property's value as 0, 1, ..., of the coin's cell and of K
+      codes: int [N, 1 + K], the property's value as 0, 1, ..., of the goal's cell and of K
         other cells that the level offers.
       numbers: float [N, 1 + K], the property as a number, for the plain comparison of means.
       resampling: of the N starts.
     """
+    rng = np.random.default_rng(resampling.seed)
     kinds = int(codes.max()) + 1
     hot = (codes[..., None] == np.arange(kinds)).astype(np.float32)  # [N, 1 + K, kinds]
-    coins, total = hot[:, 0], hot.sum(1)
-    others = (total - coins) / (hot.shape[1] - 1)
-    p, q = coins.mean(0, dtype=float), others.mean(0, dtype=float)
+    goals, total = hot[:, 0], hot.sum(1)
+    others = (total - goals) / (hot.shape[1] - 1)
+    p, q = goals.mean(0, dtype=float), others.mean(0, dtype=float)
     found = divergence(p, q)
 
     everything, shuffled = total.sum(0, dtype=float), np.empty(SHUFFLES)
     for i in range(SHUFFLES):
-        chosen = resampling.rng.integers(codes.shape[1], size=len(codes))
+        chosen = rng.integers(codes.shape[1], size=len(codes))
         taken = np.bincount(codes[np.arange(len(codes)), chosen], minlength=kinds)
         rest = everything - taken
         shuffled[i] = divergence(taken / taken.sum(), rest / rest.sum())
     bias, room = shuffled.mean(), most(p, q)
 
-    again_p, again_q = resampling.means(coins), resampling.means(others)
+    again_p, again_q = resampling.means(goals), resampling.means(others)
     again = divergence(again_p, again_q)
     again_tied = _ratio(again, most(again_p, again_q))
     tied = _estimate(float(_ratio(found - bias, room)), again_tied, 0, 1)
     bits, p_value = _estimate(float(found - bias), again, 0, 1), _p_value(found, shuffled)
-    coin, other = numbers[:, 0], numbers[:, 1:].mean(1)
-    constant = bool(np.any((p >= CONSTANT_COINS) & (q >= CONSTANT_CELLS)))
+    goal, other = numbers[:, 0], numbers[:, 1:].mean(1)
+    constant = bool(np.any((p >= CONSTANT_GOALS) & (q >= CONSTANT_CELLS)))
     return Dependence(
         verdict=_call(tied, p_value, bits.estimate >= CELLS_FROM, constant),
         bits=bits,
         tied=tied,
         p=p_value,
-        coin=float(coin.mean()),
+        goal=float(goal.mean()),
         other=float(other.mean()),
-        effect=_estimate(float((coin - other).mean()), resampling.means(coin - other)),
-        predicted=_told_apart(coins, others),
+        effect=_estimate(float((goal - other).mean()), resampling.means(goal - other)),
+        predicted=_told_apart(goals, others),
         chance=0.5,
     )
 
 
-def _told_apart(coins: np.ndarray, others: np.ndarray) -> float:
-    """How often a cell's value tells coin from other.
+def _told_apart(goals: np.ndarray, others: np.ndarray) -> float:
+    """How often a cell's value tells goal from other.
 
     Learnt on every second start and tried on the rest.
     """
     right = []
     for learn, trial in ((0, 1), (1, 0)):
-        favour = np.sign(coins[learn::2].mean(0) - others[learn::2].mean(0))
-        gap = coins[trial::2].mean(0) - others[trial::2].mean(0)
+        favour = np.sign(goals[learn::2].mean(0) - others[learn::2].mean(0))
+        gap = goals[trial::2].mean(0) - others[trial::2].mean(0)
         right.append(0.5 + 0.25 * float(np.sum(favour * gap)))
     return float(np.mean(right))
 
@@ -211,59 +212,74 @@ def of_levels(prop: np.ndarray, place: np.ndarray, resampling: Resampling) -> De
 
     Args:
       prop: int [N], its value as 0, 1, ...
-      place: int [N, 1 + K], where the coin's cell is, and K other cells; 0, 1, ...
+      place: int [N, 1 + K], where the goal's cell is, and K other cells; 0, 1, ...
       resampling: of the N starts.
     """
-    number, cells = place.shape
+    number = len(place)
     kinds, places = int(prop.max()) + 1, int(place.max()) + 1
-
-    def tables(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Joint distributions [kinds, places] of the coins and of the other cells."""
-        both = codes[:, None] * places + place
-        return tuple(
-            np.bincount(side.reshape(-1), minlength=kinds * places).reshape(kinds, places)
-            / side.size
-            for side in (both[:, :1], both[:, 1:])
-        )
-
-    coin, other = tables(prop)
-    shuffled, exchanged = np.empty((SHUFFLES, 2)), np.empty(SHUFFLES)
-    for i in range(SHUFFLES):
-        shuffled[i] = [information(table) for table in tables(resampling.rng.permutation(prop))]
-        taken = place[np.arange(number), resampling.rng.integers(cells, size=number)]
-        counts = np.bincount(prop * places + taken, minlength=kinds * places)
-        exchanged[i] = information(counts.reshape(kinds, places) / number)
-    found = np.array([information(coin), information(other)])
+    goal, other = _tables(prop, place, kinds, places)
+    shuffled, exchanged = _shuffled_levels(prop, place, kinds, places, resampling.seed)
+    found = np.array([information(goal), information(other)])
     bits = np.maximum(found - shuffled.mean(0), 0)
-    room = np.minimum(entropy(coin.sum(1)), entropy(coin.sum(0)))
+    room = np.minimum(entropy(goal.sum(1)), entropy(goal.sum(0)))
 
-    in_coin = np.eye(places, dtype=np.float32)[place[:, 0]]  # [N, places]
+    in_goal = np.eye(places, dtype=np.float32)[place[:, 0]]  # [N, places]
     in_others = np.eye(places, dtype=np.float32)[place[:, 1:]].mean(1)
     hot = np.eye(kinds, dtype=np.float32)[prop][:, :, None]
-    again_coin, again_other = (
-        resampling.means(hot * side[:, None]) for side in (in_coin, in_others)
+    again_goal, again_other = (
+        resampling.means(hot * side[:, None]) for side in (in_goal, in_others)
     )
-    again = information(again_coin) - information(again_other)
-    again_room = np.minimum(entropy(again_coin.sum(2)), entropy(again_coin.sum(1)))
+    again = information(again_goal) - information(again_other)
+    again_room = np.minimum(entropy(again_goal.sum(2)), entropy(again_goal.sum(1)))
     excess = bits[0] - bits[1]
     tied = _estimate(float(_ratio(excess, room)), _ratio(again, again_room), 0, 1)
-    # Both have to be unlikely: that any place goes with the property as the coin's does, and
-    # that any cell's place goes with it as the coin's does (levels differ in their geometry).
+    # Both have to be unlikely: that any place goes with the property as the goal's does, and
+    # that any cell's place goes with it as the goal's does (levels differ in their geometry).
     p_value = max(_p_value(found[0], shuffled[:, 0]), _p_value(found[0], exchanged))
-    v = [float(cramers_v(table, number)) for table in (coin, other)]
-    again_v = cramers_v(again_coin, number) - cramers_v(again_other, number)
+    v = [float(cramers_v(table, number)) for table in (goal, other)]
+    again_v = cramers_v(again_goal, number) - cramers_v(again_other, number)
     predicted, chance = _guessed(prop, place[:, 0], kinds, places)
     return Dependence(
         verdict=_call(tied, p_value, True, constant=len(np.unique(prop)) == 1),
         bits=_estimate(float(excess), again, 0),
         tied=tied,
         p=p_value,
-        coin=v[0],
+        goal=v[0],
         other=v[1],
         effect=_estimate(v[0] - v[1], again_v),
         predicted=predicted,
         chance=chance,
     )
+
+
+def _tables(
+    prop: np.ndarray, place: np.ndarray, kinds: int, places: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Joint distributions [kinds, places] of the goals and of the other cells."""
+    both = prop[:, None] * places + place
+    goals, others = (
+        np.bincount(side.reshape(-1), minlength=kinds * places).reshape(kinds, places) / side.size
+        for side in (both[:, :1], both[:, 1:])
+    )
+    return goals, others
+
+
+def _shuffled_levels(
+    prop: np.ndarray, place: np.ndarray, kinds: int, places: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Information about the places of goals and of other cells, [SHUFFLES, 2], if the property is
+    dealt out anew; and about the goal's [SHUFFLES], if it is exchanged with any cell.
+    """
+    rng = np.random.default_rng(seed)
+    number, cells = place.shape
+    shuffled, exchanged = np.empty((SHUFFLES, 2)), np.empty(SHUFFLES)
+    for i in range(SHUFFLES):
+        tables = _tables(rng.permutation(prop), place, kinds, places)
+        shuffled[i] = [information(table) for table in tables]
+        taken = place[np.arange(number), rng.integers(cells, size=number)]
+        counts = np.bincount(prop * places + taken, minlength=kinds * places)
+        exchanged[i] = information(counts.reshape(kinds, places) / number)
+    return shuffled, exchanged
 
 
 def _guessed(prop: np.ndarray, place: np.ndarray, kinds: int, places: int) -> tuple[float, float]:
