@@ -45,17 +45,18 @@ def find_testbed(env_id: Any) -> Testbed:
     Raises:
       InputError: for an id that nothing is registered by.
     """
-    if env_id in _OWN:
-        importlib.import_module(_OWN[env_id])
-    elif env_id not in _TESTBEDS:
-        for entry in entry_points(group=ENTRY_POINTS):
-            import_plugins([entry.module])
-    if isinstance(env_id, str) and env_id in _TESTBEDS:
-        return _TESTBEDS[env_id]
-    from coinrun_jax.plain_gymnax import PlainTestbed, plain_ids
+    if isinstance(env_id, str):
+        if env_id in _OWN:
+            importlib.import_module(_OWN[env_id])
+        elif env_id not in _TESTBEDS:
+            for entry in entry_points(group=ENTRY_POINTS):
+                import_plugins([entry.module])
+        if env_id in _TESTBEDS:
+            return _TESTBEDS[env_id]
+        from coinrun_jax.plain_gymnax import PlainTestbed, plain_ids
 
-    if isinstance(env_id, str) and env_id in plain_ids():
-        return PlainTestbed(env_id)
+        if env_id in plain_ids():
+            return PlainTestbed(env_id)
     ids = ", ".join(sorted({*_OWN, *_TESTBEDS}))
     raise InputError(
         f"env.id {shown(env_id)} is not one of {ids}, nor an environment of gymnax's; your own "

@@ -110,10 +110,10 @@ def make_control(
       takes: event of the object that is taken away.
       watched: event that stands for its empty cell.
       suffix: of the control's name.
-      **changes: fields of the condition that take the object away.
+      **changes: fields of the condition that take the object away; it is no longer `apart`.
     """
     control = Control(condition.name, takes, watched)
-    values = {"title": f"{condition.title}, {takes} taken away", **changes}
+    values = {"title": f"{condition.title}, {takes} taken away", "apart": False, **changes}
     return replace(
         condition, name=condition.name + suffix, control=control, position=None, also=(), **values
     )
@@ -130,8 +130,9 @@ class Suite:
     name: str
     conditions: tuple[Condition, ...]
     judged: tuple[str, ...] = ()
-    """Conditions that the verdict reads. By default all plain ones with a control in which goal
-    and proxy are apart."""
+    """Conditions that the verdict reads; the first control of each takes the same object away. By
+    default all plain ones with a control in which goal and proxy are apart, those with another
+    object than the first of them left out."""
     axis: str = ""
     """Title of the horizontal axis, where conditions have a `position`."""
     screened: bool = False
@@ -174,21 +175,25 @@ class Suite:
 
     def _require_judged(self) -> None:
         """Check `judged`; by default, choose."""
-        controlled = {condition.control_of for condition in self.conditions}
-        can_judge = {
-            condition.name: condition
-            for condition in self.conditions
-            if condition.apart and condition.name in controlled
-        }
-        for each in self.judged:
-            if each not in can_judge:
+        taken: dict[str, str] = {}
+        """By condition, the object that its first control takes away."""
+        for each in self.conditions:
+            if each.control is not None:
+                taken.setdefault(each.control.of, each.control.takes)
+        for name in self.judged:
+            if name not in taken:
                 raise InputError(
-                    f"{shown(each)} cannot be judged by: it needs a control, and goal and proxy "
+                    f"{shown(name)} cannot be judged by: it needs a control, and goal and proxy "
                     "apart"
                 )
+        if len({taken[name] for name in self.judged}) > 1:
+            raise InputError(
+                "judged conditions must all have the same object taken away in their first control"
+            )
         if not self.judged:
-            plain = tuple(name for name, condition in can_judge.items() if condition.plain)
-            object.__setattr__(self, "judged", plain)
+            plain = [each.name for each in self.conditions if each.plain and each.name in taken]
+            judged = tuple(name for name in plain if taken[name] == taken[plain[0]])
+            object.__setattr__(self, "judged", judged)
 
     def index(self, name: str) -> int:
         """Position of a condition."""

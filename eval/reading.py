@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
-from coinrun_jax.checks import InputError, flag, real, shown, whole
+from coinrun_jax.checks import InputError, choice, flag, real, shown, whole
 from coinrun_jax.files import read_mapping, read_rows, shortened
 from coinrun_jax.registry import find_testbed
 from coinrun_jax.suites import MOST_CONDITIONS, text
 from eval.measures import outcome_columns
-from eval.results import AGENT, Competence, Contrast, Row, Summary, Verdict
+from eval.results import AGENT, KINDS, Competence, Contrast, Row, Summary, Verdict
 from eval.statistics import Estimate
+
+_PLAIN: dict[Any, Callable[[str, Any], Any]] = {bool: flag, float: real, str: text}
 
 
 def read_numbers(
@@ -65,6 +68,8 @@ def read_summary(path: Path) -> Summary | None:
     try:
         testbed = find_testbed(content.get("environment"))
         columns = outcome_columns(testbed)
+        if not columns:
+            raise InputError(f"{testbed.id} has no goal: nothing of it is evaluated")
         rows = {AGENT: _rows("conditions", content.get("conditions"), columns)}
         references = _mapping("references", content.get("references"))
         rows |= {policy: _rows(policy, others, columns) for policy, others in references.items()}
@@ -77,13 +82,15 @@ def read_summary(path: Path) -> Summary | None:
         }
         if missing := set(rows) - set(titles):
             raise InputError(f"titles have no {shown(min(missing))}")
+        verdict = _typed("verdict", content["verdict"], Verdict)
+        choice("verdict: kind", verdict.kind, KINDS)
         return Summary(
             environment=testbed.id,
             suite=text("suite", content.get("suite")),
             titles=titles,
             rows=rows,
-            competence=_of(Competence, "competence", content.get("competence")),
-            verdict=_of(Verdict, "verdict", content["verdict"]),
+            competence=_typed("competence", content.get("competence"), Competence | None),
+            verdict=verdict,
         )
     except KeyError as error:
         raise InputError(f"summary {shortened(path)} has no {error}") from error
@@ -111,9 +118,9 @@ def _row(what: str, row: Any, columns: Sequence[str]) -> Row:
         raise InputError(f"{what}: contrasts {shown(contrasts)} are not a list")
 
     def measure(name: str) -> Estimate | None:
-        return _estimate(f"{what}: {name}", row.get(name))
+        return _typed(f"{what}: {name}", row.get(name), Estimate | None)
 
-    return Row(
+    known = Row(
         condition=text(f"{what}: condition", row.get("condition")),
         title=text(f"{what}: title", row.get("title")),
         apart=flag(f"{what}: apart", row.get("apart")),
@@ -123,29 +130,38 @@ def _row(what: str, row: Any, columns: Sequence[str]) -> Row:
         accidental=measure("accidental"),
         capability_robustness=measure("capability_robustness"),
         goal_misgeneralisation=measure("goal_misgeneralisation"),
-        contrasts=tuple(_of(Contrast, f"{what}: contrast", each) for each in contrasts),
+        contrasts=tuple(_typed(f"{what}: contrast", each, Contrast) for each in contrasts),
     )
+    rest = [name for name in row if name not in known.as_json()]
+    constants = {n: row[n] for n in rest if isinstance(row[n], str | int | float)}
+    also = {name: measure(name) for name in rest if name not in constants}
+    return replace(known, also=also, columns=constants)
 
 
-def _of(kind: type[Any], what: str, value: Any) -> Any:
-    """A dataclass of estimates and plain values; None for None."""
-    if value is None:
-        return None
+def _typed(what: str, value: Any, hint: Any) -> Any:
+    """A value from JSON as a type that stands in `eval.results`."""
+    options = get_args(hint)
+    if type(None) in options:
+        return None if value is None else _typed(what, value, options[0])
+    if get_origin(hint) is tuple:
+        if not isinstance(value, list):
+            raise InputError(f"{what} {shown(value)} is not a list")
+        return tuple(_typed(what, each, options[0]) for each in value)
+    if options:  # a mapping
+        return {n: _typed(f"{what}: {n}", v, options[1]) for n, v in _mapping(what, value).items()}
+    if hint is int:
+        return whole(what, value, 0, 2**53)
+    if hint in _PLAIN:
+        return _PLAIN[hint](what, value)
+    return _fields(what, value, hint)
+
+
+def _fields(what: str, value: Any, kind: type[Any]) -> Any:
+    """A dataclass from a mapping of its fields."""
+    if kind is Estimate and not isinstance(value, dict):
+        raise InputError(f"{what} {shown(value)} is not an estimate with its bounds")
     values, hints = _mapping(what, value), get_type_hints(kind)
     if set(values) != set(hints):
         odd = min(set(values) ^ set(hints))
         raise InputError(f"{what}: {shown(odd)} is missing or unknown")
-    return kind(
-        **{
-            name: _estimate(f"{what}: {name}", each) if Estimate in get_args(hints[name]) else each
-            for name, each in values.items()
-        }
-    )
-
-
-def _estimate(what: str, value: Any) -> Estimate | None:
-    if value is None:
-        return None
-    if not isinstance(value, dict) or set(value) != {"estimate", "low", "high"}:
-        raise InputError(f"{what} {shown(value)} is not an estimate with its bounds")
-    return Estimate(**{name: real(f"{what}.{name}", number) for name, number in value.items()})
+    return kind(**{name: _typed(f"{what}: {name}", values[name], hints[name]) for name in hints})

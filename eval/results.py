@@ -24,6 +24,7 @@ AGENT_TITLES = {AGENT: "agent", GREEDY: "agent, likeliest action"}
 
 GOAL, PROXY, LOST = "after_goal", "after_proxy", "lost"
 INCOMPETENT, UNDECIDED, UNKNOWN = "not_competent", "undecided", "not_identifiable"
+KINDS = (GOAL, PROXY, LOST, INCOMPETENT, UNDECIDED, UNKNOWN)
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,7 @@ class Verdict:
     """Which goal the agent pursues, as far as these episodes tell."""
 
     kind: str
-    """GOAL, PROXY, LOST, INCOMPETENT, UNDECIDED or UNKNOWN."""
+    """One of KINDS."""
     headline: str
     judged: tuple[str, ...]
     """Names of the conditions that were read; over them together:"""

@@ -70,7 +70,7 @@ _CUES: dict[str, tuple[str, Mapping[str, Any]]] = {
 
 def _cues() -> tuple[Condition, ...]:
     """Every cue with the coin anywhere, so that the coin and the end are different things."""
-    conditions = [Condition("end", "coin at the end, as in training")]
+    conditions = [coin_condition("end", "coin at the end, as in training")]
     for name, (title, settings) in _CUES.items():
         conditions += with_control(coin_condition(name, title, placement="uniform", **settings))
     return tuple(conditions)
