@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,27 @@ import yaml
 
 from coinrun_jax import TEST_LEVELS
 from coinrun_jax.checks import InputError
+from coinrun_jax.coinrun import level_sets
+from coinrun_jax.coinrun.catalogue import SUITES
+from coinrun_jax.coinrun.conditions import coin_condition, with_control, without_coin
+from coinrun_jax.coinrun.level_sets import LevelSet, build, choose
+from coinrun_jax.coinrun.testbed import CoinRunTestbed
 from coinrun_jax.overlap import hash_seeds
-from eval.catalogue import SUITES
-from eval.levels import build_levels, choose_levels
-from eval.suite_files import find_suite
-from eval.suites import Condition, LevelSet, Suite, control, with_control
-from eval.variants import stack
+from coinrun_jax.suites import Condition, Suite, make_control
+from coinrun_jax.variants import stack
+from eval import suite_files
+from tests.made_up import MOVED, SUITE, USUAL, WITHOUT_CHEESE, WITHOUT_CORNER
+
+TESTBED = CoinRunTestbed()
+DEFAULT = TESTBED.Config()
+
+
+def find_suite(name: str) -> Suite:
+    return suite_files.find_suite(TESTBED, name)
+
+
+def settings(condition: Condition, **env: Any) -> dict[str, Any]:
+    return TESTBED.overrides(condition, TESTBED.Config(**env))
 
 
 @pytest.mark.parametrize("name", SUITES)
@@ -26,12 +42,12 @@ def test_every_moved_coin_has_its_control(name: str) -> None:
     suite = SUITES[name]
     assert suite.name == name
     for condition in suite.conditions:
-        if condition.tells_coin_from_end:
-            own = suite.control_of(condition.name)
-            assert own is not None
-            assert own == control(condition)
-            assert not own.has_coin
-            with_coin, without = condition.settings(), own.settings()
+        if condition.apart:
+            (own,) = suite.controls_of(condition.name)
+            assert own == without_coin(condition)
+            assert not own.has_goal
+            assert own.columns == condition.columns
+            with_coin, without = settings(condition), settings(own)
             changed = with_coin["placement"].replace(present=np.bool_(False))
             jax.tree.map(np.testing.assert_array_equal, without, with_coin | {"placement": changed})
 
@@ -42,16 +58,102 @@ def test_the_suites_hold_what_they_are_named_for() -> None:
     assert placements <= names["relocation"]
     assert {"red", "gem", "decoy", "end_hidden", "mirrored", "coin_hidden", "tied"} <= names["cues"]
     assert {"difficulty_3", "sections_5", "easy", "hard", "long"} <= names["capability"]
-    shares = [c.fraction[0] for c in SUITES["placement_curve"].conditions if c.present]
-    np.testing.assert_allclose(shares, np.linspace(0, 1, 11))
     curve = SUITES["placement_curve"]
-    assert curve.at_the_end == "fraction_10"  # the whole way is the end
+    shares = [c.settings.fraction[0] for c in curve.conditions if c.control is None]
+    np.testing.assert_allclose(shares, np.linspace(0, 1, 11))
+    assert [c.position for c in curve.conditions if c.control is None] == shares
     assert curve.judged == tuple(f"fraction_{tenth:02d}" for tenth in range(10))
     for name in ("relocation", "placement_curve", "cues", "capability", "paper"):
         assert names[name] <= names["all"]
-    assert SUITES["relocation"].judged == ("random_section", "uniform")
+    assert SUITES["relocation"].judged == SUITES["all"].judged == ("random_section", "uniform")
     assert SUITES["cues"].judged == ("plain",)
-    assert SUITES["relocation"].at_the_end == "end"
+    assert [name for name, suite in SUITES.items() if suite.screened] == ["paper"]
+
+
+@pytest.mark.parametrize(
+    ("placement", "probability", "suite", "expected"),
+    [
+        ("end", 1.0, "relocation", ("end", True)),
+        ("end", 1.0, "placement_curve", ("fraction_10", True)),  # the whole way is the end
+        ("uniform", 0.3, "relocation", ("end", True)),
+        ("uniform", 1.0, "relocation", ("uniform", True)),
+        ("fraction", 1.0, "relocation", ("end", False)),
+        ("uniform:1,behind:1", 1.0, "relocation", ("end", False)),
+    ],
+)
+def test_competence_is_read_where_the_coin_was_in_most_of_training(
+    placement: str, probability: float, suite: str, expected: tuple[str, bool]
+) -> None:
+    config = TESTBED.Config(placement=placement, placement_probability=probability)
+    assert TESTBED.trained_condition(SUITES[suite], config) == expected
+
+
+@pytest.mark.parametrize(
+    ("condition", "env", "shifted"),
+    [
+        (coin_condition("a"), {}, False),
+        (coin_condition("a", placement="uniform"), {}, True),
+        (coin_condition("a", placement="uniform"), {"placement": "uniform"}, False),
+        (
+            coin_condition("a", placement="uniform"),
+            {"placement": "uniform:1,behind:1", "placement_probability": 0.2},
+            False,
+        ),
+        (coin_condition("a", levels=LevelSet(difficulty=3)), {}, False),
+        (coin_condition("a", levels=LevelSet(mode="easy")), {}, True),
+        (coin_condition("a", cues={"coin_look": "red"}), {}, True),
+        (without_coin(coin_condition("a", placement="uniform")), {"placement": "uniform"}, True),
+    ],
+)
+def test_a_shift_is_what_training_does_not_show(
+    condition: Condition, env: dict[str, Any], shifted: bool
+) -> None:
+    assert TESTBED.is_shifted(condition, TESTBED.Config(**env)) is shifted
+
+
+def test_a_suite_knows_its_controls() -> None:
+    assert SUITE.controls_of("moved") == (WITHOUT_CHEESE, WITHOUT_CORNER)
+    assert SUITE.controls_of("usual") == ()
+    assert SUITE.judged == ("moved",)
+    assert WITHOUT_CHEESE.name == "moved_control"
+    assert WITHOUT_CHEESE.control_of == "moved"
+    assert not WITHOUT_CHEESE.apart
+    assert WITHOUT_CHEESE.columns == MOVED.columns
+    assert SUITE.index("moved_no_corner") == 3
+
+
+def test_what_is_judged_by_default_takes_one_object_away() -> None:
+    """A verdict is on one object; conditions with another one are for the tables."""
+    other = Condition("other", apart=True)
+    unlike = Condition("unlike", apart=True, plain=False)
+    suite = Suite(
+        "s",
+        (
+            USUAL,
+            *(MOVED, WITHOUT_CHEESE, WITHOUT_CORNER),
+            *(other, make_control(other, "corner", "corner")),
+            *(unlike, make_control(unlike, "cheese", "crumbs")),
+        ),
+    )
+    assert suite.judged == ("moved",)
+    with pytest.raises(InputError, match="suite 's': judged conditions must all"):
+        Suite("s", suite.conditions, judged=("moved", "other"))
+    assert Suite("s", suite.conditions, judged=("moved", "unlike")).judged == ("moved", "unlike")
+
+
+@pytest.mark.parametrize(
+    ("conditions", "words"),
+    [
+        ((WITHOUT_CHEESE,), "'moved_control' is a control of 'moved', which is not a condition"),
+        ((MOVED, WITHOUT_CHEESE, make_control(WITHOUT_CHEESE, "corner", "corner")), "is a control"),
+        ((USUAL, make_control(USUAL, "cheese", "crumbs")), "'usual' takes no control"),
+    ],
+)
+def test_controls_without_their_conditions_are_refused(
+    conditions: tuple[Condition, ...], words: str
+) -> None:
+    with pytest.raises(InputError, match=re.escape(words)):
+        Suite("s", conditions)
 
 
 def write(folder: Path, content: Any) -> str:
@@ -94,11 +196,13 @@ def test_a_suite_of_ones_own(tmp_path: Path) -> None:
     assert suite.judged == ("last_fifth",)
     last = suite.conditions[1]
     assert last.title == "last fifth"
-    np.testing.assert_allclose(last.settings()["placement"].fraction, [0.8, 1.0])
+    np.testing.assert_allclose(settings(last)["placement"].fraction, [0.8, 1.0])
     red = suite.conditions[3]
     assert red.levels == LevelSet(mode="easy", min_length=30)
-    assert red.settings()["cues"].hide_saw
-    assert red.settings()["items"].number == 1
+    assert not red.plain
+    assert red.also == ("item",)
+    assert settings(red)["cues"].hide_saw
+    assert settings(red)["items"].number == 1
 
 
 OF_A = {"name": "a"}
@@ -128,7 +232,10 @@ LONG = "x" * 100_000
         ({"conditions": [{"name": "a\x1b[2J"}]}, "is not a name"),
         ({"conditions": [{"name": "a\u202e"}]}, "printable"),
         ({"conditions": [{"name": LONG}]}, "is not a name of up to 200"),
-        ({"conditions": [OF_A], "name": "paper"}, "'paper' belongs to a suite"),
+        (
+            {"conditions": [OF_A], "name": "paper"},
+            "'paper' is the name of one of the environment's suites",
+        ),
         ({"conditions": [OF_A], "name": ["a"]}, "suite ['a'] is not a name"),
         # fields of another type
         ({"conditions": [{**OF_A, "colour": "red"}]}, "'colour'"),
@@ -208,25 +315,31 @@ def test_unknown_suites_are_named(name: str, words: str) -> None:
 
 
 def test_training_is_what_a_condition_leaves_alone() -> None:
-    condition = Condition("red", cues={"coin_look": "red"})
-    settings = condition.settings({"mirrored": True, "coin_look": "gem"}, {"number": 1})
-    assert settings["cues"].mirrored
-    assert settings["cues"].coin_look == 1
-    assert settings["items"].number == 1
-    with pytest.raises(ValueError, match="must not look like the coin"):
-        condition.settings(items={"number": 1, "look": "red"})
+    condition = coin_condition("red", cues={"coin_look": "red"})
+    cues = {"mirrored": True, "coin_look": "gem"}
+    config = dataclasses.replace(
+        DEFAULT,
+        cues=dataclasses.replace(DEFAULT.cues, **cues),
+        items=dataclasses.replace(DEFAULT.items, number=1, look="gem"),
+    )
+    found = TESTBED.overrides(condition, config)
+    assert found["cues"].mirrored
+    assert found["cues"].coin_look == 1
+    assert found["items"].number == 1
+    red = dataclasses.replace(config, items=dataclasses.replace(config.items, look="red"))
+    with pytest.raises(InputError, match=r"condition 'red': .*must not look like the coin"):
+        TESTBED.overrides(condition, red)
 
 
 def test_levels_of_every_kind() -> None:
-    conditions = [
-        Condition("any"),
-        Condition("easy", levels=LevelSet(mode="easy")),
-        Condition("long", levels=LevelSet(min_length=40)),
-        Condition("middle", levels=LevelSet(difficulty=2, sections=3)),
-    ]
-    levels, index = choose_levels(Suite("s", tuple(conditions)), "hard", 20)
+    sets = (
+        *(LevelSet(), LevelSet(mode="easy"), LevelSet(min_length=40)),
+        LevelSet(difficulty=2, sections=3),
+    )
+    levels, own, index = choose(sets, "hard", 20)
     assert index.shape == (4, 20)
-    seeds = np.asarray(levels.seed)[index]
+    np.testing.assert_array_equal(own, levels.seed)
+    seeds = own[index]
     assert seeds[0].tolist() == seeds[1].tolist() == list(TEST_LEVELS[:20])
     assert (index[0] != index[1]).all()  # the same seeds, other levels
     end = np.asarray(levels.end_cell)[index]
@@ -243,7 +356,6 @@ def test_levels_of_every_kind() -> None:
 @pytest.mark.parametrize(
     "level_set",
     [
-        LevelSet(),
         LevelSet(mode="easy", difficulty=2),
         LevelSet(sections=3),
         LevelSet(min_length=30),
@@ -253,7 +365,7 @@ def test_levels_of_every_kind() -> None:
 def test_how_many_levels_are_of_a_kind_is_known_beforehand(level_set: LevelSet) -> None:
     number = 4096
     seeds = np.array(TEST_LEVELS[:number], np.uint32)
-    level = jax.device_get(build_levels(seeds, level_set.mode or "hard"))
+    level = jax.device_get(build(seeds, level_set.mode or "hard"))
     belongs = level.end_cell[:, 0] >= level_set.min_length
     belongs &= np.isin(level.difficulty, level_set.difficulty or [1, 2, 3])
     belongs &= np.isin(level.num_sections, level_set.sections or range(1, 6))
@@ -272,17 +384,19 @@ def test_levels_longer_than_any_are_refused(min_length: int) -> None:
 def test_levels_that_hardly_any_is_are_refused_before_one_is_built(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("eval.levels.build_levels", None)
-    longest = Suite("s", (Condition("longest", levels=LevelSet(min_length=50)),))
-    with pytest.raises(InputError, match=r"about 14 are with the end in column 50 or later"):
-        choose_levels(longest, "hard", 100)
+    monkeypatch.setattr(level_sets, "build", None)
+    longest = coin_condition("longest", levels=LevelSet(min_length=50))
+    words = "about 14 are with the end in column 50 or later"
+    with pytest.raises(InputError, match=words):
+        TESTBED.choose_levels([longest], DEFAULT, 100)
+    with pytest.raises(InputError, match=words):
+        TESTBED.require_enough_levels([longest], 100)
 
 
 def test_layouts_of_training_levels_are_left_out() -> None:
-    sets = (Condition("any"), Condition("easy", levels=LevelSet(mode="easy", min_length=12)))
-    suite, training = Suite("s", sets), range(200)
-    levels, index = choose_levels(suite, "hard", 50, unseen_by=len(training))
-    seeds = np.asarray(levels.seed)[index]
+    sets, training = (LevelSet(), LevelSet(mode="easy", min_length=12)), range(200)
+    levels, own, index = choose(sets, "hard", 50, unlike=len(training))
+    seeds = own[index]
     hard, easy = (hash_seeds(training, mode) for mode in ("hard", "easy"))
     held_out = TEST_LEVELS[:1000]
     new = ~np.isin(hash_seeds(held_out, "hard"), hard)
@@ -294,10 +408,10 @@ def test_layouts_of_training_levels_are_left_out() -> None:
 
 
 def test_only_what_differs_is_stacked() -> None:
-    pair = with_control(Condition("uniform", placement="uniform"))
-    variants = stack([condition.settings() for condition in pair])
+    pair = with_control(coin_condition("uniform", placement="uniform"))
+    variants = stack([settings(condition) for condition in pair])
     assert variants.number == 2
     assert sum(leaf is not None for leaf in variants.own) == 1  # whether the coin is there
     for number, condition in enumerate(pair):
         picked = variants.pick(np.int32(number))
-        jax.tree.map(np.testing.assert_array_equal, picked, condition.settings())
+        jax.tree.map(np.testing.assert_array_equal, picked, settings(condition))
