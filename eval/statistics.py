@@ -30,6 +30,8 @@ from functools import cached_property
 import numpy as np
 from scipy.stats import binomtest, norm, t
 
+from eval.resampling import Resampling
+
 CONFIDENCE = 0.95
 POWER = 0.8
 RESAMPLES = 2000
@@ -85,20 +87,6 @@ class Measure:
         return int((~np.isnan(self.of_runs(first, second))).sum())
 
 
-def level_weights(number: int, resamples: int, seed: int, extra: int = 0) -> np.ndarray:
-    """How often each bootstrap resample holds each level; float32 [resamples, number + extra].
-
-    Args:
-      number: of levels, and of draws.
-      extra: further made-up levels, the last ones, that can be drawn too.
-    """
-    rng = np.random.default_rng(seed)
-    weights = np.empty((resamples, number + extra), np.float32)
-    for row in weights:
-        row[:] = np.bincount(rng.integers(number + extra, size=number), minlength=number + extra)
-    return weights
-
-
 @dataclass(frozen=True)
 class Bootstrap:
     """Percentile bootstrap over levels; where there are several runs, Student's t over them too.
@@ -116,9 +104,8 @@ class Bootstrap:
     @cached_property
     def _level_weights(self) -> np.ndarray:
         """How often each resample holds each level, pseudo-levels last; [B, N + 4]."""
-        return level_weights(
-            self.num_levels, self.resamples, self.seed, extra=_PSEUDO_LEVELS.shape[1]
-        )
+        levels, made_up = np.arange(self.num_levels), _PSEUDO_LEVELS.shape[1]
+        return Resampling(levels, self.resamples, self.seed, made_up).weights
 
     def _draws(
         self,
