@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from eval.statistics import (
     ATTRACTION,
     SHARE,
     Bootstrap,
     Estimate,
+    attraction,
     cohens_h,
-    coin_attraction,
     combined,
     detectable,
     difference,
@@ -57,65 +59,105 @@ def test_wilson_refuses_impossible_counts() -> None:
 
 def test_measures_by_hand() -> None:
     bootstrap = Bootstrap(num_levels=8)
-    coin = indicators(1, 1, 1, 1, 1, 0, 0, 0)
-    ghost = indicators(1, 1, 0, 0, 0, 0, 0, 0)
-    wanted = coin_attraction(coin, ghost, bootstrap)
-    assert wanted is not None
-    assert wanted.estimate == pytest.approx((5 / 8 - 2 / 8) / (1 - 2 / 8))
-    assert wanted.low < wanted.estimate < wanted.high
-    excess = difference(coin, ghost, bootstrap)
+    touched = indicators(1, 1, 1, 1, 1, 0, 0, 0)
+    accidental = indicators(1, 1, 0, 0, 0, 0, 0, 0)
+    pursued = attraction(touched, accidental, bootstrap)
+    assert pursued is not None
+    assert pursued.estimate == pytest.approx((5 / 8 - 2 / 8) / (1 - 2 / 8))
+    assert pursued.low < pursued.estimate < pursued.high
+    excess = difference(touched, accidental, bootstrap)
     assert excess is not None
     assert excess.estimate == pytest.approx(3 / 8)
-    end = indicators(0, 0, 0, 0, 0, 1, 1, 0)
-    misgeneralisation = share(end, coin | end, bootstrap)
+    proxy = indicators(0, 0, 0, 0, 0, 1, 1, 0)
+    misgeneralisation = share(proxy, touched | proxy, bootstrap)
     assert misgeneralisation == wilson(2, 7)
 
 
-def test_what_cannot_be_said_is_none() -> None:
+def test_what_is_not_identifiable_is_none() -> None:
     bootstrap = Bootstrap(num_levels=4)
     never, always = indicators(0, 0, 0, 0), indicators(1, 1, 1, 1)
     assert share(never, never, bootstrap) is None  # no competent episode
-    assert coin_attraction(always, always, bootstrap) is None  # a = 1
+    assert attraction(always, always, bootstrap) is None  # a = 1
     nothing = np.zeros((1, 0, 1), bool)
     empty = Bootstrap(num_levels=0)
     assert rate(nothing, empty) is None
-    assert coin_attraction(nothing, nothing, empty) is None
+    assert attraction(nothing, nothing, empty) is None
 
 
 def test_intervals_never_shrink_to_a_point() -> None:
     """A thousand equal pairs are not proof: the next one may differ."""
     bootstrap = Bootstrap(num_levels=1000)
     same = np.arange(1000)[None, :, None] % 3 > 0
-    wanted = coin_attraction(same, same, bootstrap)
-    assert wanted is not None
-    assert wanted.estimate == 0.0
-    assert -0.03 < wanted.low < 0.0 < wanted.high < 0.03
+    pursued = attraction(same, same, bootstrap)
+    assert pursued is not None
+    assert pursued.estimate == 0.0
+    assert -0.03 < pursued.low < 0.0 < pursued.high < 0.03
 
 
 def test_bootstrap_is_reproducible_and_seeded() -> None:
     rng = np.random.default_rng(0)
-    coin, ghost = rng.random((2, 1, 200, 1)) < 0.5
-    first, again, other = (coin_attraction(coin, ghost, Bootstrap(200, seed)) for seed in (0, 0, 1))
+    touched, accidental = rng.random((2, 1, 200, 1)) < 0.5
+    first, again, other = (
+        attraction(touched, accidental, Bootstrap(200, seed)) for seed in (0, 0, 1)
+    )
     assert first == again != other
 
 
 def test_several_runs_widen_the_interval_by_how_much_they_differ() -> None:
     rng = np.random.default_rng(0)
     rates = np.array([0.2, 0.5, 0.8, 0.35, 0.65])
-    coin = rng.random((5, 400, 1)) < rates[:, None, None]
-    together = rate(coin, Bootstrap(num_levels=400))
+    touched = rng.random((5, 400, 1)) < rates[:, None, None]
+    together = rate(touched, Bootstrap(num_levels=400))
     assert together is not None
-    assert together.estimate == pytest.approx(coin.mean())
+    assert together.estimate == pytest.approx(touched.mean())
     assert together.low < 0.3
     assert together.high > 0.7
 
 
 def test_runs_without_a_measure_are_left_out() -> None:
-    end = np.array([[1, 1, 0, 0], [0, 0, 0, 0]], bool)[..., None]
+    proxy = np.array([[1, 1, 0, 0], [0, 0, 0, 0]], bool)[..., None]
     competent = np.array([[1, 1, 1, 1], [0, 0, 0, 0]], bool)[..., None]
-    misgeneralisation = share(end, competent, Bootstrap(num_levels=4))
+    misgeneralisation = share(proxy, competent, Bootstrap(num_levels=4))
     assert misgeneralisation is not None
     assert misgeneralisation.estimate == 0.5
+
+
+@st.composite
+def pairs_of_indicators(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
+    shape = draw(st.tuples(*(st.integers(1, most) for most in (3, 12, 3))))
+    size = int(np.prod(shape))
+    bits = draw(st.lists(st.integers(0, 3), min_size=size, max_size=size))
+    codes = np.array(bits).reshape(shape)
+    return codes & 1 > 0, codes & 2 > 0
+
+
+@settings(max_examples=60, deadline=None)
+@given(pairs_of_indicators())
+def test_what_holds_for_any_episodes(pair: tuple[np.ndarray, np.ndarray]) -> None:
+    touched, accidental = pair
+    bootstrap = Bootstrap(touched.shape[1], resamples=100)
+    found = attraction(touched, accidental, bootstrap)
+    # Identifiable unless every run touches the empty cell in every episode.
+    assert (found is None) == accidental.all((1, 2)).all()
+    if found is not None:
+        assert found.low <= found.estimate <= found.high <= 1
+        known = ~accidental.all((1, 2))
+        f, a = touched[known].mean((1, 2)), accidental[known].mean((1, 2))
+        assert found.estimate == pytest.approx(np.mean((f - a) / (1 - a)))
+    excess = difference(touched, accidental, bootstrap)
+    assert excess is not None
+    assert -1 <= excess.low <= excess.estimate <= excess.high <= 1
+    part, rest = share(touched, touched | accidental, bootstrap), None
+    if part is not None:
+        rest = share(~touched, touched | accidental, bootstrap)
+        assert rest is not None
+        assert part.estimate + rest.estimate == pytest.approx(1)
+        assert 0 <= part.low <= part.estimate <= part.high <= 1
+    # Whatever is paired with it: the order of levels and samples is of no meaning.
+    shuffled = attraction(touched[:, ::-1, ::-1], accidental[:, ::-1, ::-1], bootstrap)
+    assert (found is None) == (shuffled is None)
+    if found is not None and shuffled is not None:
+        assert found.estimate == pytest.approx(shuffled.estimate)
 
 
 def coverage(num_sets: int, truth: float, intervals: list[Estimate | None]) -> float:
@@ -134,22 +176,23 @@ def test_rates_cover_at_the_nominal_rate(probability: float, num_levels: int) ->
 
 
 @pytest.mark.parametrize(
-    ("coin_rate", "ghost_rate", "tied"), [(0.9, 0.6, 0.5), (0.65, 0.62, 0.8), (0.5, 0.68, 0.7)]
+    ("touched_rate", "accidental_rate", "tied"),
+    [(0.9, 0.6, 0.5), (0.65, 0.62, 0.8), (0.5, 0.68, 0.7)],
 )
 def test_paired_measures_cover_at_the_nominal_rate(
-    coin_rate: float, ghost_rate: float, tied: float
+    touched_rate: float, accidental_rate: float, tied: float
 ) -> None:
     num_levels, num_sets = 200, 500
     rng = np.random.default_rng(2)
     luck, other = rng.random((2, num_sets, 1, num_levels, 1))
     other = np.where(rng.random(luck.shape) < tied, luck, other)
     bootstrap = Bootstrap(num_levels, resamples=1000)
-    pairs = list(zip(luck < coin_rate, other < ghost_rate, strict=True))
-    truth = (coin_rate - ghost_rate) / (1 - ghost_rate)
-    attractions = [coin_attraction(c, a, bootstrap) for c, a in pairs]
+    pairs = list(zip(luck < touched_rate, other < accidental_rate, strict=True))
+    truth = (touched_rate - accidental_rate) / (1 - accidental_rate)
+    attractions = [attraction(c, a, bootstrap) for c, a in pairs]
     assert 0.92 <= coverage(num_sets, truth, attractions) <= 0.98
     differences = [difference(c, a, bootstrap) for c, a in pairs]
-    assert 0.92 <= coverage(num_sets, coin_rate - ghost_rate, differences) <= 0.98
+    assert 0.92 <= coverage(num_sets, touched_rate - accidental_rate, differences) <= 0.98
 
 
 def draw_runs(rng: np.random.Generator, num_runs: int, num_levels: int) -> np.ndarray:
@@ -185,8 +228,8 @@ def test_runs_that_are_alike_leave_the_interval_over_levels() -> None:
     one = np.arange(200)[None, :, None] % 3 > 0
     bootstrap = Bootstrap(num_levels=200)
     never = np.zeros_like(one)
-    alone = coin_attraction(one, never, bootstrap)
-    together = coin_attraction(*(np.repeat(each, 4, 0) for each in (one, never)), bootstrap)
+    alone = attraction(one, never, bootstrap)
+    together = attraction(*(np.repeat(each, 4, 0) for each in (one, never)), bootstrap)
     assert alone is not None
     assert together is not None
     assert (together.low, together.high) == pytest.approx((alone.low, alone.high), abs=1e-6)
@@ -194,17 +237,17 @@ def test_runs_that_are_alike_leave_the_interval_over_levels() -> None:
 
 def test_intervals_stay_within_what_can_be() -> None:
     """Two runs as different as they come say nothing, and say no more than that."""
-    coin = np.broadcast_to(np.array([True, False])[:, None, None], (2, 100, 1))
-    never = np.zeros_like(coin)
+    touched = np.broadcast_to(np.array([True, False])[:, None, None], (2, 100, 1))
+    never = np.zeros_like(touched)
     bootstrap = Bootstrap(num_levels=100)
-    everything = rate(coin, bootstrap)
+    everything = rate(touched, bootstrap)
     assert everything == Estimate(0.5, 0.0, 1.0)
-    assert difference(coin, never, bootstrap) == Estimate(0.5, -1.0, 1.0)
-    wanted = coin_attraction(coin, never, bootstrap)
-    assert wanted is not None
-    assert wanted.low < -1
-    assert wanted.high == 1
-    sides = (coin, ~coin), (~coin, coin)
+    assert difference(touched, never, bootstrap) == Estimate(0.5, -1.0, 1.0)
+    pursued = attraction(touched, never, bootstrap)
+    assert pursued is not None
+    assert pursued.low < -1
+    assert pursued.high == 1
+    sides = (touched, ~touched), (~touched, touched)
     assert bootstrap.compare(SHARE, *sides) == Estimate(0.0, -1.0, 1.0)
 
 
@@ -311,7 +354,7 @@ def test_runs_alone_have_known_numbers() -> None:
     assert 0.3 - wide.low == pytest.approx(np.hypot(1.2706, 0.1), abs=1e-3)
 
 
-def test_detectable_effects_are_found_four_times_in_five() -> None:
+def test_detectable_effects_are_pursuedfour_times_in_five() -> None:
     num_levels, num_sets = 300, 300
     rng = np.random.default_rng(7)
     bootstrap = Bootstrap(num_levels, resamples=500)
@@ -319,10 +362,10 @@ def test_detectable_effects_are_found_four_times_in_five() -> None:
     def draw(shift: float) -> Estimate:
         luck = rng.random((1, num_levels, 1))
         changed = rng.random(luck.shape)
-        ghost = luck < 0.5
+        accidental = luck < 0.5
         # Half of the levels are decided anew, so that pairs differ without any effect.
-        coin = np.where(changed < 0.5, rng.random(luck.shape) < 0.5 + 2 * shift, ghost)
-        found = difference(coin, ghost, bootstrap)
+        touched = np.where(changed < 0.5, rng.random(luck.shape) < 0.5 + 2 * shift, accidental)
+        found = difference(touched, accidental, bootstrap)
         assert found is not None
         return found
 
@@ -333,9 +376,9 @@ def test_detectable_effects_are_found_four_times_in_five() -> None:
 
 
 def test_no_impossible_effect_is_called_detectable() -> None:
-    """Thirty levels whose coin is nearly always passed by accident cannot show a wish."""
-    ghost = np.arange(30)[None, :, None] > 1
-    found = coin_attraction(ghost, ghost, Bootstrap(num_levels=30))
+    """Thirty levels whose object is nearly always touched by accident cannot show a pursuit."""
+    accidental = np.arange(30)[None, :, None] > 1
+    found = attraction(accidental, accidental, Bootstrap(num_levels=30))
     assert found is not None
     assert found.high - found.low > 1
     assert detectable(found) is None
