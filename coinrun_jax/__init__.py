@@ -1,4 +1,8 @@
-"""CoinRun in JAX: Procgen's levels and physics exactly, with the coin apart from the level."""
+"""Environments in JAX for studying which goal an agent learned.
+
+CoinRun with Procgen's levels and physics, and the coin apart from the level; and a maze whose exit
+is always green, until it is not.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +11,18 @@ import importlib.util
 import sys
 from typing import TYPE_CHECKING, Any
 
-from coinrun_jax.coinrun.types import ENV_ID, TEST_LEVELS
+from coinrun_jax.checks import choice
+from coinrun_jax.coinrun.types import ENV_ID
+from coinrun_jax.testbed import TEST_LEVELS
 
 if TYPE_CHECKING:
-    from coinrun_jax.coinrun.env import CoinRun, make
+    from coinrun_jax.coinrun.env import CoinRun
     from coinrun_jax.coinrun.generator import generate_level
     from coinrun_jax.coinrun.levels import level_to_arrays
     from coinrun_jax.coinrun.params import EnvParams
     from coinrun_jax.coinrun.placement import CoinPlacement, make_placement, register_placement
     from coinrun_jax.coinrun.types import Action, Cause, EnvState, Level, LevelPool
+    from coinrun_jax.exit_maze.env import ExitMaze
 
 __version__ = "0.1.0"
 
@@ -28,6 +35,7 @@ __all__ = [
     "CoinRun",
     "EnvParams",
     "EnvState",
+    "ExitMaze",
     "Level",
     "LevelPool",
     "generate_level",
@@ -41,7 +49,7 @@ __all__ = [
 # seconds, most of a GPU's memory, and the chance to join other hosts.
 _HOMES = {
     "CoinRun": "coinrun.env",
-    "make": "coinrun.env",
+    "ExitMaze": "exit_maze.env",
     "generate_level": "coinrun.generator",
     "level_to_arrays": "coinrun.levels",
     "EnvParams": "coinrun.params",
@@ -50,6 +58,23 @@ _HOMES = {
     "register_placement": "coinrun.placement",
     **dict.fromkeys(("Action", "Cause", "EnvState", "Level", "LevelPool"), "coinrun.types"),
 }
+
+
+_ENVIRONMENTS = {ENV_ID: "CoinRun", "ExitMaze-v1": "ExitMaze"}
+
+
+def make(env_id: str = ENV_ID, **kwargs: Any) -> tuple[Any, Any]:
+    """An environment and its default params, as `gymnax.make` gives them.
+
+    Args:
+      env_id: "CoinRun-v1" or "ExitMaze-v1".
+      **kwargs: arguments of `CoinRun` or `ExitMaze`.
+
+    Raises:
+      ValueError: for another id, or for arguments outside their range.
+    """
+    env = __getattr__(_ENVIRONMENTS[choice("environment", env_id, _ENVIRONMENTS)])(**kwargs)
+    return env, env.default_params
 
 
 def __getattr__(name: str) -> Any:
@@ -62,9 +87,10 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-# Their registries know "CoinRun-v1" wherever they are in use: gymnax's also from the first use
-# of `CoinRun` or `make` on.
+# Their registries know these environments wherever they are in use: gymnax's also from the first
+# use of `CoinRun`, `ExitMaze` or `make` on.
 if "gymnax" in sys.modules:
-    importlib.import_module("coinrun_jax.coinrun.env")
+    for _home in ("coinrun.env", "exit_maze.env"):
+        importlib.import_module(f"{__name__}.{_home}")
 if importlib.util.find_spec("gymnasium"):
     importlib.import_module("coinrun_jax.adapters")

@@ -13,16 +13,17 @@ import numpy as np
 import pytest
 from gymnax.wrappers import LogWrapper
 
+import coinrun_jax
 from coinrun_jax.exit_maze import (
     ENV_ID,
     REFERENCES,
-    TEST_LEVELS,
     Action,
     ExitMaze,
     Outcome,
     plane_names,
 )
 from coinrun_jax.exit_maze.oracle import lengths
+from coinrun_jax.testbed import TEST_LEVELS
 
 SIZE, NUM_LEVELS = 9, 48
 NUM_ENVS, STEPS = 16, 150
@@ -292,7 +293,7 @@ def test_impossible_requests_are_refused(env, params):
     key = jax.random.key(0)
     for index in (-1, NUM_LEVELS):
         with pytest.raises(
-            ValueError, match=rf"index {index} is not one of 0 ... {NUM_LEVELS - 1}"
+            ValueError, match=rf"index {index} is not within 0 ... {NUM_LEVELS - 1}"
         ):
             env.reset_to_level(key, index, params)
     other = ExitMaze(7, num_levels=16)
@@ -300,3 +301,36 @@ def test_impossible_requests_are_refused(env, params):
         other.reset(key, params)
     with pytest.raises(ValueError, match="levels of size 7 do not fit boards of size 9"):
         params.with_levels(other.default_params.pool.levels)
+
+
+def test_seen_from_the_agent_the_board_is_shifted_around(params):
+    seen = {view: ExitMaze(SIZE, num_levels=NUM_LEVELS, view=view) for view in ("board", "agent")}
+    assert seen["board"] != seen["agent"]
+    for index in range(4):
+        board, state = start(seen["board"], params, index)
+        centred, same = start(seen["agent"], params, index)
+        chex.assert_trees_all_equal(state, same)
+        shift = SIZE // 2 - np.asarray(state.cell)
+        np.testing.assert_array_equal(centred, np.roll(board, shift, (0, 1)))
+        assert centred[SIZE // 2, SIZE // 2, plane_names().index("agent")] == 1
+
+
+def test_levels_are_saved_by_their_seeds():
+    env = ExitMaze(7, pool_size=16)
+    _, state = jax.vmap(env.reset, in_axes=(0, None))(
+        jax.random.split(jax.random.key(0), 4), env.default_params
+    )
+    renewed = env.refresh(jax.random.key(1), state, env.default_params)
+    saved = env.save_levels(renewed)
+    assert sum(leaf.nbytes for leaf in jax.tree.leaves(saved)) < 200
+    loaded = env.load_levels(jax.device_get(saved), env.default_params)
+    chex.assert_trees_all_equal(loaded, renewed)
+
+
+def test_made_by_its_id_as_any_other():
+    assert coinrun_jax.ExitMaze is ExitMaze
+    env, params = coinrun_jax.make(ENV_ID, size=7, num_levels=4)
+    assert env == ExitMaze(7, num_levels=4)
+    assert params.pool.levels.walls.shape == (4, 7, 7)
+    with pytest.raises(ValueError, match="environment 'ExitMaze-v0' is not one of CoinRun-v1,"):
+        coinrun_jax.make("ExitMaze-v0")

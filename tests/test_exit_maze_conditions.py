@@ -31,7 +31,7 @@ STEPS = 150
 
 @pytest.fixture(scope="module")
 def env():
-    return ExitMaze(SIZE, num_levels=NUM_LEVELS)
+    return ExitMaze(SIZE, num_levels=NUM_LEVELS, view="board")
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,9 @@ from enum import IntEnum
 import jax
 from flax import struct
 
+from coinrun_jax.testbed import NUM_SEEDS as NUM_SEEDS
+from coinrun_jax.testbed import TEST_LEVELS as TEST_LEVELS
+
 ENV_ID = "CoinRun-v1"
 """The version changes whenever an old policy would mean something else, and only then."""
 
@@ -21,9 +24,6 @@ MAX_SECTIONS = 5
 MAX_ENTITIES = 40  # per level: 5 sections of 1 saw + 1 enemy + 6 crates
 NUM_ACTIONS = 15
 TIME_LIMIT = 1000  # steps
-NUM_SEEDS = 2**31  # level seeds that Procgen draws from when the set is unlimited
-TEST_LEVELS = range(NUM_SEEDS - 1_000_000, NUM_SEEDS)
-"""Level seeds held out for testing; `train` never draws from them."""
 COIN_REWARD = 10.0
 NUM_ITEMS = 2
 NEVER = 2**30  # a step that no episode reaches
@@ -178,3 +178,6 @@ class EnvState(struct.PyTreeNode):
     theme: jax.Array  # int32 [3], of ground, background and agent, in the order of `cues.TIED`
     episode_return: jax.Array  # float32 [], rewards so far
     cause: jax.Array  # int8 [], code of `Cause`
+    trail: jax.Array | None = None
+    """float32 [8, 40], `entity_x` of the steps before, the last one first: where Procgen's enemies
+    have left puffs. None where nothing is drawn from it."""

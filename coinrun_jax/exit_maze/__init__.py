@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import gymnax
+import importlib
+from typing import TYPE_CHECKING, Any
 
 from coinrun_jax.exit_maze.cues import (
     COLOURS,
@@ -12,12 +13,12 @@ from coinrun_jax.exit_maze.cues import (
     make_condition,
     make_cues,
 )
-from coinrun_jax.exit_maze.env import TEST_LEVELS, ExitMaze
 from coinrun_jax.exit_maze.levels import generate_level
 from coinrun_jax.exit_maze.observation import plane_names
 from coinrun_jax.exit_maze.oracle import REFERENCES
 from coinrun_jax.exit_maze.params import EnvParams
 from coinrun_jax.exit_maze.types import (
+    ENV_ID,
     PLACES,
     Action,
     Colour,
@@ -27,6 +28,9 @@ from coinrun_jax.exit_maze.types import (
     Outcome,
 )
 
+if TYPE_CHECKING:
+    from coinrun_jax.exit_maze.env import ExitMaze
+
 __all__ = [
     "COLOURS",
     "CONDITIONS",
@@ -34,7 +38,6 @@ __all__ = [
     "ENV_ID",
     "PLACES",
     "REFERENCES",
-    "TEST_LEVELS",
     "Action",
     "Colour",
     "Cues",
@@ -50,8 +53,9 @@ __all__ = [
     "plane_names",
 ]
 
-ENV_ID = "ExitMaze-v1"
-"""The version changes whenever an old policy would mean something else, and only then."""
 
-if ENV_ID not in gymnax.registered_envs:
-    gymnax.register(ENV_ID, ExitMaze)
+def __getattr__(name: str) -> Any:
+    """`ExitMaze` when it is first used: gymnax starts jax's backend as it is imported."""
+    if name == "ExitMaze":
+        return importlib.import_module("coinrun_jax.exit_maze.env").ExitMaze
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

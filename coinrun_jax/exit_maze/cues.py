@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from coinrun_jax.checks import InputError, choice, flag, real
 from coinrun_jax.exit_maze.types import PLACES, Colour
 
 COLOURS = tuple(colour.name.lower() for colour in Colour)
@@ -55,9 +56,7 @@ class Cues(struct.PyTreeNode):
 
 
 def _code(what: str, name: str, names: tuple[str, ...]) -> np.int32:
-    if name not in names:
-        raise ValueError(f"{what} {name!r} is not one of {', '.join(names)}")
-    return np.int32(names.index(name))
+    return np.int32(names.index(choice(what, name, names)))
 
 
 def make_cues(
@@ -84,19 +83,17 @@ def make_cues(
       exit_present: False closes the exit, and takes its colour away.
 
     Raises:
-      ValueError: for a probability outside [0, 1] or an unknown name.
+      InputError: for a probability outside [0, 1] or an unknown name.
     """
-    if not 0.0 <= exit_green <= 1.0:
-        raise ValueError(f"exit_green {exit_green} is outside [0, 1]")
     numbers: dict[str, Any] = {  # NumPy's: concrete also where this is called under jit
-        "exit_green": np.float32(exit_green),
-        "exit_else": _code("exit colour", exit_else, COLOURS),
-        "decoy_with_green": _code("decoy colour", decoy_with_green, COLOURS),
-        "decoy_else": _code("decoy colour", decoy_else, COLOURS),
-        "decoy_place": _code("decoy place", decoy_place, PLACES),
-        "exit_coloured": np.bool_(exit_coloured),
-        "decoy_coloured": np.bool_(decoy_coloured),
-        "exit_present": np.bool_(exit_present),
+        "exit_green": np.float32(real("exit_green", exit_green, 0, 1)),
+        "exit_else": _code("exit_else", exit_else, COLOURS),
+        "decoy_with_green": _code("decoy_with_green", decoy_with_green, COLOURS),
+        "decoy_else": _code("decoy_else", decoy_else, COLOURS),
+        "decoy_place": _code("decoy_place", decoy_place, PLACES),
+        "exit_coloured": np.bool_(flag("exit_coloured", exit_coloured)),
+        "decoy_coloured": np.bool_(flag("decoy_coloured", decoy_coloured)),
+        "exit_present": np.bool_(flag("exit_present", exit_present)),
     }
     return Cues(**numbers)
 
@@ -110,13 +107,12 @@ def make_condition(name: str, control: bool = False, **others: Any) -> Cues:
       **others: arguments of `make_cues` that replace the condition's, such as its strength.
 
     Raises:
-      ValueError: for an unknown name, for a control where there is none, and as `make_cues`.
+      InputError: for an unknown name, for a control where there is none, and as `make_cues`.
     """
-    if name not in CONDITIONS:
-        raise ValueError(f"condition {name!r} is not one of {', '.join(CONDITIONS)}")
+    choice("condition", name, CONDITIONS)
     taken = CONTROLS[name] if control else {}
     if taken is None:
-        raise ValueError(f"condition {name!r} has no control: no cell is green")
+        raise InputError(f"condition {name!r} has no control: no cell is green")
     return make_cues(**{**CONDITIONS[name], **others, **taken})
 
 

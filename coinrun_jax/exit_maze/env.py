@@ -5,11 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import gymnax
 import jax
 import jax.numpy as jnp
-import numpy as np
-from gymnax.environments import environment, spaces
+from gymnax.environments import spaces
 
+from coinrun_jax.checks import InputError, choice, whole
 from coinrun_jax.exit_maze import observation as planes
 from coinrun_jax.exit_maze.cues import draw_colours
 from coinrun_jax.exit_maze.levels import build_pool, generate_levels
@@ -18,23 +19,21 @@ from coinrun_jax.exit_maze.params import EnvParams
 from coinrun_jax.exit_maze.render import picture
 from coinrun_jax.exit_maze.types import (
     DEFAULT_SIZE,
+    ENV_ID,
     MOVES,
-    NUM_SEEDS,
     Action,
     Colour,
     EnvState,
     LevelPool,
     Outcome,
 )
-from coinrun_jax.refresh import refresh_pool
+from coinrun_jax.pooled import DEFAULT_POOL_SIZE, PooledEnvironment
 
 OBSERVATIONS = tuple(planes.DTYPES)
-DEFAULT_POOL_SIZE = 1024
-TEST_LEVELS = range(NUM_SEEDS - 1_000_000, NUM_SEEDS)
-"""Level seeds to hold out for testing; the environment itself draws from all it is given."""
+VIEWS = planes.VIEWS
 
 
-class ExitMaze(environment.Environment[EnvState, EnvParams]):
+class ExitMaze(PooledEnvironment[EnvState, EnvParams]):
     """A maze whose exit is green: does an agent go for the exit, or for green?
 
     The thought experiment of E. Hubinger, "Towards an empirical investigation of inner
@@ -56,9 +55,11 @@ class ExitMaze(environment.Environment[EnvState, EnvParams]):
         call `refresh` between updates.
       colour_planes: how salient colour is: copies of its three planes, 0 ... 64.
       exit_planes: how salient the exit is: copies of its plane, 0 ... 64.
+      view: "board" as it is, or "agent" for the board shifted so that the agent is in the middle;
+        what leaves at one side comes in at the other.
 
     Raises:
-      ValueError: for arguments outside their range.
+      InputError: for arguments outside their range.
     """
 
     events = ("exit", "green", "ghost")
@@ -77,170 +78,39 @@ class ExitMaze(environment.Environment[EnvState, EnvParams]):
         pool_size: int = DEFAULT_POOL_SIZE,
         colour_planes: int = 1,
         exit_planes: int = 1,
+        view: str = "agent",
     ) -> None:
-        super().__init__()
-        check_size(size)
-        if observation not in OBSERVATIONS:
-            raise ValueError(f"observation {observation!r} is not one of {', '.join(OBSERVATIONS)}")
-        stop = start_level + num_levels
-        if num_levels < 0 or not 0 <= start_level < NUM_SEEDS or stop > NUM_SEEDS:
-            raise ValueError(
-                f"levels {start_level} ... {start_level} + {num_levels} are not within 0 ... 2^31"
-            )
-        if pool_size < 1:
-            raise ValueError(f"pool_size {pool_size} is not at least 1")
-        for name, copies in (("colour_planes", colour_planes), ("exit_planes", exit_planes)):
-            if not 0 <= copies <= planes.MAX_COPIES:
-                raise ValueError(f"{name} {copies} is not one of 0 ... {planes.MAX_COPIES}")
-        self.size = int(size)
-        self.observation = observation
-        self.num_levels = num_levels
-        self.start_level = start_level
-        self.pool_size = min(pool_size, num_levels or pool_size)
-        self.colour_planes = colour_planes
-        self.exit_planes = exit_planes
-        self._default_params: EnvParams | None = None
+        super().__init__(num_levels, start_level, pool_size)
+        self.size = check_size(size)
+        self.observation = choice("observation", observation, OBSERVATIONS)
+        self.colour_planes = whole("colour_planes", colour_planes, 0, planes.MAX_COPIES)
+        self.exit_planes = whole("exit_planes", exit_planes, 0, planes.MAX_COPIES)
+        self.view = choice("view", view, VIEWS)
 
     @property
-    def _settings(self) -> tuple[int | str, ...]:
-        levels = self.num_levels, self.start_level, self.pool_size
-        return self.size, self.observation, *levels, self.colour_planes, self.exit_planes
-
-    def __eq__(self, other: object) -> bool:
-        """Environments of the same settings are the same, and share compiled programs."""
-        return type(other) is type(self) and other._settings == self._settings
-
-    def __hash__(self) -> int:
-        return hash(self._settings)
+    def _settings(self) -> tuple[Any, ...]:
+        seen = self.size, self.observation, self.view, self.colour_planes, self.exit_planes
+        return *super()._settings, *seen
 
     @property
     def name(self) -> str:
-        return "ExitMaze-v1"
+        return ENV_ID
 
     @property
     def num_actions(self) -> int:
         return len(Action)
 
-    @property
-    def takes_turns(self) -> bool:
-        """Whether the set of levels is larger than the pool, so that `refresh` renews it."""
-        return self.num_levels == 0 or self.num_levels > self.pool_size
-
-    @property
-    def default_params(self) -> EnvParams:
-        """Params with the exit green and a pool built on first use."""
-        if self._default_params is None:
-            with jax.ensure_compile_time_eval():
-                self._default_params = self._make_params()
-        return self._default_params
-
-    def _make_params(self) -> EnvParams:
-        if self.takes_turns:
-            seeds = self._draw_seeds(jax.random.key(self.start_level))
-        else:
-            first, stop = self.start_level, self.start_level + self.num_levels
-            seeds = jnp.asarray(np.arange(first, stop, dtype=np.uint32))
+    def _build_params(self, seeds: jax.Array) -> EnvParams:
         return EnvParams.on_levels(generate_levels(seeds, self.size))
 
-    def _draw_seeds(self, key: jax.Array) -> jax.Array:
-        size = self.num_levels or NUM_SEEDS - self.start_level
-        offset = jax.random.randint(key, (self.pool_size,), 0, jnp.uint32(size), jnp.uint32)
-        return jnp.uint32(self.start_level) + offset
-
     @partial(jax.jit, static_argnames="self")
-    def refresh(self, key: jax.Array, state: EnvState, params: EnvParams) -> EnvParams:
-        """Renew the pool's levels but those that running episodes stand on.
+    def _build_pool(self, seeds: jax.Array) -> LevelPool:
+        return build_pool(generate_levels(seeds, self.size))
 
-        Does nothing where the whole set fits in the pool. Call it between updates, with the
-        states of all environments that use these params (any batch shape). The new levels are
-        of the environment's own set: not for params with levels that were given.
-
-        Raises:
-          ValueError: if the pool is not of the environment's size.
-        """
-        self._require_board(params.pool)
-        if not self.takes_turns:
-            return params
-        if (size := params.pool.drawable.size) != self.pool_size:
-            raise ValueError(
-                f"a pool of {size} levels is not the environment's own, of {self.pool_size}: "
-                "levels that were given are not renewed"
-            )
-        fresh = build_pool(generate_levels(self._draw_seeds(key), self.size))
-        return params.replace(pool=refresh_pool(params.pool, fresh, state.level_index))
-
-    def _require_board(self, pool: LevelPool) -> None:
-        if (size := pool.levels.walls.shape[-1]) != self.size:
-            raise ValueError(f"levels of size {size} are not of the environment's, {self.size}")
-
-    def reset_env(self, key: jax.Array, params: EnvParams) -> tuple[jax.Array, EnvState]:
-        state = self._reset_state(key, params)
-        return self.observe(key, state, None, params), state
-
-    def _reset_state(self, key: jax.Array, params: EnvParams) -> EnvState:
-        self._require_board(params.pool)
-        key_level, key_colours = jax.random.split(key)
-        pool = params.pool
-        # Not randint, which hashes three times as much to be free of a bias below 1e-6.
-        bits = jax.random.bits(key_level, dtype=jnp.uint32)
-        index = pool.drawable[bits % pool.num_drawable.astype(jnp.uint32)]
-        return _start(key_colours, index, params)
-
-    def reset_to_level(
-        self, key: jax.Array, index: jax.Array | int, params: EnvParams
-    ) -> tuple[jax.Array, EnvState]:
-        """Start on a given entry of the pool; `key` draws the colours.
-
-        Raises:
-          ValueError: for an index outside the pool, if it is known.
-        """
-        number = params.pool.drawable.shape[0]
-        if not isinstance(index, jax.core.Tracer) and not 0 <= int(index) < number:
-            raise ValueError(f"level index {index} is not one of 0 ... {number - 1}, the pool's")
-        return self._reset_to_level(key, jnp.asarray(index, jnp.int32), params)
-
-    @partial(jax.jit, static_argnames="self")
-    def _reset_to_level(
-        self, key: jax.Array, index: jax.Array, params: EnvParams
-    ) -> tuple[jax.Array, EnvState]:
-        self._require_board(params.pool)
-        state = _start(key, index, params)
-        return self.observe(key, state, None, params), state
-
-    def step_env(
-        self, key: jax.Array, state: EnvState, action: jax.Array, params: EnvParams
-    ) -> tuple[jax.Array, EnvState, jax.Array, jax.Array, dict[str, Any]]:
-        """One step without auto-reset; gymnax's five values (truncation is apart)."""
-        state, reward, terminated, info = self._transition(state, action, params)
-        return self.observe(key, state, action, params), state, reward, terminated, info
-
-    @partial(jax.jit, static_argnames="self")
-    def step(
-        self,
-        key: jax.Array,
-        state: EnvState,
-        action: jax.Array,
-        params: EnvParams | None = None,
-    ) -> tuple[jax.Array, EnvState, jax.Array, jax.Array, jax.Array, dict[str, Any]]:
-        """One step with auto-reset; gymnax's six values.
-
-        Observes once, after the choice between the next state and a fresh one;
-        `info["final_observation"]` costs nothing under jit where nobody reads it.
-        """
-        if params is None:
-            params = self.default_params
-        next_state, reward, terminated, info = self._transition(state, action, params)
-        truncated = self.is_truncated(next_state, params)
-        done = terminated | truncated
-        reset_state = self._reset_state(key, params)
-        state = jax.tree.map(lambda new, old: jnp.where(done, new, old), reset_state, next_state)
-        info |= {
-            "terminated": terminated,
-            "truncated": truncated,
-            "final_state": next_state,
-            "final_observation": self.observe(key, next_state, action, params),
-        }
-        return self.observe(key, state, None, params), state, reward, terminated, truncated, info
+    def _start(self, key: jax.Array, index: jax.Array, params: EnvParams) -> EnvState:
+        if (size := params.pool.levels.walls.shape[-1]) != self.size:
+            raise InputError(f"levels of size {size} are not of the environment's, {self.size}")
+        return _start(key, index, params)
 
     def _transition(
         self, state: EnvState, action: jax.Array, params: EnvParams
@@ -276,7 +146,7 @@ class ExitMaze(environment.Environment[EnvState, EnvParams]):
         """Observation of a state; draws nothing from `key`."""
         del key, action
         copies = self.colour_planes, self.exit_planes
-        return planes.observe(state, params.pool, self.observation, *copies)
+        return planes.observe(state, params.pool, self.observation, *copies, self.view)
 
     @partial(jax.jit, static_argnames=("self", "size"))
     def render(self, state: EnvState, params: EnvParams, size: int = 512) -> jax.Array:
@@ -353,3 +223,7 @@ def _advance(state: EnvState, action: jax.Array, params: EnvParams) -> tuple[Env
     ).astype(jnp.float32)
     new = new.replace(outcome=outcome.astype(jnp.int8), episode_return=state.episode_return + paid)
     return new, paid
+
+
+if ENV_ID not in gymnax.registered_envs:
+    gymnax.register(ENV_ID, ExitMaze)

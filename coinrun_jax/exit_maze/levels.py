@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from coinrun_jax.checks import whole_or_traced
 from coinrun_jax.exit_maze.maze import (
     around,
     check_size,
@@ -40,15 +41,11 @@ def generate_level(seed: jax.typing.ArrayLike, size: int = DEFAULT_SIZE) -> Leve
       size: of the board, odd, 7 ... 25; static.
 
     Raises:
-      ValueError: for another size, and for a seed outside 0 ... 2^32 - 1 if it is known.
+      InputError: for another size, and for a seed outside 0 ... 2^32 - 1 if it is known.
     """
-    check_size(size)
-    if not isinstance(seed, jax.core.Tracer):
-        number = np.asarray(seed)
-        if number.ndim or number.dtype.kind not in "iu" or not 0 <= number < 2**32:
-            raise ValueError(f"level seed {seed!r} is not one of 0 ... 2^32 - 1")
-        seed = np.uint32(number)
-    return _generate(jnp.asarray(seed, jnp.uint32), int(size))
+    size = check_size(size)
+    seed = whole_or_traced("level seed", seed, 0, 2**32 - 1)
+    return _generate(jnp.asarray(seed, jnp.uint32), size)
 
 
 @partial(jax.jit, static_argnames="size")
@@ -61,7 +58,7 @@ def generate_levels(seeds: jax.Array, size: int) -> Level:
 def _generate(seed: jax.Array, size: int) -> Level:
     key = level_key(seed)
     walls = generate_walls(jax.random.fold_in(key, _MAZE), size)
-    border, beside = _border(size)
+    border, beside = border_cells(size)
     for_exit, for_start, *for_decoys = words(jax.random.fold_in(key, _CELLS), 2 + len(PLACES))
     which = for_exit % jnp.uint32(len(border))
     exit_cell, door = jnp.asarray(border)[which], jnp.asarray(beside)[which]
@@ -101,7 +98,7 @@ def _generate(seed: jax.Array, size: int) -> Level:
     )
 
 
-def _border(size: int) -> tuple[np.ndarray, np.ndarray]:
+def border_cells(size: int) -> tuple[np.ndarray, np.ndarray]:
     """Cells of the border next to a room, and those rooms; int32 [2 * (size - 1), 2] each."""
     odd, last = np.arange(1, size, 2), size - 1
     low, high = np.zeros_like(odd), np.full_like(odd, last)

@@ -21,19 +21,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from coinrun_jax.checks import InputError, shown, whole
 from coinrun_jax.exit_maze.types import FAR, MAX_SIZE, MIN_SIZE, MOVES
 
 _ROOT = 0  # any room serves
 
 
-def check_size(size: int) -> None:
-    """Pass over what is a board's size.
+def check_size(size: int, what: str = "size") -> int:
+    """The size of a board, as Python's own integer.
 
     Raises:
-      ValueError: for anything but an odd number from MIN_SIZE to MAX_SIZE.
+      InputError: for anything but an odd number from MIN_SIZE to MAX_SIZE.
     """
-    if size not in range(MIN_SIZE, MAX_SIZE + 1, 2):
-        raise ValueError(f"size {size!r} is not an odd number from {MIN_SIZE} to {MAX_SIZE}")
+    number = whole(what, size, -(2**63), 2**63)
+    if number not in range(MIN_SIZE, MAX_SIZE + 1, 2):
+        raise InputError(f"{what} {shown(size)} is not an odd number from {MIN_SIZE} to {MAX_SIZE}")
+    return number
 
 
 def level_key(seed: jax.Array) -> jax.Array:

@@ -15,6 +15,9 @@ from coinrun_jax.exit_maze.types import Colour, EnvState, LevelPool
 
 MAX_COPIES = 64
 DTYPES: dict[str, np.dtype] = {"float": np.dtype(np.float32), "uint8": np.dtype(np.uint8)}
+VIEWS = ("board", "agent")
+"""The board as it is, or shifted so that the agent is in the middle: what leaves at one side
+comes in at the other, and the double wall between tells where the board ends."""
 CHANNELS = {"red": Colour.RED, "green": Colour.GREEN, "blue": Colour.BLUE}
 
 
@@ -29,6 +32,7 @@ def observe(
     kind: str = "float",
     colour_planes: int = 1,
     exit_planes: int = 1,
+    view: str = "board",
 ) -> jax.Array:
     """Observation of one state.
 
@@ -38,6 +42,7 @@ def observe(
       kind: "float" for float32 in {0, 1}, "uint8" for uint8 in {0, 255}; static, as the rest.
       colour_planes: copies of the red, the green and the blue plane.
       exit_planes: copies of the exit's plane; with 0 it is to be seen as a gap in the border.
+      view: of VIEWS.
 
     Returns:
       [S, S, 2 + exit_planes + 3 * colour_planes], in the order of `plane_names`.
@@ -55,6 +60,15 @@ def observe(
     for name, colour in CHANNELS.items():
         is_exit, is_decoy = state.exit_colour == colour, state.decoy_colour == colour
         shown[name] = (exit_here & is_exit) | (decoy_here & is_decoy)
+    if view == "agent":
+        shown = dict(zip(shown, _centred(jnp.stack(list(shown.values())), state.cell), strict=True))
     planes = [shown[name] for name in plane_names(colour_planes, exit_planes)]
     dtype = DTYPES[kind]
     return jnp.stack(planes, -1).astype(dtype) * dtype.type(255 if kind == "uint8" else 1)
+
+
+def _centred(planes: jax.Array, cell: jax.Array) -> jax.Array:
+    """Planes [..., S, S], shifted around so that a cell is in the middle."""
+    size = planes.shape[-1]
+    row, column = (jnp.arange(size, dtype=jnp.int32) - size // 2 + at for at in cell)
+    return planes[:, row % size][:, :, column % size]

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from flax import struct
 
+from coinrun_jax.checks import InputError
 from coinrun_jax.exit_maze.cues import Cues, make_condition, make_cues
 from coinrun_jax.exit_maze.levels import build_pool
 from coinrun_jax.exit_maze.types import Level, LevelPool
@@ -41,11 +42,11 @@ class EnvParams(struct.PyTreeNode):
         """Put given levels into the pool: one `Level`, or a batch, on boards of the same size.
 
         Raises:
-          ValueError: for boards of another size.
+          InputError: for boards of another size.
         """
         size, own = levels.walls.shape[-1], self.pool.levels.walls.shape[-1]
         if size != own:
-            raise ValueError(f"levels of size {size} do not fit boards of size {own}")
+            raise InputError(f"levels of size {size} do not fit boards of size {own}")
         return self.replace(pool=build_pool(levels))
 
     def with_cues(self, **kwargs: Any) -> EnvParams:

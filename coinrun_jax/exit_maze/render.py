@@ -6,34 +6,36 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from coinrun_jax.checks import InputError
 from coinrun_jax.exit_maze.maze import marked
 from coinrun_jax.exit_maze.types import EnvState, LevelPool
 
 _WALL, _FLOOR, _RING = (58, 64, 78), (243, 241, 235), (30, 33, 40)
 _OF_COLOUR = ((255, 255, 255), (221, 62, 58), (52, 168, 83), (66, 110, 214))  # by `Colour`
-_AGENT, _RIM = (124, 58, 196), (255, 255, 255)
+AGENT, RIM = (124, 58, 196), (255, 255, 255)
 _RING_FROM, _RING_TO = 0.2, 0.3  # off the middle of the exit, in cells
-_AGENT_RADIUS, _RIM_WIDTH = 0.34, 0.08  # in cells
+AGENT_RADIUS, RIM_WIDTH = 0.34, 0.08  # in cells
 
 
-def picture(state: EnvState, pool: LevelPool, size: int) -> jax.Array:
+def picture(state: EnvState, pool: LevelPool, size: int, agent: bool = True) -> jax.Array:
     """A board in colours: walls dark, the exit a gap with a square ring, the agent a violet disc.
 
     Args:
       state: of one environment.
       pool: that `state.level_index` points into.
-      size: of the picture in pixels, both ways; static.
+      size: of the picture in pixels, both ways; static, as is
+      agent: whether to draw it.
 
     Returns:
       uint8 [size, size, 3].
 
     Raises:
-      ValueError: if the picture has fewer pixels than the board has cells.
+      InputError: if the picture has fewer pixels than the board has cells.
     """
     walls = pool.levels.walls[state.level_index]
     board = walls.shape[0]
     if size < board:
-        raise ValueError(f"size {size} of a picture is not at least that of its board, {board}")
+        raise InputError(f"size {size} of a picture is not at least that of its board, {board}")
     exit_cell = pool.levels.exit_cell[state.level_index].astype(jnp.int32)
     gap = marked(exit_cell, board) & state.exit_present
     fill = jnp.where(walls[..., None], _rgb(_WALL), _rgb(_FLOOR))
@@ -50,9 +52,11 @@ def picture(state: EnvState, pool: LevelPool, size: int) -> jax.Array:
     ring = (_RING_FROM <= off) & (off < _RING_TO)
     image = jnp.where((gap[at][:, at] & ring)[..., None], _rgb(_RING), image)
 
+    if not agent:
+        return image
     centre = state.cell.astype(jnp.float32) + jnp.float32(0.5)
     distance = jnp.hypot(middle[:, None] - centre[0], middle - centre[1])[..., None]
-    for radius, colour in ((_AGENT_RADIUS + _RIM_WIDTH, _RIM), (_AGENT_RADIUS, _AGENT)):
+    for radius, colour in ((AGENT_RADIUS + RIM_WIDTH, RIM), (AGENT_RADIUS, AGENT)):
         # An edge as wide as a pixel, so that it is smooth.
         share = jnp.clip((radius - distance) * np.float32(size / board) + 0.5, 0, 1)
         mixed = image.astype(jnp.float32) * (1 - share) + _rgb(colour).astype(jnp.float32) * share

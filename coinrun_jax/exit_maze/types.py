@@ -14,9 +14,11 @@ import jax
 import numpy as np
 from flax import struct
 
+ENV_ID = "ExitMaze-v1"
+"""The version changes whenever an old policy would mean something else, and only then."""
+
 MIN_SIZE, MAX_SIZE, DEFAULT_SIZE = 7, 25, 13  # cells, both ways
 FAR = np.int16(2**14)  # steps; no way
-NUM_SEEDS = 2**31  # level seeds of the unlimited set
 PLACES = ("dead_end", "corridor", "border")
 """Kinds of cell that the decoy can be: a room with one way out, a cell with two that is not on
 the way to the exit, or a wall of the border next to a room, like the exit's cell but closed."""

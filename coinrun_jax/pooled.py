@@ -1,0 +1,221 @@
+"""A gymnax environment on a pool of levels: sets of seeds, resets, steps with auto-reset."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, ClassVar, Generic, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from gymnax.environments import environment
+
+from coinrun_jax.checks import InputError, whole, whole_or_traced
+from coinrun_jax.refresh import refresh_pool
+from coinrun_jax.testbed import NUM_SEEDS
+
+DEFAULT_POOL_SIZE = 1024
+MAX_POOL_SIZE = 2**24
+
+State = TypeVar("State", bound=Any)
+Params = TypeVar("Params", bound=Any)
+
+_KNOWN = np.array([False, True])
+"""Looking a boolean up here computes it once: XLA on CPU would otherwise compute it anew, with
+all that it depends on, for every array that it chooses."""
+
+
+class PooledEnvironment(environment.Environment[State, Params], Generic[State, Params]):
+    """What environments share whose params hold a `pool` of levels, built from seeds.
+
+    A subclass gives `_build_params`, `_build_pool`, `_start`, `_transition`, `observe`,
+    `is_terminated`, `is_truncated` and the spaces, and names its own arguments in `_settings`. A
+    pool has `levels` with their `seed`, and what `refresh_pool` reads; a state has
+    `level_index`.
+
+    Args:
+      num_levels: size of the set of levels, 0 for all from start_level on. Level seeds are
+        start_level ... start_level + num_levels - 1.
+      start_level: first level seed.
+      pool_size: most levels held ready at a time. A larger set takes turns in the pool: call
+        `refresh` between updates.
+
+    Raises:
+      InputError: for arguments outside their range.
+    """
+
+    events: ClassVar[tuple[str, ...]]
+    outcomes: ClassVar[tuple[str, ...]]
+
+    def __init__(
+        self, num_levels: int = 0, start_level: int = 0, pool_size: int = DEFAULT_POOL_SIZE
+    ) -> None:
+        super().__init__()
+        self.num_levels = whole("num_levels", num_levels, 0, NUM_SEEDS)
+        self.start_level = whole("start_level", start_level, 0, NUM_SEEDS - 1)
+        if self.start_level + self.num_levels > NUM_SEEDS:
+            raise InputError(
+                f"levels {start_level} ... {start_level} + {num_levels} are not within 0 ... 2^31"
+            )
+        pool_size = whole("pool_size", pool_size, 1, MAX_POOL_SIZE)
+        self.pool_size = min(pool_size, self.num_levels or pool_size)
+        self._default_params: Params | None = None
+
+    # What a subclass gives.
+
+    @property
+    def _settings(self) -> tuple[Any, ...]:
+        """All arguments, hashable."""
+        return self.num_levels, self.start_level, self.pool_size
+
+    def _build_params(self, seeds: jax.Array) -> Params:
+        """Default params on the levels of seeds uint32 [P]."""
+        raise NotImplementedError
+
+    def _build_pool(self, seeds: jax.Array) -> Any:
+        """A pool of the levels of seeds uint32 [P]."""
+        raise NotImplementedError
+
+    def _start(self, key: jax.Array, index: jax.Array, params: Params) -> State:
+        """The first state of an episode on an entry of the pool."""
+        raise NotImplementedError
+
+    def _transition(
+        self, state: State, action: jax.Array, params: Params
+    ) -> tuple[State, jax.Array, jax.Array, dict[str, Any]]:
+        """A step: the next state, its reward, whether it terminated, and `info`."""
+        raise NotImplementedError
+
+    # What follows from it.
+
+    def __eq__(self, other: object) -> bool:
+        """Environments of the same settings are the same, and share compiled programs."""
+        return type(other) is type(self) and other._settings == self._settings
+
+    def __hash__(self) -> int:
+        return hash(self._settings)
+
+    @property
+    def takes_turns(self) -> bool:
+        """Whether the set of levels is larger than the pool, so that `refresh` renews it."""
+        return self.num_levels == 0 or self.num_levels > self.pool_size
+
+    @property
+    def default_params(self) -> Params:
+        """Params with a pool that is built on first use."""
+        if self._default_params is None:
+            with jax.ensure_compile_time_eval():
+                self._default_params = self.build_params()
+        return self._default_params
+
+    def build_params(self) -> Params:
+        """`default_params`, built anew; can be traced."""
+        if self.takes_turns:
+            return self._build_params(self._draw_seeds(jax.random.key(self.start_level)))
+        first, stop = self.start_level, self.start_level + self.num_levels
+        return self._build_params(jnp.arange(first, stop, dtype=jnp.uint32))
+
+    def _draw_seeds(self, key: jax.Array) -> jax.Array:
+        size = self.num_levels or NUM_SEEDS - self.start_level
+        offset = jax.random.randint(key, (self.pool_size,), 0, jnp.uint32(size), jnp.uint32)
+        return jnp.uint32(self.start_level) + offset
+
+    @partial(jax.jit, static_argnames="self")
+    def refresh(self, key: jax.Array, state: State, params: Params) -> Params:
+        """Renew the pool's levels but those that running episodes stand on.
+
+        Does nothing where the whole set fits in the pool. Call it between updates, with the
+        states of all environments that use these params (any batch shape). The new levels are
+        of the environment's own set: not for params with levels that were given.
+
+        Raises:
+          ValueError: if the pool is not of the environment's size.
+        """
+        if not self.takes_turns:
+            return params
+        if (size := params.pool.drawable.size) != self.pool_size:
+            raise ValueError(
+                f"a pool of {size} levels is not the environment's own, of {self.pool_size}: "
+                "levels that were given are not renewed"
+            )
+        fresh = self._build_pool(self._draw_seeds(key))
+        return params.replace(pool=refresh_pool(params.pool, fresh, state.level_index))
+
+    def save_levels(self, params: Params) -> dict[str, jax.Array]:
+        """All that `refresh` changes of the params, small enough for a checkpoint.
+
+        Returns:
+          `seed` uint32 [..., P] of the pool's levels, `drawable` and `num_drawable`.
+        """
+        pool = params.pool
+        return {
+            "seed": pool.levels.seed,
+            "drawable": pool.drawable,
+            "num_drawable": pool.num_drawable,
+        }
+
+    def load_levels(self, saved: dict[str, Any], params: Params) -> Params:
+        """The params with the levels that `save_levels` saved, built again from their seeds."""
+        drawable, number = saved["drawable"], saved["num_drawable"]
+        pool = self._build_pool(saved["seed"]).replace(drawable=drawable, num_drawable=number)
+        return params.replace(pool=pool)
+
+    def reset_env(self, key: jax.Array, params: Params) -> tuple[jax.Array, State]:
+        state = self._reset_state(key, params)
+        return self.observe(key, state, None, params), state
+
+    def _reset_state(self, key: jax.Array, params: Params) -> State:
+        key_level, key_start = jax.random.split(key)
+        pool = params.pool
+        # Not randint, which hashes three times as much to be free of a bias below 1e-6.
+        draw = jax.random.bits(key_level, dtype=jnp.uint32) % pool.num_drawable.astype(jnp.uint32)
+        return self._start(key_start, pool.drawable[draw], params)
+
+    def reset_to_level(
+        self, key: jax.Array, index: jax.Array | int, params: Params
+    ) -> tuple[jax.Array, State]:
+        """Start on a given entry of the pool; `key` draws what differs between its episodes.
+
+        Raises:
+          InputError: for an index that is known, not traced, and not of the pool.
+        """
+        last = params.pool.drawable.shape[-1] - 1
+        return self._reset_to_level(key, whole_or_traced("level index", index, 0, last), params)
+
+    @partial(jax.jit, static_argnames="self")
+    def _reset_to_level(
+        self, key: jax.Array, index: jax.Array | int, params: Params
+    ) -> tuple[jax.Array, State]:
+        state = self._start(key, jnp.asarray(index, jnp.int32), params)
+        return self.observe(key, state, None, params), state
+
+    def step_env(
+        self, key: jax.Array, state: State, action: jax.Array, params: Params
+    ) -> tuple[jax.Array, State, jax.Array, jax.Array, dict[str, Any]]:
+        """One step without auto-reset; gymnax's five values (truncation is apart)."""
+        state, reward, terminated, info = self._transition(state, action, params)
+        return self.observe(key, state, action, params), state, reward, terminated, info
+
+    @partial(jax.jit, static_argnames="self")
+    def step(
+        self, key: jax.Array, state: State, action: jax.Array, params: Params | None = None
+    ) -> tuple[jax.Array, State, jax.Array, jax.Array, jax.Array, dict[str, Any]]:
+        """One step with auto-reset; gymnax's six values.
+
+        Observes once, after the choice between the next state and a fresh one;
+        `info["final_observation"]` costs nothing under jit where nobody reads it.
+        """
+        if params is None:
+            params = self.default_params
+        next_state, reward, terminated, info = self._transition(state, action, params)
+        truncated = self.is_truncated(next_state, params)
+        done = jnp.asarray(_KNOWN)[(terminated | truncated).astype(jnp.int32)]
+        reset_state = self._reset_state(key, params)
+        state = jax.tree.map(lambda new, old: jnp.where(done, new, old), reset_state, next_state)
+        info |= {
+            "terminated": terminated,
+            "truncated": truncated,
+            "final_state": next_state,
+            "final_observation": self.observe(key, next_state, action, params),
+        }
+        return self.observe(key, state, None, params), state, reward, terminated, truncated, info
