@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from coinrun_jax.suites import Condition
@@ -59,14 +61,14 @@ class CellProperty:
     """Of much of it, such as "far from the start"."""
     opposite: str
     """Of little of it, such as "near the start"."""
-    phrase: str
-    """What the mean over cells is, "{}" standing for it, such as "{} of them are there"."""
     codes: np.ndarray
     """int [N, 1 + K], its value as 0, 1, ..."""
     numbers: np.ndarray
-    """float [N, 1 + K], the property as a number."""
+    """float [N, 1 + K], the property as a number; its mean is"""
+    unit: str = ""
+    """so much of this, such as "steps from the start on average", and"""
     is_share: bool = True
-    """Whether numbers are shares."""
+    """given in percent."""
 
 
 @dataclass(frozen=True)
@@ -102,3 +104,48 @@ class TrainingSample:
     """A sentence on what is paid for."""
     others: str = "other cells"
     """What the K cells are called."""
+
+
+Start = Callable[[Any, jax.Array, jax.Array, Any], tuple[Any, dict[str, jax.Array]]]
+"""(env, key, index of a level in the pool, params) -> the state of an episode that starts there,
+and what is kept of it."""
+
+
+def draw_starts(
+    env: Any, params: Any, number: int, seed: int, start: Start
+) -> dict[str, np.ndarray]:
+    """Episode starts on levels as training draws them, from its first pool of levels on.
+
+    Each level is started on once, unless the set has fewer than `number`: then in turn.
+
+    Args:
+      env, params: of training, with a pool of levels.
+      number: N.
+      seed: of the starts, and of the levels after those of the first pool.
+      start: of one episode.
+
+    Returns:
+      what `start` keeps, [N, ...] each.
+    """
+    key = jax.random.key(seed)
+    nowhere = jnp.zeros(0, jnp.int32)  # no episode goes on, so that all levels are renewed
+    drawn: list[dict[str, np.ndarray]] = []
+    missing = number
+    while missing > 0:
+        key, key_start, key_levels = jax.random.split(key, 3)
+        states, fields = _start_all(env, start, key_start, params)
+        drawn.append({name: np.asarray(values)[:missing] for name, values in fields.items()})
+        missing -= len(params.pool.drawable)
+        if missing > 0:
+            params = env.refresh(key_levels, states.replace(level_index=nowhere), params)
+    return {name: np.concatenate([part[name] for part in drawn]) for name in drawn[0]}
+
+
+@partial(jax.jit, static_argnames=("env", "start"))
+def _start_all(
+    env: Any, start: Start, key: jax.Array, params: Any
+) -> tuple[Any, dict[str, jax.Array]]:
+    """One start on each level of the pool."""
+    index = params.pool.drawable
+    keys = jax.random.split(key, index.shape[0])
+    return jax.vmap(partial(start, env), (0, 0, None))(keys, index, params)

@@ -15,7 +15,7 @@ from coinrun_jax.coinrun.params import EnvParams
 from coinrun_jax.coinrun.placement import lists, make_placement
 from coinrun_jax.coinrun.pool import level_of
 from coinrun_jax.coinrun.types import MAX_SECTIONS, WORLD_SIZE, Cell, EnvState, LevelPool
-from coinrun_jax.inspection import CellProperty, LevelProperty, Property
+from coinrun_jax.inspection import CellProperty, LevelProperty, Property, draw_starts
 
 OTHERS = 8
 """Other cells drawn for each coin, all alike, of its level's standing cells but the end."""
@@ -50,62 +50,38 @@ class Starts:
         return Starts(**{name: values[wanted] for name, values in vars(self).items()})
 
 
-def draw_starts(env: CoinRun, params: EnvParams, number: int, seed: int) -> Starts:
-    """Episode starts on levels as training draws them, from its first pool of levels on.
-
-    Each level is started on once, unless the set has fewer than `number`: then in turn.
-
-    Args:
-      env, params: of training.
-      number: N.
-      seed: of coins, and of the levels after those of the first pool.
-    """
-    key = jax.random.key(seed)
-    nowhere = jnp.zeros(0, jnp.int32)  # no episode goes on, so that all levels are renewed
-    drawn: list[dict[str, np.ndarray]] = []
-    missing = number
-    while missing > 0:
-        key, key_start, key_levels = jax.random.split(key, 3)
-        states, fields = _start(env, key_start, params.pool.drawable, params)
-        drawn.append({name: np.asarray(values)[:missing] for name, values in fields.items()})
-        missing -= len(params.pool.drawable)
-        if missing > 0:
-            params = env.refresh(key_levels, states.replace(level_index=nowhere), params)
-    return Starts(**{name: np.concatenate([part[name] for part in drawn]) for name in drawn[0]})
+def draw(env: CoinRun, params: EnvParams, number: int, seed: int) -> Starts:
+    """Episode starts of training; arguments of `inspection.draw_starts`."""
+    return Starts(**draw_starts(env, params, number, seed, _start))
 
 
-@partial(jax.jit, static_argnames="env")
 def _start(
     env: CoinRun, key: jax.Array, index: jax.Array, params: EnvParams
 ) -> tuple[EnvState, dict[str, jax.Array]]:
-    """One start on each level of `index` [n]: the states, and the fields of `Starts`."""
+    """One start on a level of the pool: the state, and the fields of `Starts`."""
     elsewhere = params.replace(placement=make_placement("uniform"))
-
-    def one(key: jax.Array, index: jax.Array) -> tuple[EnvState, dict[str, jax.Array]]:
-        key, key_others = jax.random.split(key)
-        _, state = env.reset_to_level(key, index, params)
-        others = jax.vmap(lambda key: env.reset_to_level(key, index, elsewhere)[1].coin_cell)(
-            jax.random.split(key_others, OTHERS)
-        )
-        cells = jnp.concatenate([state.coin_cell[None], others])
-        level = level_of(params.pool, index)
-        return state, {
-            "level_seed": level.seed,
-            "present": state.coin_present,
-            "cell": cells,
-            "on_way": jax.vmap(partial(_on_way, params.pool, index))(cells),
-            "over_ground": jax.vmap(partial(_over_ground, params.pool, index))(cells),
-            "start": jnp.floor(jnp.stack([state.x, state.y])).astype(jnp.int32),
-            "end": level.end_cell.astype(jnp.int32),
-            "section_x": level.section_cell[:, 0].astype(jnp.int32),
-            "num_sections": level.num_sections.astype(jnp.int32),
-            "difficulty": level.difficulty.astype(jnp.int32),
-            "theme": state.theme,
-            "item_cell": state.item_cell,
-            "item_there": state.item_due <= 0,
-        }
-
-    return jax.vmap(one)(jax.random.split(key, index.shape[0]), index)
+    key, key_others = jax.random.split(key)
+    _, state = env.reset_to_level(key, index, params)
+    others = jax.vmap(lambda key: env.reset_to_level(key, index, elsewhere)[1].coin_cell)(
+        jax.random.split(key_others, OTHERS)
+    )
+    cells = jnp.concatenate([state.coin_cell[None], others])
+    level = level_of(params.pool, index)
+    return state, {
+        "level_seed": level.seed,
+        "present": state.coin_present,
+        "cell": cells,
+        "on_way": jax.vmap(partial(_on_way, params.pool, index))(cells),
+        "over_ground": jax.vmap(partial(_over_ground, params.pool, index))(cells),
+        "start": jnp.floor(jnp.stack([state.x, state.y])).astype(jnp.int32),
+        "end": level.end_cell.astype(jnp.int32),
+        "section_x": level.section_cell[:, 0].astype(jnp.int32),
+        "num_sections": level.num_sections.astype(jnp.int32),
+        "difficulty": level.difficulty.astype(jnp.int32),
+        "theme": state.theme,
+        "item_cell": state.item_cell,
+        "item_there": state.item_due <= 0,
+    }
 
 
 def _on_way(pool: LevelPool, index: jax.Array, cell: jax.Array) -> jax.Array:
@@ -180,81 +156,66 @@ def _cell_properties(starts: Starts) -> list[Property]:
     share, distance, at_end = share_of_way(starts), _distance(starts), _at_end(starts)
     sections, height = _sections_to_come(starts), starts.cell[..., 1] - starts.start[:, 1:]
     over_ground, on_way, apart = starts.over_ground, starts.on_way, _to_decoy(starts)
-    there = "{} of them are there"
 
     def cell(
         name: str,
         title: str,
         opposite: str,
-        phrase: str,
         codes: np.ndarray,
         numbers: np.ndarray,
+        unit: str = "",
         is_share: bool = True,
     ) -> CellProperty:
         return CellProperty(
-            name, title, opposite, phrase, codes.astype(int), numbers.astype(float), is_share
+            name, title, opposite, codes.astype(int), numbers.astype(float), unit, is_share
         )
 
     return [
-        cell(
-            "direction",
-            "right of the spawn",
-            "left of the spawn",
-            "{} of them are right of the spawn",
-            direction,
-            direction == 2,
-        ),
+        cell("direction", "right of the spawn", "left of the spawn", direction, direction == 2),
         cell(
             "share_of_way",
             "rightmost (share of the way)",
             "leftmost (share of the way)",
-            "they lie at {} of the way on average",
             _part(share),
             share,
+            "of the way on average",
         ),
         cell(
             "distance",
             "far from the spawn",
             "near the spawn",
-            "they are as far as {} of the farthest on average",
             _part(distance),
             distance,
+            "of the farthest on average",
         ),
-        cell("at_end", "at the end wall", "away from the end wall", there, at_end, at_end),
-        cell(
-            "section",
-            "in the last section",
-            "before the last section",
-            there,
-            sections,
-            sections == 0,
-        ),
+        cell("at_end", "at the end wall", "away from the end wall", at_end, at_end),
+        cell("section", "in the last section", "before the last section", sections, sections == 0),
         cell(
             "height",
             "high up (rows above the spawn)",
             "low down (rows above the spawn)",
-            "they are {} rows above it on average",
             np.digitize(height, _RISES),
             height,
+            "rows on average",
             is_share=False,
         ),
         cell(
             "over_ground",
             "off the ground (rows over it)",
             "on the ground (rows over it)",
-            "they are {} rows over it on average",
             np.minimum(over_ground, _MOST_OVER_GROUND),
             over_ground,
+            "rows on average",
             is_share=False,
         ),
-        cell("on_way", "on the running line", "off the running line", there, on_way, on_way),
+        cell("on_way", "on the running line", "off the running line", on_way, on_way),
         cell(
             "near_decoy",
             "near a decoy",
             "away from decoys",
-            "{} of them are within two columns of one",
             np.digitize(apart, _COLUMNS_APART),
             apart <= 2,
+            "within two columns of one",
         ),
     ]
 

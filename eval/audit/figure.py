@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from eval.audit.dependence import CONFOUNDED_FROM, INDEPENDENT_BELOW
 from eval.audit.findings import Audit
 from eval.figures import THEMES
-from eval.figures.style import AS_WRITTEN
+from eval.figures.themes import AS_WRITTEN
 
 COLOURS = {
     "confounded": "#a33b47",

@@ -51,9 +51,9 @@ class Finding:
         if found.verdict == "constant" and found.bits.estimate == 0:
             return f"{what}, the same everywhere."
         if isinstance(self.property, CellProperty):
-            goal, other = self._mean(found.goal), self._mean(found.other)
-            phrase = self.property.phrase.format(goal)
-            return f"{what}, {self._of_cell()}; {phrase}, {self.others} {other}."
+            goal = f"{self._mean(found.goal)} {self.property.unit}".rstrip()
+            other = self._mean(found.other)
+            return f"{what}, {self._of_cell()}: {self.goal} {goal}, {self.others} {other}."
         if found.chance == 1:
             return f"{what}, the {self.goal} is in the same kind of place whatever it is."
         return (
@@ -106,8 +106,8 @@ class Audit:
         """A line on what was looked at."""
         sample = self.sample
         return (
-            f"{sample.num_levels:,} different levels; {sample.present:.1%} of episodes have a "
-            f"{self.goal}. {sample.reward}"
+            f"{sample.num_levels:,} different levels; {self.goal} present in "
+            f"{sample.present:.1%} of episodes. {sample.reward}"
         )
 
     def as_json(self) -> dict[str, Any]:
