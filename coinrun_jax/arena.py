@@ -37,6 +37,7 @@ from coinrun_jax.testbed import Testbed
 from coinrun_jax.variants import Variants, stack
 
 STRIDE = 8  # steps between refills of the lanes
+BLOCK = 64  # lanes that a CPU plays at a time
 ROUNDS = 64  # refills in one call of the program, between two reports of progress
 _DEVICES = "device"
 
@@ -156,6 +157,30 @@ def _recorded_action(queue: _Queue, lanes: _Lanes) -> jax.Array:
     return at.get(mode="fill", fill_value=-1).astype(jnp.int32)
 
 
+def _busy_blocks(play: Callable[[_Lanes], _Lanes], lanes: _Lanes) -> _Lanes:
+    """Play the lanes block by block, busy ones first, and leave out blocks of idle lanes: while
+    the last episodes are played, most lanes have nothing to do.
+    """
+    num_lanes = lanes.idle.size
+    size = min(BLOCK, num_lanes) if jax.default_backend() == "cpu" else num_lanes
+    if num_lanes % size:
+        size = num_lanes
+    order = jnp.argsort(lanes.idle, stable=True)
+
+    def play_block(number: jax.Array, sorted_lanes: _Lanes) -> _Lanes:
+        at = number * size
+        own = jax.tree.map(lambda leaf: jax.lax.dynamic_slice_in_dim(leaf, at, size), sorted_lanes)
+        return jax.tree.map(
+            lambda leaf, new: jax.lax.dynamic_update_slice_in_dim(leaf, new, at, 0),
+            sorted_lanes,
+            play(own),
+        )
+
+    busy = num_lanes - lanes.idle.sum(dtype=jnp.int32)
+    played = jax.lax.fori_loop(0, (busy + size - 1) // size, play_block, _pick(lanes, order))
+    return _pick(played, jnp.argsort(order))
+
+
 def _play_rounds(
     testbed: Testbed,
     env: Any,
@@ -226,7 +251,7 @@ def _play_rounds(
         count, progress = carry
         progress = refill(progress)
         lanes = progress.lanes
-        played = jax.lax.fori_loop(0, stride, step, lanes)
+        played = _busy_blocks(lambda own: jax.lax.fori_loop(0, stride, step, own), lanes)
         ended = jnp.where(played.idle & ~lanes.idle, played.slot, queue.level.shape[0])
         results = jax.tree.map(
             lambda leaf, own: leaf.at[ended].set(own, mode="drop"),
