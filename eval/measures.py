@@ -55,9 +55,8 @@ def _of_as_many(bootstrap: Bootstrap, number: int) -> Bootstrap:
 
 def outcome_columns(testbed: Testbed) -> tuple[str, ...]:
     """Columns of a table of what came first: goal, proxy, then the ways to fail."""
-    objects = {testbed.goal, testbed.proxy}
     failures = [each.column for each in testbed.outcomes if each.event is None]
-    return tuple(dict.fromkeys((testbed.goal, testbed.proxy, *failures))) if objects else ()
+    return tuple(dict.fromkeys((testbed.goal, testbed.proxy, *failures))) if testbed.goal else ()
 
 
 def measure_names(testbed: Testbed, suite: Suite) -> tuple[str, ...]:

@@ -100,7 +100,7 @@ def read_summary(path: Path) -> Summary | None:
 
 def _mapping(what: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise InputError(f"{what} {shown(value)} are not a JSON object")
+        raise InputError(f"{what} {shown(value)} is not a JSON object")
     return value
 
 
