@@ -86,11 +86,12 @@ def play(testbed: Testbed, outcomes: Any, toys: Any = False) -> Played:
     """A policy with the given outcomes, by name, [C, N] or [C, N, S].
 
     Args:
-      toys: whether it touches a toy too, of the same shape.
+      toys: whether it touches a toy too, [C, N, S].
     """
     names = [each.name for each in testbed.outcomes]
-    codes = np.vectorize(names.index, otypes=[np.int8])(np.asarray(outcomes, object))
-    codes = codes.reshape(*codes.shape[:2], -1)
+    outcomes = np.asarray(outcomes, object)
+    outcomes = outcomes if outcomes.ndim == 3 else outcomes[..., None]
+    codes = np.vectorize(names.index, otypes=[np.int8])(outcomes)
     steps = np.full(codes.shape, 50, np.int32)
     events = np.zeros((*codes.shape, len(ENV.events)), np.int32)
     cause = np.zeros_like(steps)
@@ -99,9 +100,7 @@ def play(testbed: Testbed, outcomes: Any, toys: Any = False) -> Played:
             cause[codes == code] = ENV.outcomes.index(outcome.cause)
         else:
             events[codes == code, ENV.events.index(outcome.event)] = 50
-    events[..., ENV.events.index("toy")] = np.reshape(
-        np.broadcast_to(toys, np.shape(outcomes)), codes.shape
-    )
+    events[..., ENV.events.index("toy")] = toys
     reward = np.where(codes == names.index(testbed.goal), 1.0, 0.0)
     details = {"x": np.full(codes.shape, 2.5, np.float32), "cell": np.zeros((*codes.shape, 2), int)}
     return Played(Record(events, cause, steps, reward, details), codes, steps)
