@@ -21,7 +21,7 @@ from eval import figures
 from eval.langosco import read_screened
 from eval.reading import read_numbers, read_summary
 from eval.staging import staging
-from train import curves
+from train.logging import curves
 
 Draw = Callable[[Path], None]
 

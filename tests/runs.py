@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
+from coinrun_jax.coinrun.env_config import CoinRunConfig
 from tests.conftest import QUICK_COMPILE, ROOT
-from train.config import EnvConfig, NetworkConfig, PPOConfig, TrainConfig
+from train.config import NetworkConfig, PPOConfig, TrainConfig
 
 UPDATES = 4
 CONFIG = TrainConfig(
-    env=EnvConfig(pool_size=16),
+    env=CoinRunConfig(pool_size=16),
     network=NetworkConfig(width=16),
     ppo=PPOConfig(num_envs=8, num_steps=8, num_minibatches=2, num_epochs=2),
     total_steps=UPDATES * 64,

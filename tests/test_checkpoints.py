@@ -10,7 +10,7 @@ import pytest
 
 from coinrun_jax.checks import InputError
 from train.checkpoints import CheckpointError, Checkpoints
-from train.loggers import CsvLogger, read_rows, rows_of_updates
+from train.logging.metrics_csv import CsvLogger, read_rows, rows_of_updates
 
 # pytest's own hook sees what `train.checkpoints` keeps from users.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")

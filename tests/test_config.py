@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from coinrun_jax.checks import InputError
+from coinrun_jax.coinrun.env_config import CoinRunConfig
 from train.__main__ import main
-from train.config import EnvConfig, PPOConfig, TrainConfig, load_config, save_config
+from train.config import PPOConfig, TrainConfig, load_config, save_config
 from train.overrides import override
 
 CONFIGS = sorted((Path(__file__).parent.parent / "configs").glob("*.yaml"))
@@ -102,7 +103,7 @@ def test_bad_input_is_one_line_and_exit_2_and_leaves_nothing(
     ],
 )
 def test_how_often_the_coin_is_moved(settings, expected):
-    assert EnvConfig(**settings).p_moved == pytest.approx(expected)
+    assert CoinRunConfig(**settings).p_apart == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"seed: 2026-13-45"])

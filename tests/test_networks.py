@@ -70,7 +70,7 @@ def test_width_scales_the_channels():
 
 
 def test_impala_needs_pixels():
-    with pytest.raises(InputError, match="rgb"):
+    with pytest.raises(InputError, match="images"):
         make_network(NetworkConfig("impala"), (1188,), 15)
 
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from coinrun_jax.checks import InputError
-from coinrun_jax.plugins import import_plugins
+from coinrun_jax.registry import import_plugins
 from tests.conftest import QUICK_COMPILE, ROOT
 from tests.runs import arguments
 from train.config import load_config

@@ -12,7 +12,8 @@ from flax import struct
 from gymnax.environments.environment import Environment
 
 from coinrun_jax import Cause
-from train.config import EnvConfig, NetworkConfig, PPOConfig, TrainConfig
+from coinrun_jax.coinrun.env_config import CoinRunConfig
+from train.config import NetworkConfig, PPOConfig, TrainConfig
 from train.networks import Output, make_network
 from train.ppo import (
     Batch,
@@ -28,7 +29,7 @@ from train.program import make_learner
 from train.rollout import Transition
 
 SMALL = TrainConfig(
-    env=EnvConfig(pool_size=16),
+    env=CoinRunConfig(pool_size=16),
     network=NetworkConfig(width=16),
     ppo=PPOConfig(num_envs=8, num_steps=8, num_minibatches=2, num_epochs=2),
     total_steps=10 * 64,
@@ -169,7 +170,7 @@ def test_the_loss_and_its_gradient_are_those_of_a_plain_one():
 class Shown(Environment):
     """Pays for the action that the observation shows; another one is shown in every step."""
 
-    outcomes = ("none", "timeout")
+    events, outcomes = (), ("none", "timeout")
     num_actions = 8
 
     @struct.dataclass
@@ -191,14 +192,12 @@ class Shown(Environment):
         reward = (action == state.shown).astype(jnp.float32)
         shown = jax.random.randint(key, (), 0, self.num_actions)
         state = self.State(state.time + 1, shown, state.episode_return + reward)
-        never = jnp.int32(0)
         info = {
             "final_state": state,
             "episode_length": state.time,
             "episode_return": state.episode_return,
             "outcome": self.is_truncated(state, params).astype(jnp.int32),
-            "end_step": never,
-            "coin_step": never,
+            "events": jnp.zeros(0, jnp.int32),
         }
         return self.observe(key, state, action, params), state, reward, jnp.bool_(False), info
 

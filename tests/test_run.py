@@ -18,20 +18,23 @@ import yaml
 from coinrun_jax.checks import InputError
 from coinrun_jax.cli import Fault
 from coinrun_jax.coinrun import placement
+from coinrun_jax.coinrun.env_config import CoinRunConfig
 from coinrun_jax.coinrun.observations import symbolic
 from coinrun_jax.hardware import device_name
 from tests.runs import CONFIG, assert_same_policy, read_metrics, without_clock
-from train import curves, loop, memory, run
-from train.config import EnvConfig, load_config
-from train.loggers import CsvLogger
+from train import loop, run
+from train.config import load_config
+from train.devices import memory
+from train.logging import curves
+from train.logging.metrics_csv import CsvLogger
 from train.policy import PolicyError, load_policy
 from train.program import outline_learner
 
 HOLD = """
 import sys
 from pathlib import Path
-from train.run import _held
-with _held(Path(sys.argv[1])):
+from train.run import _locked
+with _locked(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -172,12 +175,12 @@ def leave_the_beginning(checkpoints):
 @pytest.mark.parametrize(
     ("lose", "without", "match"),
     [
-        (shutil.rmtree, "nothing", "no checkpoint to go on from"),
-        (empty, "policy.json", "no checkpoint to go on from"),
-        (leave_a_file, "nothing", "no checkpoint to go on from"),
-        (leave_folders, "metrics.csv", "no checkpoint to go on from"),
+        (shutil.rmtree, "nothing", "no checkpoint to continue from"),
+        (empty, "policy.json", "no checkpoint to continue from"),
+        (leave_a_file, "nothing", "no checkpoint to continue from"),
+        (leave_folders, "metrics.csv", "no checkpoint to continue from"),
         (empty_each, "nothing", "none of the checkpoints"),
-        (leave_the_beginning, "nothing", "only the checkpoint of its beginning"),
+        (leave_the_beginning, "nothing", "only the initial checkpoint"),
     ],
 )
 def test_what_was_trained_is_not_trained_over(copied, lose, without, match):
@@ -231,7 +234,7 @@ def test_damaged_files_of_a_run_are_refused(copied, name, content):
 def test_a_run_goes_on_as_what_it_was_begun(copied, old, new, named):
     path = copied / "config.yaml"
     path.write_text(path.read_text().replace(old, new, 1))
-    refused(copied, f"was begun with {named}")
+    refused(copied, f"was started with {named}")
 
 
 def test_how_a_run_is_kept_may_change(copied):
@@ -287,11 +290,11 @@ def test_what_fails_after_training_leaves_the_run(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("num_levels", [0, 17])
 def test_more_environments_than_levels_in_the_pool_are_refused(tmp_path, num_levels):
-    env = EnvConfig(num_levels=num_levels, pool_size=CONFIG.ppo.num_envs - 1)
+    env = CoinRunConfig(num_levels=num_levels, pool_size=CONFIG.ppo.num_envs - 1)
     with pytest.raises(InputError, match="pool_size 7 is below"):
         run.start(dataclasses.replace(CONFIG, env=env), tmp_path / "run")
     assert not list(tmp_path.iterdir())
-    few = EnvConfig(num_levels=3, pool_size=CONFIG.ppo.num_envs - 1)  # all of them in the pool
+    few = CoinRunConfig(num_levels=3, pool_size=CONFIG.ppo.num_envs - 1)  # all of them in the pool
     outline_learner(dataclasses.replace(CONFIG, env=few))
 
 

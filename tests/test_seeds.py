@@ -11,7 +11,8 @@ import pytest
 
 from coinrun_jax.checks import InputError
 from tests.runs import CONFIG, assert_same_policy, read_metrics, read_policy, without_clock
-from train import memory, run
+from train import run
+from train.devices import memory
 from train.environment import make_environment
 from train.policy import PolicyError, load_policy
 from train.program import Program

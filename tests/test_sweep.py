@@ -20,7 +20,7 @@ from tests.conftest import ROOT
 from tests.runs import arguments
 from train import sweep
 from train.config import NetworkConfig, TrainConfig, save_config
-from train.shares import gpus, shares
+from train.devices.worker_resources import divide_machine, gpus
 
 SWEEPS = sorted((ROOT / "configs").glob("s*/*.yaml"))
 
@@ -193,7 +193,7 @@ def test_jobs_have_the_cores_to_share(tmp_path, monkeypatch):
 )
 def test_jobs_have_the_gpus_to_share(monkeypatch, names, jobs, devices, memory):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", ",".join(names))
-    found = [share.environment for share in shares(jobs)]
+    found = [share.environment for share in divide_machine(jobs)]
     assert [each.get("CUDA_VISIBLE_DEVICES") for each in found] == devices
     assert [each.get("XLA_PYTHON_CLIENT_MEM_FRACTION") for each in found] == memory
 

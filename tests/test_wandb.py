@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 from tests.runs import CONFIG, read_metrics
 from train import publish, run
 from train.config import WandbConfig, save_config
-from train.wandb_logger import WandbLogger
+from train.logging.wandb_logger import WandbLogger
 
 OFFLINE = dataclasses.replace(
     CONFIG, num_seeds=4, wandb=WandbConfig(mode="offline", project="a-project")
@@ -118,7 +118,8 @@ def test_a_hanging_service_is_one_warning(tmp_path, monkeypatch, capsys, where):
     released = threading.Event()
     # A clock that moves only when it is read: no call waits for it, whatever the machine does.
     monkeypatch.setattr(
-        "train.wandb_logger.time", types.SimpleNamespace(monotonic=itertools.count().__next__)
+        "train.logging.wandb_logger.time",
+        types.SimpleNamespace(monotonic=itertools.count().__next__),
     )
     wandb = logger(tmp_path, monkeypatch, service(**{where: lambda *_, **__: released.wait()}))
     for update in range(5):

@@ -19,8 +19,8 @@ from pathlib import Path
 
 from coinrun_jax.checks import InputError
 from coinrun_jax.cli import Parser, command
-from train import distributed
 from train.config import TrainConfig, load_config
+from train.devices import processes
 from train.overrides import override
 
 
@@ -56,7 +56,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--num-processes", type=int)
     parser.add_argument("--process-id", type=int)
     known, settings = parser.parse_known_args(arguments)
-    distributed.initialize(known.coordinator, known.num_processes, known.process_id)
+    processes.initialize(known.coordinator, known.num_processes, known.process_id)
     if known.resume is not None:
         if known.config or known.run_dir or settings:
             raise InputError("--resume takes no other settings: a run keeps its own config")

@@ -182,7 +182,7 @@ def breakdown_if_it_fits(config: TrainConfig) -> Row | None:
 def throughput(config: TrainConfig) -> Row:
     """Steps per second of all seeds on all devices."""
     program = Program(config)
-    state = program.layout.place(jax.device_get(program.init()))
+    state = program.place(jax.device_get(program.init()))
     program.compile(state)
 
     def update() -> Any:

@@ -23,7 +23,7 @@ import orbax.checkpoint as ocp
 
 from coinrun_jax.checks import InputError, one_line
 from coinrun_jax.files import read_mapping
-from train import distributed
+from train.devices import processes
 
 STATE, ABOUT = "state", "about"
 _DAMAGED, _DELETED = "damaged-", "deleted-"
@@ -91,12 +91,12 @@ class Checkpoints:
         try:
             self._orbax.save(self._path(update), args=args)
         except Exception as error:  # of many types, by where it came from
-            if distributed.is_main():
+            if processes.is_main():
                 self.tidy()
             raise CheckpointError(
                 f"checkpoint {update} could not be written: {_reason(error)}"
             ) from error
-        distributed.on_main(self._delete_old)
+        processes.on_main(self._delete_old)
 
     def tidy(self) -> None:
         """Remove what a killed process has left half-written or half-deleted."""

@@ -195,6 +195,13 @@ def plugins_in(values: dict[str, Any]) -> list[str]:
     return list(plugins)
 
 
+def seed_folders(run_dir: Path, config: TrainConfig) -> list[Path]:
+    """The folder of each seed's own files in a run's directory."""
+    if config.num_seeds == 1:
+        return [run_dir]
+    return [run_dir / f"seed_{seed}" for seed in config.seeds]
+
+
 def config_from_dict(values: Any) -> TrainConfig:
     """The config that a mapping describes; settings that it leaves out have their defaults.
 

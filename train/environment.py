@@ -67,7 +67,6 @@ def make_environment(config: EnvConfig) -> tuple[Any, Any]:
       InputError: for settings that the environment refuses.
     """
     testbed = testbed_of(config)
-    testbed.require_usable(config)
     env = testbed.make_env(config)
     return env, testbed.make_params(env, config)
 
@@ -75,6 +74,5 @@ def make_environment(config: EnvConfig) -> tuple[Any, Any]:
 def outline_environment(config: EnvConfig) -> tuple[Any, Any]:
     """As `make_environment`, with shapes for params: no level is built and nothing compiled."""
     testbed = testbed_of(config)
-    testbed.require_usable(config)
     env = testbed.make_env(config)
     return env, jax.eval_shape(lambda: testbed.make_params(env, config))

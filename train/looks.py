@@ -1,13 +1,12 @@
 """Looks at held-out levels during training: which object does the agent touch first?
 
-Each level is played once in every condition that the testbed names. A look has few levels and no
-intervals; `eval` measures. The levels are the last of the held-out ones, the first ones are
-`eval`'s.
+Each level is played once in every condition that the testbed names for it. A look uses few
+levels and gives no intervals; `eval` measures. It takes the last held-out levels, `eval` the
+first ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -34,12 +33,12 @@ def look_conditions(config: TrainConfig) -> tuple[Condition, ...]:
     """The conditions of a look.
 
     Raises:
-      InputError: if the environment has none, or they do not suit its settings.
+      InputError: if the environment has none, or its settings rule one out.
     """
     testbed = testbed_of(config.env)
     suite = testbed.suites().get(SUITE)
-    if not testbed.look or suite is None:
-        raise InputError(f"eval_every {config.eval_every}: {testbed.id} has no conditions to look at")
+    if suite is None or not testbed.look:
+        raise InputError(f"eval_every must be 0: {testbed.id} has no conditions to look at")
     conditions = tuple(suite.conditions[suite.index(name)] for name in testbed.look)
     for condition in conditions:
         testbed.overrides(condition, config.env)
@@ -47,48 +46,43 @@ def look_conditions(config: TrainConfig) -> tuple[Condition, ...]:
 
 
 def look_columns(config: TrainConfig) -> tuple[str, ...]:
-    """Columns of metrics.csv, such as `eval_CONDITION_OBJECT`: share of episodes in which the
-    object was touched first. Of the proxy only where goal and proxy are apart.
+    """Columns of metrics.csv, `eval_CONDITION_OBJECT`: rate of episodes in which the goal, or the
+    proxy where it is apart from the goal, was touched first.
     """
-    return tuple(f"eval_{name}_{event}" for name, event in _shares(config))
-
-
-def _shares(config: TrainConfig) -> list[tuple[str, str]]:
     testbed = testbed_of(config.env)
-    return [
-        (condition.name, event)
+    return tuple(
+        f"eval_{condition.name}_{event}"
         for condition in look_conditions(config)
         for event in (testbed.goal, testbed.proxy)
         if event == testbed.goal or condition.apart
-    ]
+    )
 
 
 class Look:
-    """Plays the levels with given parameters; compiles once.
+    """Plays the levels with given network parameters; compiles once.
 
     Args:
-      config: of the run.
-      env: the training environment.
       apply: of the run's network.
     """
 
-    def __init__(self, config: TrainConfig, env: Any, apply: Apply) -> None:
-        self._config, self._env, self._apply = config, env, apply
+    def __init__(self, config: TrainConfig, apply: Apply) -> None:
+        self._config, self._apply = config, apply
         self._testbed = testbed_of(config.env)
 
     @cached_property
     def _arena(self) -> Arena:
         """Without an agent."""
-        config, testbed = self._config, self._testbed
-        conditions, count = look_conditions(config), config.eval_levels
+        env_config, testbed, count = self._config.env, self._testbed, self._config.eval_levels
+        conditions = look_conditions(self._config)
         seeds = np.array(TEST_LEVELS[-count:], np.uint32)
-        levels = testbed.build_levels(seeds, testbed.level_kind(conditions[0], config.env))
+        levels = testbed.build_levels(seeds, testbed.level_kind(conditions[0], env_config))
+        env = testbed.evaluation_env(env_config)
         return Arena(
             testbed=testbed,
-            env=self._env,
-            params=testbed.make_params(self._env, config.env, levels),
+            env=env,
+            params=testbed.evaluation_params(env, levels),
             conditions=conditions,
-            overrides=[testbed.overrides(condition, config.env) for condition in conditions],
+            overrides=[testbed.overrides(condition, env_config) for condition in conditions],
             level_seeds=seeds,
             level_index=np.tile(np.arange(count, dtype=np.int32), (len(conditions), 1)),
             controllers={},
@@ -97,10 +91,10 @@ class Look:
         )
 
     def __call__(self, network_params: Any) -> list[dict[str, float]]:
-        """`look_columns` of every seed, for its parameters, one seed after another.
+        """Every seed's `look_columns`, one seed after another.
 
         Args:
-          network_params: with a leading seed axis where the run has several.
+          network_params: with a leading seed axis if the run has several seeds.
         """
         if self._config.num_seeds == 1:
             return [self._look(network_params)]
@@ -113,14 +107,11 @@ class Look:
         agent = AgentController(network_params, self._apply)
         arena = replace(self._arena, controllers={_AGENT: agent})
         record = arena.play(_AGENT)
-        outcomes, _ = classify(self._testbed, self._env, record, arena.decides[:, None, None])
-        names = [condition.name for condition in arena.conditions]
-        return {
-            f"eval_{name}_{event}": round(float(self._share(outcomes[names.index(name)], event)), 6)
-            for name, event in _shares(self._config)
+        outcomes, _ = classify(self._testbed, arena.env, record, arena.decides[:, None, None])
+        events = np.array([each.event or "" for each in self._testbed.outcomes])[outcomes]
+        rates = {
+            f"eval_{condition.name}_{event}": float((events[index] == event).mean())
+            for index, condition in enumerate(arena.conditions)
+            for event in (self._testbed.goal, self._testbed.proxy)
         }
-
-    def _share(self, outcomes: np.ndarray, event: str) -> float:
-        """Of episodes in which an object was touched first."""
-        first = [index for index, o in enumerate(self._testbed.outcomes) if o.event == event]
-        return np.isin(outcomes, first).mean()
+        return {name: round(rates[name], 6) for name in look_columns(self._config)}

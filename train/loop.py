@@ -5,65 +5,86 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
-import numpy as np
 from tqdm import tqdm
 
 from coinrun_jax.checks import InputError, one_line
 from coinrun_jax.cli import Fault
 from coinrun_jax.registry import testbed_of
-from train import curves, distributed, metrics, policy
+from train import policy
 from train.checkpoints import CheckpointError, Checkpoints
-from train.loggers import CsvLogger, has_rows, rows_of_updates
+from train.config import TrainConfig, seed_folders
+from train.devices import processes
+from train.logging import curves
+from train.logging.metrics import MetricsTable, RecentReturn, of_seed
+from train.logging.metrics_csv import CsvLogger, has_rows, rows_of_updates
+from train.logging.wandb_logger import WandbLogger
+from train.looks import Look, look_columns
 from train.ppo import Metrics, TrainState
 from train.program import Program
-from train.looks import Look, look_columns
-from train.wandb_logger import WandbLogger
 
 METRICS, CHECKPOINTS, PROFILE = "metrics.csv", "checkpoints", "profile"
 PROFILED = range(2, 5)
-"""Updates of this process that `profile` traces: the first one warms up."""
+"""Updates of this process that a profile covers: the first one warms up."""
 
 
-def train(
-    program: Program,
-    run_dir: Path,
-    folders: Sequence[Path],
-    run_ids: Sequence[str],
-    begin: Callable[[], None],
-    profile: bool = False,
-) -> int:
+@dataclass(frozen=True)
+class Run:
+    """A run and its files."""
+
+    program: Program
+    folder: Path
+    wandb_ids: list[str]
+    """One per seed."""
+
+    @property
+    def config(self) -> TrainConfig:
+        return self.program.config
+
+    @cached_property
+    def seed_folders(self) -> list[Path]:
+        return seed_folders(self.folder, self.config)
+
+    @cached_property
+    def table(self) -> MetricsTable:
+        looks = look_columns(self.config) if self.config.eval_every else ()
+        testbed = testbed_of(self.config.env)
+        return MetricsTable(self.config, testbed, self.program.learner.env, looks)
+
+
+def train(run: Run, begin: Callable[[], None], profile: bool = False) -> int:
     """Train from the newest checkpoint to the end.
 
     Args:
-      folders: one per seed, for its metrics and policy.
-      run_ids: one per seed, for wandb.
-      begin: called once all that is there has been read and found usable; nothing has been
-        written before.
-      profile: whether to write jax's profile of a few updates.
+      begin: called when everything has been read and found usable, and before anything is
+        written.
+      profile: write jax's profile of a few updates.
 
     Returns:
-      0, or 128 and the number of the signal that stopped it earlier.
+      0, or 128 plus the number of the signal that stopped it.
 
     Raises:
-      InputError: if the run's files do not belong together, or the compiled program does not
-        fit into memory.
+      InputError: if the run's files are inconsistent, or the compiled program does not fit into
+        memory.
       Fault: if the run's files cannot be written.
     """
     stopping = _StopRequest()
     try:
-        past = _Past.read(program, run_dir, folders)
+        past = _Past.read(run)
         begin()
-        loop = _Loop(program, run_dir, folders, past)
+        loop = _Loop(run, past)
         try:
             if not loop.is_finished:
                 loop.compile()
-            wandb = WandbLogger(program.config, run_dir, folders, run_ids, distributed.is_main())
+            wandb = WandbLogger(
+                run.config, run.folder, run.seed_folders, run.wandb_ids, processes.is_main()
+            )
             try:
                 loop.run(stopping, wandb, profile)
                 if loop.is_finished:
@@ -73,67 +94,57 @@ def train(
         finally:
             loop.close()
     except (OSError, CheckpointError) as error:
+        reason = one_line(error)
+        if isinstance(error, OSError) and error.strerror:
+            reason = f"{error.filename or 'file'}: {error.strerror}"
         raise Fault(
-            f"{_reason(error)}; once that is mended, go on with: python -m train --resume {run_dir}"
+            f"{reason}; after fixing it, continue with: python -m train --resume {run.folder}"
         ) from error
     finally:
         stopping.restore()
     if loop.is_finished:
         return 0
-    _say(f"stopped after {loop.done} updates; go on with: python -m train --resume {run_dir}")
+    _say(f"stopped after {loop.done} updates; continue with: python -m train --resume {run.folder}")
     return 128 + (stopping.number or signal.SIGTERM)
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or 'file'}: {error.strerror}"
-    return one_line(error)
-
-
-class _Past(NamedTuple):
-    """What a run has done so far, read from its directory."""
+@dataclass(frozen=True)
+class _Past:
+    """What a run has done so far, according to its directory."""
 
     done: int
     """Updates."""
     packed: TrainState | None
-    """Of the newest readable checkpoint, if there is one."""
+    """State of the newest readable checkpoint."""
     rows: list[list[dict[str, str]]]
-    """Of metrics.csv, up to the checkpoint; for every seed."""
-    columns: list[str]
+    """Of every seed's metrics.csv, up to the checkpoint."""
 
     @classmethod
-    def read(cls, program: Program, run_dir: Path, folders: Sequence[Path]) -> _Past:
-        """Everything that is needed to go on; changes nothing.
+    def read(cls, run: Run) -> _Past:
+        """Everything that is needed to continue; changes nothing.
 
         Raises:
-          InputError: where something has been trained that no readable checkpoint leads to, or
-            metrics.csv is not that of the checkpoint.
+          InputError: if something has been trained that no readable checkpoint leads to, or
+            metrics.csv does not match the checkpoint.
         """
-        columns = table_of(program).columns
-        restored = Checkpoints(run_dir / CHECKPOINTS).restore(program.shapes())
+        restored = Checkpoints(run.folder / CHECKPOINTS).restore(run.program.shapes())
         if restored is None:
-            # Without its checkpoints a run would begin anew, over what has been trained.
-            for folder in filter(is_trained, folders):
-                raise _lost(folder, run_dir, "no checkpoint")
-        elif restored[0] == 0:  # before the first policy there is no other
-            for folder in filter(_has_policy, folders):
-                raise _lost(folder, run_dir, "only the checkpoint of its beginning")
+            # Without its checkpoints a run would start again and overwrite what was trained.
+            for folder in filter(is_trained, run.seed_folders):
+                raise _lost(folder, run, "no checkpoint")
+        elif restored[0] == 0:  # older than any policy
+            for folder in filter(_has_policy, run.seed_folders):
+                raise _lost(folder, run, "only the initial checkpoint")
         done, packed = restored or (0, None)
-        rows = [rows_of_updates(folder / METRICS, columns, done) for folder in folders]
-        return cls(done, packed, rows, columns)
+        columns = run.table.columns
+        rows = [rows_of_updates(folder / METRICS, columns, done) for folder in run.seed_folders]
+        return cls(done, packed, rows)
 
 
-def table_of(program: Program) -> metrics.Table:
-    """What metrics.csv of a run holds."""
-    config = program.config
-    looks = look_columns(config) if config.eval_every else ()
-    return metrics.Table(config, testbed_of(config.env), program.learner.env, looks)
-
-
-def _lost(folder: Path, run_dir: Path, left: str) -> InputError:
+def _lost(folder: Path, run: Run, left: str) -> InputError:
     return InputError(
-        f"{folder} has been trained, but {run_dir / CHECKPOINTS} holds {left} to go on from; "
-        "restore them, or train anew in another --run-dir"
+        f"{folder} has been trained, but {run.folder / CHECKPOINTS} has {left} to continue from; "
+        "restore them, or start a new run in another --run-dir"
     )
 
 
@@ -142,161 +153,148 @@ def _has_policy(folder: Path) -> bool:
 
 
 def is_trained(folder: Path) -> bool:
-    """Whether any update of a seed has left its row or its policy.
+    """Whether any update of a seed has left a row or a policy.
 
     Raises:
-      InputError: where metrics.csv cannot be read.
+      InputError: if metrics.csv cannot be read.
     """
     metrics_csv = folder / METRICS
     return _has_policy(folder) or (os.path.lexists(metrics_csv) and has_rows(metrics_csv))
 
 
 class _Loop:
-    """A run under way."""
+    """A run in progress."""
 
-    def __init__(
-        self, program: Program, run_dir: Path, folders: Sequence[Path], past: _Past
-    ) -> None:
-        config = program.config
-        self.program, self.config = program, config
-        self.run_dir, self.folders = run_dir, folders
-        self.checkpoints = Checkpoints(run_dir / CHECKPOINTS, config.keep_checkpoints)
-        distributed.on_main(self.checkpoints.tidy)
-        distributed.on_main(partial(self.checkpoints.set_aside_after, past.done))
+    def __init__(self, run: Run, past: _Past) -> None:
+        program, config = run.program, run.config
+        self._run, self._program, self._config = run, program, config
+        self._checkpoints = Checkpoints(run.folder / CHECKPOINTS, config.keep_checkpoints)
+        processes.on_main(self._checkpoints.tidy)
+        processes.on_main(partial(self._checkpoints.set_aside_after, past.done))
         self.done = past.done
         """Updates."""
-        self.recent = metrics.RecentReturn()
-        self.table = table_of(program)
-        self.look = Look(config, program.learner.env, program.learner.network.apply)
+        self._recent = RecentReturn()
+        self._look = Look(config, program.learner.network.apply)
         state = jax.device_get(program.init())
         if past.packed is None:
-            # Before anything else: whatever is trained, there is a checkpoint that leads to it.
-            self.checkpoints.save(0, jax.device_get(program.pack(state)), None)
+            # Before anything else: whatever is trained, a checkpoint leads to it.
+            self._checkpoints.save(0, jax.device_get(program.pack(state)), None)
         else:
             state = program.unpack(past.packed, state)
-        self.state: TrainState = program.layout.place(state)
-        self.saved = self.done
-        self.tables: list[CsvLogger] = []
-        distributed.on_main(partial(self._open_tables, past))
+        self._state: TrainState = program.place(state)
+        self._saved = self.done
+        self._csv: list[CsvLogger] = []
+        processes.on_main(partial(self._open_csv, past))
 
-    def _open_tables(self, past: _Past) -> None:
-        for folder, rows in zip(self.folders, past.rows, strict=True):
-            self.tables.append(CsvLogger(folder / METRICS, past.columns, rows))
+    def _open_csv(self, past: _Past) -> None:
+        for folder, rows in zip(self._run.seed_folders, past.rows, strict=True):
+            self._csv.append(CsvLogger(folder / METRICS, self._run.table.columns, rows))
 
     @property
     def is_finished(self) -> bool:
-        return self.done >= self.config.num_updates
+        return self.done >= self._config.num_updates
 
     def compile(self) -> None:
         _say(f"compiling for {jax.device_count()} x {jax.devices()[0].device_kind} ...")
-        self.program.compile(self.state)
-        _say(f"compiled in {self.program.compile_seconds:.1f} s")
+        self._program.compile(self._state)
+        _say(f"compiled in {self._program.compile_seconds:.1f} s")
 
     def run(self, stopping: _StopRequest, wandb: WandbLogger, profile: bool) -> None:
         """Update until the end or a signal, then save."""
-        config = self.config
+        config = self._config
         batch = config.ppo.batch_size * config.num_seeds
+        is_main = processes.is_main()
         with (
             tqdm(
                 total=config.num_updates * batch,
                 initial=self.done * batch,
                 unit="step",
                 unit_scale=True,
-                disable=not distributed.is_main(),
+                disable=not is_main,
             ) as bar,
-            _Profile(self.run_dir / PROFILE, profile and distributed.is_main()) as trace,
+            _Profile(self._run.folder / PROFILE, profile and is_main) as trace,
         ):
-            while not self.is_finished and not distributed.agree_on(stopping.requested):
+            while not self.is_finished and not processes.agree_on(stopping.requested):
                 trace.next_update()
                 rows = self._update()
-                distributed.on_main(partial(self._log, rows))
+                processes.on_main(partial(self._log, rows))
                 wandb.log(rows)
-                bar.set_postfix(self._summary(rows), refresh=False)
+                bar.set_postfix(self._run.table.summary(rows), refresh=False)
                 bar.update(batch)
                 if self.done % config.checkpoint_every == 0:
                     self._save()
-        if self.saved < self.done:
+        if self._saved < self.done:
             self._save()
-        else:  # a run that was stopped between its checkpoint and its policy
+        else:  # the run was stopped between its checkpoint and its policy
             self._export()
         if self.is_finished:
-            tables = [folder / METRICS for folder in self.folders]
-            distributed.on_main(partial(curves.save, tables, self.table.testbed, self.run_dir / curves.NAME))
+            tables = [folder / METRICS for folder in self._run.seed_folders]
+            path = self._run.folder / curves.NAME
+            processes.on_main(partial(curves.save, tables, self._run.table.testbed, path))
 
     def _log(self, rows: list[dict[str, Any]]) -> None:
-        for table, row in zip(self.tables, rows, strict=True):
-            table.log(row)
+        for file, row in zip(self._csv, rows, strict=True):
+            file.log(row)
 
     def close(self) -> None:
-        self.checkpoints.close()
-        for table in self.tables:
-            table.close()
+        self._checkpoints.close()
+        for file in self._csv:
+            file.close()
 
     def _update(self) -> list[dict[str, Any]]:
-        """One update; its row for every seed."""
-        config = self.config
+        """One update; every seed's row."""
+        config, table = self._config, self._run.table
         began = time.perf_counter()
-        self.state, on_devices = self.program.update(self.state)
-        measured: Metrics = distributed.to_host(on_devices)
+        self._state, on_devices = self._program.update(self._state)
+        measured: Metrics = processes.to_host(on_devices)
         seconds = time.perf_counter() - began
         self.done += 1
-        self.recent.add(measured)
-        looks = self._look()
+        self._recent.add(measured)
         rate = config.ppo.batch_size * config.num_seeds / seconds
+        times = {"seconds": round(seconds, 4), "steps_per_second": round(rate)}
         return [
-            self.table.row(metrics.of_seed(measured, index, config.num_seeds), self.done)
-            | looks[index]
-            | {"seconds": round(seconds, 4), "steps_per_second": round(rate)}
-            for index in range(config.num_seeds)
+            table.row(of_seed(measured, index, config.num_seeds), self.done) | look | times
+            for index, look in enumerate(self._look_if_due())
         ]
 
-    def _look(self) -> list[dict[str, Any]]:
-        """Columns of the look at held-out levels; empty in between, none if never."""
-        every = self.config.eval_every
-        if not every:
-            return [{} for _ in self.folders]
-        if self.done % every:
-            return [dict.fromkeys(self.table.looks, "") for _ in self.folders]
-        params = distributed.to_host(self.state.params)  # a meeting point of all processes
-        return self.look(params) if distributed.is_main() else [{} for _ in self.folders]
-
-    def _summary(self, rows: Sequence[dict[str, Any]]) -> dict[str, str]:
-        """What the bar shows: means over the seeds, where an episode has ended."""
-        shown = {}
-        goal = self.table.testbed
-        for title, column in (("return", "return"), (goal.words.goal, f"rate_{goal.goal}")):
-            values = [row[column] for row in rows if row.get(column, "") != ""]
-            if values:
-                shown[title] = f"{np.mean(values):.3g}"
-        return shown
+    def _look_if_due(self) -> list[dict[str, Any]]:
+        """Every seed's columns of a look; empty between looks."""
+        every, looks = self._config.eval_every, self._run.table.looks
+        blank: list[dict[str, Any]] = [dict.fromkeys(looks, "") for _ in self._config.seeds]
+        if not every or self.done % every:
+            return blank
+        params = processes.to_host(self._state.params)  # all processes must take part
+        return self._look(params) if processes.is_main() else blank
 
     def _save(self) -> None:
-        state = distributed.to_host(self.program.pack(self.state))
-        self.checkpoints.save(self.done, state, self.recent.take())
-        self.saved = self.done
+        state = processes.to_host(self._program.pack(self._state))
+        self._checkpoints.save(self.done, state, self._recent.take())
+        self._saved = self.done
         self._export(state.params)
 
     def _export(self, params: Any = None) -> None:
         """Write every seed's policy."""
-        params = distributed.to_host(self.state.params) if params is None else params
-        distributed.on_main(partial(self._write_policies, params))
+        params = processes.to_host(self._state.params) if params is None else params
+        processes.on_main(partial(self._write_policies, params))
 
     def _write_policies(self, params: Any) -> None:
-        config = self.config
-        for index, (seed, folder) in enumerate(zip(config.seeds, self.folders, strict=True)):
-            # A run that goes on from an older checkpoint comes by this policy again.
+        config = self._config
+        for index, (seed, folder) in enumerate(
+            zip(config.seeds, self._run.seed_folders, strict=True)
+        ):
+            # A run that continues from an older checkpoint reaches this policy again.
             if policy.updates_of(folder) <= self.done:
-                own = metrics.of_seed(params, index, config.num_seeds)
+                own = of_seed(params, index, config.num_seeds)
                 policy.save_policy(folder, own, config.of_seed(seed), self.done)
 
 
 def _say(text: str) -> None:
-    if distributed.is_main():
+    if processes.is_main():
         print(text, flush=True)
 
 
 class _StopRequest:
-    """Turns SIGTERM and SIGINT into a wish to stop after the update in flight."""
+    """Turns SIGTERM and SIGINT into a request to stop after the current update."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -316,7 +314,7 @@ class _StopRequest:
 
 
 class _Profile:
-    """jax's profile of a few updates, into a folder, if wanted."""
+    """jax's profile of a few updates, written into a folder if wanted."""
 
     def __init__(self, folder: Path, is_wanted: bool) -> None:
         self._folder, self._is_wanted = folder, is_wanted
@@ -331,14 +329,11 @@ class _Profile:
         if self._is_wanted and self._count == PROFILED.start:
             jax.profiler.start_trace(str(self._folder))
             self._is_on = True
-        elif self._is_on and self._count == PROFILED.stop:
-            self._stop()
-
-    def _stop(self) -> None:
-        jax.profiler.stop_trace()
-        self._is_on = False
-        _say(f"profile: {self._folder}")
+        elif self._count == PROFILED.stop:
+            self.__exit__()
 
     def __exit__(self, *_: Any) -> None:
         if self._is_on:
-            self._stop()
+            jax.profiler.stop_trace()
+            self._is_on = False
+            _say(f"profile: {self._folder}")

@@ -1,7 +1,7 @@
-"""Policy and value networks: `make_network(config, ...)` and nothing else to know.
+"""Policy and value networks, made by `make_network`.
 
 A network maps observations [B, ...] to action logits [B, A], values [B] and the features
-[B, F] that both are read from.
+[B, F] from which both are computed.
 """
 
 from __future__ import annotations
@@ -85,7 +85,9 @@ class Impala(nn.Module):
 
     @nn.compact
     def __call__(self, observation: jax.Array) -> Output:
-        x = observation.astype(self.dtype) / 255.0
+        x = observation.astype(self.dtype)
+        if observation.dtype == jnp.uint8:
+            x = x / 255.0
         for channels in (self.width, 2 * self.width, 2 * self.width):
             x = nn.Conv(channels, (3, 3), dtype=self.dtype)(x)
             x = nn.max_pool(x, (3, 3), strides=(2, 2), padding="SAME")
@@ -111,13 +113,15 @@ class Network(NamedTuple):
 def make_network(
     config: NetworkConfig, observation_shape: tuple[int, ...], num_actions: int
 ) -> Network:
-    """The network of a config; the same functions for equal ones, which share programs.
+    """The network of a config. Equal arguments give the same functions and share programs.
 
     Raises:
-      InputError: where the kind cannot read such observations.
+      InputError: if this kind of network cannot read such observations.
     """
     if config.kind == "impala" and len(observation_shape) != 3:
-        raise InputError("network.kind impala needs env.observation rgb")
+        raise InputError(
+            f"network.kind impala reads images, not observations of shape {observation_shape}"
+        )
     module = NETWORKS[config.kind](
         num_actions=num_actions, width=config.width, dtype=jnp.dtype(config.precision)
     )

@@ -1,9 +1,9 @@
 """PPO: advantages, loss, and one compiled update of everything that learns.
 
 Schulman et al. 2017, with the details of the Procgen baseline (Cobbe et al. 2020):
-clipped values, advantages normalised per batch, rewards divided by the running deviation
-of the discounted return. Time-outs bootstrap from the value of the state they cut off;
-deaths and coins do not.
+clipped values, advantages normalised per batch, rewards divided by the running standard
+deviation of the discounted return. Time-outs bootstrap from the value of the final observation;
+terminations do not.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ import optax
 from flax import struct
 
 from train.config import PPOConfig
+from train.devices.layout import ONE_SHARD, EnvShards
 from train.networks import Apply, Network
 from train.rollout import EpisodeSums, Transition, rollout
-from train.shards import WHOLE, Shards
 
 
 class ReturnScale(struct.PyTreeNode):
@@ -33,7 +33,7 @@ class ReturnScale(struct.PyTreeNode):
 
 
 class TrainState(struct.PyTreeNode):
-    """All that an update reads and writes: a checkpoint of it resumes a run exactly."""
+    """All that an update reads and writes; from a checkpoint of it a run resumes exactly."""
 
     params: Any
     opt_state: Any
@@ -52,16 +52,16 @@ class Metrics(NamedTuple):
     policy_loss: jax.Array
     value_loss: jax.Array
     entropy: jax.Array
-    kl: jax.Array  # approximate, of the old policy from the new
+    kl: jax.Array  # estimate of KL(old policy || new policy)
     clip_fraction: jax.Array
     explained_variance: jax.Array
     grad_norm: jax.Array
-    learning_rate: jax.Array  # at the update's beginning, as is the next
-    entropy_coefficient: jax.Array
+    learning_rate: jax.Array  # when the update began
+    entropy_coefficient: jax.Array  # likewise
 
 
 class Batch(NamedTuple):
-    """What the loss reads of a step; [T, N], or [B] in a minibatch."""
+    """What the loss needs of each step; [T, N], or [B] in a minibatch."""
 
     observation: jax.Array
     action: jax.Array
@@ -76,8 +76,8 @@ def advantages(
 ) -> jax.Array:
     """Generalised advantage estimates (Schulman et al. 2016), [T, N].
 
-    A terminated step bootstraps from nothing, a truncated one from `final_value`; neither
-    passes advantage back across the episode's end.
+    A truncated step bootstraps from `final_value`, a terminated one does not bootstrap; no
+    advantage flows back across the end of an episode.
     """
 
     def backward(carry: tuple, step: Transition) -> tuple[tuple, jax.Array]:
@@ -92,8 +92,8 @@ def advantages(
     return jax.lax.scan(backward, start, transitions, reverse=True)[1]
 
 
-def _moments(values: jax.Array, shards: Shards) -> tuple[jax.Array, jax.Array]:
-    """Mean and variance of all shares of `values`."""
+def _moments(values: jax.Array, shards: EnvShards) -> tuple[jax.Array, jax.Array]:
+    """Mean and variance of `values` over all shards."""
     mean = shards.mean(values.mean())
     return mean, shards.mean(jnp.square(values - mean).mean())
 
@@ -103,9 +103,9 @@ def scale_rewards(
     reward: jax.Array,
     done: jax.Array,
     gamma: float,
-    shards: Shards = WHOLE,
+    shards: EnvShards = ONE_SHARD,
 ) -> tuple[ReturnScale, jax.Array]:
-    """Divide rewards [T, N] by the deviation of the discounted return, up to date with them."""
+    """Divide rewards [T, N] by the standard deviation of all discounted returns so far."""
 
     def accumulate(running: jax.Array, step: tuple) -> tuple[jax.Array, jax.Array]:
         reward, done = step
@@ -169,13 +169,13 @@ def _take_steps(leaf: jax.Array, steps: jax.Array) -> jax.Array:
 
 
 def _schedule(value: float, anneal: bool, steps: int) -> Callable[[jax.Array], jax.Array]:
-    """The value as it is, or on a line from it to 0."""
+    """A constant, or a linear decay to 0."""
     schedule = (
         optax.linear_schedule(value, 0.0, steps) if anneal else optax.constant_schedule(value)
     )
 
     def at(step: jax.Array) -> jax.Array:
-        with jax.enable_x64(False):  # optax computes shares of the run in the widest type
+        with jax.enable_x64(False):  # optax would compute in the widest type
             return jnp.asarray(schedule(step), jnp.float32)
 
     return at
@@ -185,17 +185,16 @@ class Learner:
     """PPO on one environment: `init(key)` and a pure `update(state)`.
 
     Both can be jitted and vmapped (over keys, for several agents in one program), and
-    `update` can run under `jax.shard_map` on a share of the environments per device: it then
-    computes what one device would, up to the order of sums.
+    `update` can run under `jax.shard_map` on one shard of the environments per device: the result
+    is that of a single device, up to the order of sums.
 
     Args:
-      env: a gymnax environment; see `rollout` for what it must offer. If it has `refresh`,
-        its levels are renewed before every update.
-      env_params: its params at the start; shapes where `init` is given others.
-      network: of `networks.make_network`.
-      config: PPO's settings.
+      env: as `coinrun_jax.testbed` describes it. If it has `refresh`, its levels are renewed
+        before every update.
+      env_params: its initial params; shapes suffice if `init` is given others.
+      network: from `networks.make_network`.
       num_updates: length of the run, for the schedules.
-      shards: the shares that `update` is given one of.
+      shards: how many shards of the environments there are; `update` gets one.
     """
 
     def __init__(
@@ -205,7 +204,7 @@ class Learner:
         network: Network,
         config: PPOConfig,
         num_updates: int,
-        shards: Shards = WHOLE,
+        shards: EnvShards = ONE_SHARD,
     ) -> None:
         self.env = env
         self.env_params = env_params
@@ -225,10 +224,10 @@ class Learner:
         )
 
     def init(self, key: jax.Array, env_params: Any = None) -> TrainState:
-        """A run's first state, of all environments.
+        """The initial state of a run, with all environments.
 
         Args:
-          env_params: those of the learner if left out.
+          env_params: by default the learner's.
         """
         key, key_net, key_env = jax.random.split(key, 3)
         num_envs = self.config.num_envs
@@ -249,14 +248,14 @@ class Learner:
             key=jax.random.key_data(key),
             update=jnp.int32(0),
         )
-        # Python numbers among the params would be of another type once they come back from disk.
+        # Python numbers among the params would have another type when read back from disk.
         return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.asarray(leaf).dtype), state)
 
     def update(self, state: TrainState, seeds: str | None = None) -> tuple[TrainState, Metrics]:
         """One iteration: renew levels, play, estimate advantages, learn.
 
         Args:
-          seeds: as in `rollout`.
+          seeds: see `rollout`.
         """
         config, shards = self.config, self.shards
         key, key_levels, key_rollout, key_epochs = jax.random.split(
@@ -344,8 +343,8 @@ class Learner:
         if config.shuffle == "steps":
             num_rows, own, take = config.num_steps, lambda rows: rows, _take_steps
         else:
-            # A minibatch may hold any sample of any environment: every device gets them all
-            # and takes its share of each minibatch.
+            # A minibatch may hold any sample of any environment: every device gathers all of
+            # them and takes its part of each minibatch.
             num_rows, own, take = config.batch_size, shards.own, _take_rows
             batch = shards.gather(batch, axis=1)
             batch = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), batch)
@@ -353,10 +352,10 @@ class Learner:
         def minibatch(carry: tuple, rows: jax.Array) -> tuple[tuple, dict[str, jax.Array]]:
             params, opt_state = carry
             own_rows = own(rows)
-            share = jax.tree.map(lambda leaf: take(leaf, own_rows), batch)
-            grads, losses = shards.mean(grad(params, batch=share))
+            part = jax.tree.map(lambda leaf: take(leaf, own_rows), batch)
+            grads, losses = shards.mean(grad(params, batch=part))
             losses["grad_norm"] = optax.tree.norm(grads)
-            with jax.enable_x64(False):  # optax corrects Adam's biases in the widest type
+            with jax.enable_x64(False):  # optax would correct Adam's biases in the widest type
                 updates, opt_state = self.optimizer.update(grads, opt_state, params)
             return (optax.apply_updates(params, updates), opt_state), losses
 

@@ -11,15 +11,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from train import memory
 from train.config import TrainConfig
+from train.devices import memory
+from train.devices.layout import ONE_SHARD, EnvShards, Layout, in_turn
 from train.environment import make_environment, network_of, outline_environment, require_usable
-from train.parallel import Layout, in_turn
-from train.ppo import Learner, Metrics, TrainState
-from train.shards import WHOLE, Shards
+from train.ppo import Learner, Metrics, ReturnScale, TrainState
+
+Update = Callable[..., tuple[TrainState, Metrics]]
+SEEDS = "seeds"
+"""Name of the `vmap` axis of agents side by side."""
 
 
-def outline_learner(config: TrainConfig, shards: Shards = WHOLE) -> Learner:
+def outline_learner(config: TrainConfig, shards: EnvShards = ONE_SHARD) -> Learner:
     """The learner of a config, with shapes for `env_params`: nothing is built or compiled.
 
     Raises:
@@ -32,7 +35,7 @@ def outline_learner(config: TrainConfig, shards: Shards = WHOLE) -> Learner:
 
 
 def make_learner(config: TrainConfig) -> Learner:
-    """The learner of a config, with the levels that it begins on.
+    """The learner of a config, with its initial `env_params`.
 
     Raises:
       InputError: as `outline_learner`.
@@ -42,27 +45,12 @@ def make_learner(config: TrainConfig) -> Learner:
     return learner
 
 
-Update = Callable[..., tuple[TrainState, Metrics]]
-SEEDS = "seeds"
-"""Name of the axis that agents side by side lie along."""
-
-
-def _over_seeds(update: Update) -> Update:
-    """An update of every seed of a state."""
-    if in_turn():
-        return partial(jax.lax.map, update)
-    return jax.vmap(partial(update, seeds=SEEDS), axis_name=SEEDS)
-
-
-def _of_seed(index: int, *states: TrainState) -> Any:
-    return jax.tree.map(lambda leaf: leaf[index], [state.env_params for state in states])
-
-
 class Program:
-    """What a run computes. Trees have a leading seed axis [K] where there are several.
+    """What a run computes. Trees have a leading seed axis [K] if there are several seeds.
 
     Raises:
-      InputError: for settings that do not fit together, the devices, or into memory.
+      InputError: for settings that do not suit each other or the devices, or do not fit into
+        memory.
     """
 
     def __init__(self, config: TrainConfig) -> None:
@@ -74,11 +62,11 @@ class Program:
         self._compiled: Any = None
 
     def init(self) -> TrainState:
-        """The first state, whole on this host's first device."""
+        """The initial state, complete on this host's first device."""
         return jax.jit(self._init)(make_environment(self.config.env)[1])
 
     def shapes(self) -> TrainState:
-        """Of what `pack` gives: shapes and types; nothing is computed."""
+        """Shapes and types of what `pack` returns; nothing is computed."""
         return jax.eval_shape(lambda params: self.pack(self._init(params)), self.learner.env_params)
 
     def _init(self, env_params: Any) -> TrainState:
@@ -89,10 +77,9 @@ class Program:
         return init(seeds[0]) if self.config.num_seeds == 1 else jax.vmap(init)(seeds)
 
     def pack(self, state: TrainState) -> TrainState:
-        """The state as a checkpoint holds it: of the params only what `refresh` changes.
+        """The state as checkpoints hold it: of the params only what `refresh` changes.
 
-        So a checkpoint depends neither on the catalogue of placements nor on what a pool
-        precomputes, and levels take a few bytes.
+        Checkpoints are small, then, and independent of what else the params contain.
         """
         env = self.learner.env
         if not hasattr(env, "save_levels"):
@@ -100,24 +87,42 @@ class Program:
         return state.replace(env_params=env.save_levels(state.env_params))
 
     def unpack(self, packed: TrainState, first: TrainState) -> TrainState:
-        """The state that was packed.
+        """Inverse of `pack`.
 
         Args:
           packed: of numpy arrays.
-          first: of `init`, whose params the run began with; numpy.
+          first: the run's initial state, of numpy arrays; its params complete the packed ones.
         """
         env = self.learner.env
         if not hasattr(env, "load_levels"):
             return packed
         if self.config.num_seeds == 1:
             params = env.load_levels(packed.env_params, first.env_params)
-        else:
-            parts = [
-                jax.device_get(env.load_levels(*_of_seed(index, packed, first)))
-                for index in range(self.config.num_seeds)
-            ]
-            params = jax.tree.map(lambda *leaves: np.stack(leaves), *parts)
-        return packed.replace(env_params=jax.device_get(params))
+            return packed.replace(env_params=jax.device_get(params))
+        each = [
+            jax.tree.map(lambda leaf, k=seed: leaf[k], (packed.env_params, first.env_params))
+            for seed in range(self.config.num_seeds)
+        ]
+        params = [jax.device_get(env.load_levels(*pair)) for pair in each]
+        return packed.replace(env_params=jax.tree.map(lambda *leaves: np.stack(leaves), *params))
+
+    def place(self, state: TrainState) -> TrainState:
+        """Put a state, complete on every host, onto the devices."""
+        return self.layout.place(state, self._specs())
+
+    def _specs(self) -> TrainState:
+        """How each field of a state is divided."""
+        per_env, shared = self.layout.per_env, self.layout.shared
+        return TrainState(
+            params=shared,
+            opt_state=shared,
+            env_state=per_env,
+            env_params=shared,
+            observation=per_env,
+            return_scale=ReturnScale(per_env, shared, shared, shared),
+            key=shared,
+            update=shared,
+        )
 
     def compile(self, state: TrainState) -> None:
         """Compile `update` for states like this one.
@@ -131,24 +136,28 @@ class Program:
         memory.require_compiled(self._compiled)
 
     def lower(self, state: TrainState) -> Any:
-        """`update` as jax lowers it for states like this one."""
+        """`update`, lowered for states like this one."""
         update: Update = self.learner.update
-        if self.config.num_seeds > 1:
-            update = _over_seeds(update)
-        if self.layout.mesh is None:
-            return jax.jit(update, donate_argnums=0).lower(state)
-        mesh, specs = self.layout.mesh, self.layout.specs()
-        of_metrics = specs.update  # on every device, or divided with the seeds
-        shared = jax.shard_map(
-            update, mesh=mesh, in_specs=(specs,), out_specs=(specs, of_metrics), check_vma=False
-        )
-        return jax.jit(shared, donate_argnums=0).lower(state)
+        if self.config.num_seeds > 1 and in_turn():
+            update = partial(jax.lax.map, update)
+        elif self.config.num_seeds > 1:
+            update = jax.vmap(partial(update, seeds=SEEDS), axis_name=SEEDS)
+        if self.layout.mesh is not None:
+            specs = self._specs()
+            update = jax.shard_map(
+                update,
+                mesh=self.layout.mesh,
+                in_specs=(specs,),
+                out_specs=(specs, self.layout.shared),
+                check_vma=False,
+            )
+        return jax.jit(update, donate_argnums=0).lower(state)
 
     def update(self, state: TrainState) -> tuple[TrainState, Metrics]:
-        """One update of every seed; gives `state`'s memory away."""
+        """One update of every seed; donates `state`."""
         return self._compiled(state)
 
     @property
     def text(self) -> str:
-        """The compiled program, as XLA prints it."""
+        """The compiled program as XLA prints it."""
         return self._compiled.as_text()

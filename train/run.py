@@ -1,14 +1,14 @@
-"""A run's directory: made whole or not at all, never overwritten, gone on with.
+"""A run's directory: created atomically, never overwritten, resumable.
 
 config.yaml   every setting, resolved
-run.json      versions, commit and device that it was made with
-metrics.csv   a row per update
-checkpoints/  from which `--resume` goes on
+run.json      versions, commit and device
+metrics.csv   one row per update
+checkpoints/  from which `--resume` continues
 policy.npz, policy.json  the policy alone, as of the last checkpoint
-curves.png    the metrics, once it has ended
+curves.png    the metrics, after the end
 
-With several seeds each has a folder `seed_N` of its own, with all of these that are its
-own; it is a run directory to everything that reads one.
+Each of several seeds has a folder `seed_N` with all of these but the checkpoints, which every
+reader accepts as a run directory.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,50 +31,50 @@ from coinrun_jax.checks import InputError, shown
 from coinrun_jax.cli import Fault
 from coinrun_jax.files import read_mapping, require_makeable, write_json
 from coinrun_jax.hardware import device_name
-from train import distributed
-from train.config import CONFIG, TrainConfig, flat_settings, load_config, save_config
-from train.loop import is_trained, train
+from train.config import (
+    CONFIG,
+    TrainConfig,
+    flat_settings,
+    load_config,
+    save_config,
+    seed_folders,
+)
+from train.devices import processes
+from train.logging.wandb_logger import new_run_ids
+from train.loop import Run, is_trained, train
 from train.policy import MOST_DESCRIPTION
 from train.program import Program
 from train.provenance import source_commit
-from train.wandb_logger import new_run_ids
 
 DESCRIPTION = "run.json"
-
-
-def seed_folders(run_dir: Path, config: TrainConfig) -> list[Path]:
-    """Where each seed's own files are."""
-    if config.num_seeds == 1:
-        return [run_dir]
-    return [run_dir / f"seed_{seed}" for seed in config.seeds]
 
 
 def start(config: TrainConfig, run_dir: Path, profile: bool = False) -> int:
     """Train from scratch into a new directory.
 
     Returns:
-      0, or the exit status of a run that a signal stopped before its end.
+      0, or the exit status of a run that a signal stopped.
 
     Raises:
-      InputError: if the directory has anything in it, or the config cannot be used; nothing
-        is left of the run then.
+      InputError: if the directory is not empty, or the config cannot be used; nothing remains
+        of the run.
     """
-    distributed.on_main(partial(_require_new, run_dir))
+    processes.on_main(partial(_require_new, run_dir))
     program = Program(config)
-    distributed.on_main(partial(_make, config, run_dir))
-    with _held(run_dir):
+    processes.on_main(partial(_make, config, run_dir))
+    with _locked(run_dir):
         try:
-            return _train(program, config, run_dir, lambda: None, profile)
+            return train(_run(program, run_dir), lambda: None, profile)
         except InputError as error:
             if any(is_trained(folder) for folder in seed_folders(run_dir, config)):
                 raise Fault(str(error)) from error
-            if distributed.is_main():  # the compiled program does not fit: no update was made
+            if processes.is_main():  # the compiled program does not fit: there was no update
                 shutil.rmtree(run_dir)
             raise
 
 
 def resume(run_dir: Path, profile: bool = False) -> int:
-    """Go on from a run's newest whole checkpoint, or from its beginning if it has not begun.
+    """Continue from a run's newest readable checkpoint.
 
     Everything is read and checked before anything is written.
 
@@ -82,9 +82,8 @@ def resume(run_dir: Path, profile: bool = False) -> int:
       as `start`.
 
     Raises:
-      InputError: if the directory is no run, is one of a run's seeds, is being trained already,
-        is not what it was when it was begun, or holds what has been trained without the
-        checkpoints to go on from.
+      InputError: if the directory is no run, is one of a run's seeds, is being trained by another
+        process, has other settings than at its start, or has lost its checkpoints.
     """
     if not os.path.isfile(run_dir / CONFIG):
         raise InputError(f"{run_dir} is not a run directory: it has no {CONFIG}")
@@ -95,16 +94,17 @@ def resume(run_dir: Path, profile: bool = False) -> int:
             f"{run_dir} is one of several seeds of one program; give --resume {run_dir.parent}"
         )
     _require_unchanged(config, description, run_dir)
-    with _held(run_dir):
-        program = Program(config)
-
-        begin = partial(distributed.on_main, partial(_describe_again, config, run_dir))
-        return _train(program, config, run_dir, begin, profile)
+    with _locked(run_dir):
+        begin = partial(processes.on_main, partial(_note_resumption, config, run_dir))
+        return train(_run(Program(config), run_dir), begin, profile)
 
 
-_FREE = ("wandb.", "checkpoint_every", "keep_checkpoints")
-"""Settings that may change between a run's beginning and its going on: how it is kept and where
-it is logged. Any other one would make of it what no config describes."""
+def _run(program: Program, run_dir: Path) -> Run:
+    return Run(program, run_dir, wandb_ids(run_dir, program.config))
+
+
+_MAY_CHANGE = ("wandb.", "checkpoint_every", "keep_checkpoints")
+"""Settings that a resumed run may change: how it is kept and where it is logged."""
 
 
 def _require_unchanged(config: TrainConfig, description: dict[str, Any], run_dir: Path) -> None:
@@ -114,23 +114,23 @@ def _require_unchanged(config: TrainConfig, description: dict[str, Any], run_dir
         )
     now = json.loads(json.dumps(flat_settings(config)))  # lists for tuples
     for name in {**now, **begun}:
-        if begun.get(name) != now.get(name) and not name.startswith(_FREE):
+        if begun.get(name) != now.get(name) and not name.startswith(_MAY_CHANGE):
             raise InputError(
-                f"{run_dir} was begun with {name} {shown(begun.get(name))}; its {CONFIG} now says "
-                f"{shown(now.get(name))}. Put it back, or train anew in another --run-dir"
+                f"{run_dir} was started with {name} {shown(begun.get(name))}; its {CONFIG} now "
+                f"says {shown(now.get(name))}. Restore it, or start a new run in another --run-dir"
             )
 
 
 @contextlib.contextmanager
-def _held(run_dir: Path) -> Iterator[None]:
-    """Keeps other processes from training there meanwhile; a killed one holds nothing.
+def _locked(run_dir: Path) -> Iterator[None]:
+    """Keep other processes from training there; the lock of a killed process is released.
 
     Raises:
-      InputError: if one does.
+      InputError: if another process holds it.
     """
-    folder = os.open(run_dir, os.O_RDONLY) if distributed.is_main() else None
+    folder = os.open(run_dir, os.O_RDONLY) if processes.is_main() else None
     try:
-        if distributed.agree_on(folder is not None and not _lock(folder)):
+        if processes.agree_on(folder is not None and not _lock(folder)):
             raise InputError(f"{run_dir} is being trained by another process")
         yield
     finally:
@@ -139,34 +139,27 @@ def _held(run_dir: Path) -> Iterator[None]:
 
 
 def _lock(folder: int) -> bool:
-    """False if another process has it."""
+    """False if another process holds the lock."""
     try:
         fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:
-        pass  # a file system that has no locks
+        pass  # a file system without locks
     return True
-
-
-def _train(
-    program: Program, config: TrainConfig, run_dir: Path, begin: Callable[[], None], profile: bool
-) -> int:
-    run_ids = wandb_ids(run_dir, config)
-    return train(program, run_dir, seed_folders(run_dir, config), run_ids, begin, profile)
 
 
 def _require_new(run_dir: Path) -> None:
     require_makeable(run_dir, "run directory")
     if run_dir.exists() and (not run_dir.is_dir() or any(run_dir.iterdir())):
         raise InputError(
-            f"run directory {run_dir} exists and is not empty; give another --run-dir, or go on "
-            f"with --resume {run_dir}"
+            f"run directory {run_dir} exists and is not empty; give another --run-dir, or continue "
+            f"it with --resume {run_dir}"
         )
 
 
 def _make(config: TrainConfig, run_dir: Path) -> None:
-    """Fill the directory beside its place first: it appears whole or not at all."""
+    """Create the directory atomically: filled under another name, then renamed."""
     part = run_dir.parent / f".{run_dir.name}.{os.getpid()}.part"
     try:
         part.mkdir(parents=True)
@@ -180,7 +173,7 @@ def _make(config: TrainConfig, run_dir: Path) -> None:
         os.replace(part, run_dir)
     except OSError as error:
         shutil.rmtree(part, ignore_errors=True)
-        raise Fault(f"run directory {run_dir} cannot be made: {error.strerror}") from error
+        raise Fault(f"run directory {run_dir} cannot be created: {error.strerror}") from error
 
 
 def _write(config: TrainConfig, description: dict[str, Any], folder: Path) -> None:
@@ -189,10 +182,10 @@ def _write(config: TrainConfig, description: dict[str, Any], folder: Path) -> No
 
 
 def read_description(run_dir: Path) -> dict[str, Any]:
-    """What run.json says of a run.
+    """The content of a run's run.json.
 
     Raises:
-      InputError: where it is missing or damaged.
+      InputError: if it is missing or damaged.
     """
     path = run_dir / DESCRIPTION
     description = read_mapping(path, "run description", MOST_DESCRIPTION)
@@ -204,21 +197,21 @@ def read_description(run_dir: Path) -> dict[str, Any]:
 
 
 def wandb_ids(run_dir: Path, config: TrainConfig) -> list[str]:
-    """Of a run, one for each seed.
+    """The wandb ids of a run, one per seed.
 
     Raises:
-      InputError: where run.json does not have them.
+      InputError: if run.json does not have them.
     """
     ids = read_description(run_dir)["wandb_ids"]
     if len(ids) != config.num_seeds or not all(isinstance(each, str) for each in ids):
         raise InputError(
-            f"{run_dir / DESCRIPTION}: wandb_ids are not {config.num_seeds} names, one a seed"
+            f"{run_dir / DESCRIPTION}: wandb_ids are not {config.num_seeds} names, one per seed"
         )
     return ids
 
 
-def _describe_again(config: TrainConfig, run_dir: Path) -> None:
-    """Note in run.json that the run goes on, and with what."""
+def _note_resumption(config: TrainConfig, run_dir: Path) -> None:
+    """Add to run.json when and with which versions the run is resumed."""
     description = read_description(run_dir)
     description["resumed"].append(_describe(config))
     write_json(run_dir / DESCRIPTION, description)

@@ -2,12 +2,12 @@
 
 python -m train.sweep FILE [--out DIR] [--jobs N] [--shard I/N] [--section.key value ...]
 
-Runs what `wandb sweep FILE` and its agents would, for a grid: one run per combination, in
-DIR/NAME (default: runs/ and the sweep's name). Runs that are done are skipped, others go on
-from their checkpoint. `--jobs` runs several side by side, each on its share of the cores, and of
-the GPUs: two runs on a core each get through more than one run on two cores (`results/train`).
-`--shard` takes every N-th combination from the I-th on, counted from 0, as an array of jobs
-needs it. Further settings are given to every run.
+Runs what `wandb sweep FILE` and its agents would for a grid: one run per combination, in DIR/NAME
+(default: runs/ and the sweep's name). Finished runs are skipped, interrupted ones are resumed.
+`--jobs` trains several at a time, each with its part of the cores and GPUs: two runs with a core
+each get through more than one run on two cores (`results/train`). `--shard` takes every N-th
+combination from the I-th, counted from 0, for arrays of cluster jobs. Further settings apply to
+every run.
 """
 
 from __future__ import annotations
@@ -28,13 +28,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from coinrun_jax.checks import InputError, shown
 from coinrun_jax.cli import Parser, command, integer
-from coinrun_jax.files import read_mapping, read_yaml, require_makeable, require_plain_name
-from train.config import CONFIG, TrainConfig, flat_settings, load_config
+from coinrun_jax.files import read_yaml, require_makeable, require_plain_name
+from train.config import CONFIG, TrainConfig, flat_settings, load_config, seed_folders
+from train.devices.worker_resources import Resources, divide_machine
 from train.environment import require_usable as require_usable_settings
 from train.overrides import override
-from train.shares import Share, shares
+from train.policy import updates_of
 
 ARGS, ENV = "${args}", "${env}"
 MOST_RUNS = 10_000
@@ -46,7 +49,7 @@ class Sweep:
 
     name: str
     words: tuple[str, ...]
-    """Of `python -m train`, in front of the parameters."""
+    """Arguments of `python -m train` before the parameters."""
     parameters: dict[str, tuple[Any, ...]]
 
     def points(self) -> list[dict[str, Any]]:
@@ -55,11 +58,11 @@ class Sweep:
         return [dict(zip(self.parameters, values, strict=True)) for values in combinations]
 
     def arguments(self, point: dict[str, Any]) -> list[str]:
-        """Of `python -m train`, as an agent of wandb gives them."""
+        """Arguments of `python -m train`, as wandb's agents give them."""
         return [*self.words, *(f"--{name}={value}" for name, value in point.items())]
 
     def run_name(self, point: dict[str, Any]) -> str:
-        """Of what varies only, such as `placement_probability-0.01_seed-2`."""
+        """From the parameters that vary, such as `num_levels-500_seed-2`."""
         parts = [
             f"{name.rpartition('.')[2]}-{_in_a_name(value, is_path=name == 'config')}"
             for name, value in point.items()
@@ -72,7 +75,7 @@ def load_sweep(path: Path) -> Sweep:
     """Read a sweep in wandb's format.
 
     Raises:
-      InputError: if it cannot be read, is no grid, or does not run `python -m train`.
+      InputError: if it cannot be read, is not a grid, or does not run `python -m train`.
     """
     values = read_yaml(path, "sweep")
     try:
@@ -85,7 +88,7 @@ def _sweep(values: Any, name: str) -> Sweep:
     if not isinstance(values, dict) or not isinstance(values.get("parameters"), dict):
         raise InputError("it has no parameters")
     if values.get("method") != "grid":
-        raise InputError(f"method {shown(values.get('method'))} needs wandb; grid works here")
+        raise InputError(f"method {shown(values.get('method'))} needs wandb; only grid works here")
     command = values.get("command")
     words = [str(word) for word in command if word != ENV] if isinstance(command, list) else []
     if words[:3] != ["python", "-m", "train"] or words[-1] != ARGS:
@@ -106,34 +109,34 @@ def _sweep(values: Any, name: str) -> Sweep:
 
 
 def config_of(arguments: list[str]) -> TrainConfig:
-    """What `python -m train` would make of its arguments."""
+    """The config of `python -m train` with these arguments."""
     parser = Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config", type=Path)
     known, settings = parser.parse_known_args(arguments)
     try:
         return override(load_config(known.config) if known.config else TrainConfig(), settings)
     except SystemExit as stop:
-        raise InputError("--help is no setting of a run") from stop
+        raise InputError("--help is not a setting") from stop
 
 
 def is_done(run_dir: Path) -> bool:
-    """Whether every policy of a run has had all its updates."""
+    """Whether every policy of a run is fully trained."""
     try:
         config = load_config(run_dir / CONFIG)
-        several = config.num_seeds > 1
-        folders = [run_dir / f"seed_{seed}" for seed in config.seeds] if several else [run_dir]
-        updates = [read_mapping(f / "policy.json", "policy").get("update") for f in folders]
     except InputError:
         return False
-    return all(isinstance(each, int) and each >= config.num_updates for each in updates)
+    updates = [updates_of(folder) for folder in seed_folders(run_dir, config)]
+    return min(updates) >= config.num_updates
 
 
 def require_usable(runs: list[tuple[str, list[str]]], out: Path) -> None:
-    """Before any is run: each has settings that it can have, and a folder that is its own.
+    """Refuse a sweep before any run starts if a run's settings cannot be used, or its folder
+    belongs to another run.
 
     Raises:
-      InputError: for the first that cannot be run.
+      InputError: for the first such run.
     """
+    jax.config.update("jax_platforms", "cpu")  # the workers need the memory of other devices
     _require_names(runs)
     for name, words in runs:
         config = config_of(words)
@@ -151,12 +154,13 @@ def _require_names(runs: list[tuple[str, list[str]]]) -> None:
 
 
 def _require_same(asked: TrainConfig, there: TrainConfig, run_dir: Path) -> None:
-    """Where a run is logged may change, what it is may not."""
+    """Settings may differ only in where a run is logged."""
     wanted = flat_settings(asked)
     for name, value in flat_settings(there).items():
-        if value != wanted[name] and not name.startswith("wandb."):
+        if value != wanted.get(name) and not name.startswith("wandb."):
             raise InputError(
-                f"{run_dir} was begun with {name} {value}, not {wanted[name]}; give another --out"
+                f"{run_dir} was started with {name} {value}, not {wanted.get(name)}; "
+                "give another --out"
             )
 
 
@@ -167,20 +171,20 @@ def _in_a_name(value: Any, is_path: bool) -> str:
 
 
 class _Runner:
-    """Runs combinations as processes; a signal stops them all, with their checkpoints."""
+    """Trains runs in processes of their own; a signal makes all of them save and stop."""
 
     def __init__(self, out: Path, jobs: int) -> None:
         self._out = out
-        self._shares: queue.SimpleQueue[Share] = queue.SimpleQueue()
-        for share in shares(jobs):
-            self._shares.put(share)
+        self._free: queue.SimpleQueue[Resources] = queue.SimpleQueue()
+        for resources in divide_machine(jobs):
+            self._free.put(resources)
         self.stopped_by: int | None = None
         self._processes: set[subprocess.Popen[bytes]] = set()
         self._lock = threading.Lock()
 
     @contextlib.contextmanager
     def stopped_by_signals(self) -> Iterator[None]:
-        """While it runs, SIGTERM and SIGINT are for the processes."""
+        """Meanwhile, SIGTERM and SIGINT stop the processes."""
         numbers = (signal.SIGTERM, signal.SIGINT)
         before = [signal.signal(number, self._stop) for number in numbers]
         try:
@@ -195,36 +199,36 @@ class _Runner:
             process.send_signal(signal.SIGTERM)
 
     @contextlib.contextmanager
-    def _own_share(self) -> Iterator[Share]:
-        share = self._shares.get()
+    def _resources(self) -> Iterator[Resources]:
+        resources = self._free.get()
         try:
-            yield share
+            yield resources
         finally:
-            self._shares.put(share)
+            self._free.put(resources)
 
     def run(self, name: str, arguments: list[str]) -> bool:
-        """True once the run is done."""
+        """Train a run to its end, or resume it; whether it is done."""
         run_dir = self._out / name
         if is_done(run_dir):
-            print(f"{name}: done before", flush=True)
+            print(f"{name}: already done", flush=True)
             return True
-        goes_on = (run_dir / CONFIG).exists()
-        words = ["--resume", str(run_dir)] if goes_on else [*arguments, "--run-dir", str(run_dir)]
-        with self._own_share() as share, open(self._out / f"{name}.log", "ab") as log:
+        exists = (run_dir / CONFIG).exists()
+        words = ["--resume", str(run_dir)] if exists else [*arguments, "--run-dir", str(run_dir)]
+        with self._resources() as resources, open(self._out / f"{name}.log", "ab") as log:
             with self._lock:
                 if self.stopped_by is not None:
                     return False
                 process = subprocess.Popen(
                     [sys.executable, "-m", "train", *words],
-                    env={**os.environ, **share.environment},
+                    env={**os.environ, **resources.environment},
                     stdout=log,
                     stderr=log,
                 )
                 self._processes.add(process)
-            if share.cores:  # before it counts the ones that it has
+            if resources.cores:  # before jax counts them
                 with contextlib.suppress(ProcessLookupError):
-                    os.sched_setaffinity(process.pid, share.cores)
-            print(f"{name}: {'goes on' if goes_on else 'begins'}", flush=True)
+                    os.sched_setaffinity(process.pid, resources.cores)
+            print(f"{name}: {'resumed' if exists else 'started'}", flush=True)
             process.wait()
             self._processes.discard(process)
         done = process.returncode == 0 and is_done(run_dir)
@@ -233,14 +237,14 @@ class _Runner:
 
 
 def train_all(runs: list[tuple[str, list[str]]], out: Path, jobs: int) -> int:
-    """Train what is not done yet, `jobs` side by side.
-
-    Returns:
-      0; 1 if a run is not done then; 128 and the number of the signal that stopped them all.
+    """Train unfinished runs, `jobs` at a time.
 
     Args:
-      runs: names of folders in `out`, and arguments of `python -m train`, which
-        `require_usable` has seen.
+      runs: names of folders in `out`, and arguments of `python -m train`, checked by
+        `require_usable`.
+
+    Returns:
+      0; 1 if some run is not done; 128 plus the number of the signal that stopped them.
     """
     for name, _ in runs:
         (out / name).parent.mkdir(parents=True, exist_ok=True)
@@ -271,7 +275,7 @@ def main(arguments: list[str] | None = None) -> int:
     add = parser.add_argument
     add("file", type=Path, metavar="FILE", help="YAML in wandb's format, method grid")
     add("--out", type=Path, metavar="DIR", help="where runs go (default: runs/ and its name)")
-    add("--jobs", type=integer(1, 1024), default=1, metavar="N", help="side by side (default: 1)")
+    add("--jobs", type=integer(1, 1024), default=1, metavar="N", help="runs at a time (default: 1)")
     add("--shard", type=_shard, default=(0, 1), metavar="I/N", help="every N-th run from the I-th")
     known, settings = parser.parse_known_args(arguments)
     sweep = load_sweep(known.file)

@@ -1,4 +1,4 @@
-"""Refuse what cannot fit, before anything is compiled or written."""
+"""Refuse what cannot fit into memory, before anything is compiled or written."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import jax
 from coinrun_jax.checks import InputError
 from coinrun_jax.hardware import memory_per_device
 from train.config import TrainConfig
-from train.parallel import in_turn
+from train.devices.layout import in_turn
 from train.ppo import Learner
 from train.rollout import rollout
 
 
 def needed(learner: Learner, config: TrainConfig, num_devices: int) -> int:
-    """Least bytes per device of a run: its states, and what a rollout keeps of every step.
+    """Lower bound on the bytes that a run needs per device: its states and its rollouts.
 
-    What the networks keep for their gradients comes on top; the compiler knows that.
+    The networks' activations come on top; only the compiler knows them.
     """
 
     def play(state: Any) -> Any:
@@ -37,14 +37,14 @@ def needed(learner: Learner, config: TrainConfig, num_devices: int) -> int:
     state = jax.eval_shape(
         lambda params: learner.init(jax.random.key(0), params), learner.env_params
     )
-    whole = _size((state.params, state.opt_state, state.env_params))
-    divided = _size((state.env_state, state.observation))
-    kept = _size(jax.eval_shape(play, state))
+    shared = _size((state.params, state.opt_state, state.env_params))
+    per_env = _size((state.env_state, state.observation))
+    transitions = _size(jax.eval_shape(play, state))
     seeds, parts = config.num_seeds, num_devices
     if seeds % num_devices == 0:
         seeds, parts = seeds // num_devices, 1
     at_once = 1 if in_turn() else seeds
-    return (whole + divided // parts) * seeds + kept // parts * at_once
+    return (shared + per_env // parts) * seeds + transitions // parts * at_once
 
 
 def _size(tree: Any) -> int:
@@ -52,21 +52,18 @@ def _size(tree: Any) -> int:
 
 
 def require(learner: Learner, config: TrainConfig, num_devices: int) -> None:
-    """Raise an InputError unless the least that a run needs is there."""
+    """Raise an InputError if a run certainly needs more memory than there is."""
     free = memory_per_device()
-    if free is None:
-        return
-    size = needed(learner, config, num_devices)
-    if size > free:
+    if free is not None and (size := needed(learner, config, num_devices)) > free:
         raise InputError(
             f"num_seeds {config.num_seeds} with ppo.num_envs {config.ppo.num_envs} and "
             f"ppo.num_steps {config.ppo.num_steps} needs at least {_giga(size)} of memory per "
-            f"device; there are {_giga(free)}"
+            f"device; {_giga(free)} are available"
         )
 
 
 def require_compiled(compiled: Any) -> None:
-    """Raise an InputError if a compiled program needs more than there is."""
+    """Raise an InputError if a compiled program needs more memory than there is."""
     free, analysis = memory_per_device(), compiled.memory_analysis()
     if free is None or analysis is None:
         return
@@ -78,8 +75,8 @@ def require_compiled(compiled: Any) -> None:
     )
     if size > free:
         raise InputError(
-            f"the compiled update needs {_giga(size)} of memory per device; there are "
-            f"{_giga(free)}: lower num_seeds, ppo.num_envs or ppo.num_steps"
+            f"the compiled update needs {_giga(size)} of memory per device; {_giga(free)} are "
+            "available: reduce num_seeds, ppo.num_envs or ppo.num_steps"
         )
 
 

@@ -1,4 +1,4 @@
-"""metrics.csv: complete whatever happens, without a row missing or twice."""
+"""metrics.csv: complete after any interruption, without missing or repeated rows."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from coinrun_jax.checks import InputError, shown
 from coinrun_jax.files import read_text, write_text
 
 _MOST = 2**28  # bytes of a file: a million updates
-_ADVICE = "restore the file, or train anew in another --run-dir"
+_ADVICE = "restore the file, or start a new run in another --run-dir"
 _NUMBER = re.compile(r"-?(?:[0-9]+(?:\.[0-9]*)?(?:e[-+]?[0-9]+)?|inf|nan)")
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """The whole rows of a metrics file, in order; a last one that was cut short is left out.
+    """The complete rows of a metrics file, in order; a truncated last one is left out.
 
     Raises:
-      InputError: where there is no such file.
+      InputError: if there is no such file.
     """
     text = read_text(path, "metrics", _MOST)
     reader = csv.DictReader(io.StringIO(text[: text.rfind("\n") + 1], newline=""))
@@ -33,10 +33,10 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def has_rows(path: Path) -> bool:
-    """Whether there is more in a metrics file than its header.
+    """Whether a metrics file has more than its header.
 
     Raises:
-      InputError: where it cannot be read.
+      InputError: if it cannot be read.
     """
     return read_text(path, "metrics", _MOST).rstrip().count("\n") > 0
 
@@ -45,8 +45,8 @@ def rows_of_updates(path: Path, columns: Sequence[str], done: int) -> list[dict[
     """The rows of the updates that a checkpoint has done.
 
     Raises:
-      InputError: if one is missing or is not numbers, or the file has other columns: it is not
-        the run's.
+      InputError: if one is missing or holds something other than numbers, or the file has other
+        columns.
     """
     text = read_text(path, "metrics", _MOST) if os.path.lexists(path) else ""
     header = text.partition("\n")[0].strip().split(",")
@@ -58,8 +58,7 @@ def rows_of_updates(path: Path, columns: Sequence[str], done: int) -> list[dict[
     rows = read_rows(path)[:done] if text else []
     if [row["update"] for row in rows] != [str(update) for update in range(1, done + 1)]:
         raise InputError(
-            f"{path} does not begin with the rows 1 ... {done} that came before the checkpoint; "
-            f"{_ADVICE}"
+            f"{path} does not begin with rows 1 ... {done}, those before the checkpoint; {_ADVICE}"
         )
     for row in rows:
         for name, value in row.items():
@@ -72,12 +71,11 @@ def rows_of_updates(path: Path, columns: Sequence[str], done: int) -> list[dict[
 
 
 class CsvLogger:
-    """One row per update.
+    """Appends a row per update.
 
     Args:
-      columns: of every row.
-      kept: rows that the file begins with, as `rows_of_updates` gives them. The file that is
-        there stays as it is until the one in its place is whole.
+      kept: rows with which the file begins, from `rows_of_updates`. An existing file is replaced
+        atomically.
 
     Raises:
       OSError: if the file cannot be written.
@@ -91,7 +89,7 @@ class CsvLogger:
         writer.writeheader()
         writer.writerows(kept)
         write_text(path, text.getvalue())
-        self._file = open(path, "a", newline="")  # noqa: SIM115, open as long as the run
+        self._file = open(path, "a", newline="")  # noqa: SIM115, open during the whole run
         self._writer = csv.DictWriter(self._file, columns)
 
     def log(self, row: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
-"""Several processes, one run: joining them, and what they tell each other.
+"""Several processes, one run: how they join, and what they exchange.
 
-Imports nothing that touches a device: joining must come before that, and importing gymnax
-is enough to be late.
+Imports nothing that initializes a backend: joining must come before that, and importing gymnax
+is enough to be too late.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ def initialize(
     num_processes: int | None = None,
     process_id: int | None = None,
 ) -> None:
-    """Join the other processes of this run; nothing to do where there is only one.
+    """Join the other processes of this run; does nothing if there is only one.
 
-    Arguments that are left out come from `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES` and
+    Missing arguments come from `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES` and
     `JAX_PROCESS_ID`, or from SLURM. Call it before anything else of jax.
 
     Raises:
@@ -67,37 +67,36 @@ def _number(given: int | None, variable: str) -> int | None:
 
 
 def is_main() -> bool:
-    """Whether this is the process that writes and prints; there is one in every run."""
+    """Whether this process writes and prints; exactly one in every run does."""
     return jax.process_index() == 0
 
 
 def agree_on(mine: bool) -> bool:
-    """True everywhere if it is true anywhere; a meeting point of all processes."""
+    """True everywhere if it is true anywhere. All processes must call it."""
     if jax.process_count() == 1:
         return mine
     return bool(multihost_utils.process_allgather(np.array([mine])).any())
 
 
 def on_main(do: Callable[[], Any]) -> None:
-    """Do something on the main process alone; if that fails, all processes stop.
-
-    Without word of it the others would wait for the main process forever.
+    """Do something on the main process alone; if it fails, all processes stop.
 
     Raises:
-      Exception: on the main process what `do` raises, elsewhere a Fault.
+      Exception: on the main process what `do` raises, elsewhere a Fault; the others would
+        otherwise wait for the main process forever.
     """
     failure: Exception | None = None
     if is_main():
         try:
             do()
-        except Exception as error:  # of whatever type: it is raised below
+        except Exception as error:  # of any type: it is raised below
             failure = error
     if agree_on(failure is not None):
-        raise failure or Fault("the main process of this run has stopped; it says why")
+        raise failure or Fault("the main process of this run has stopped; see its output")
 
 
 def to_host(tree: Any) -> Any:
-    """Numpy arrays of a tree of global arrays, whole on every process."""
+    """Global arrays as numpy arrays, complete on every process."""
     if jax.process_count() == 1:
         return jax.device_get(tree)
     return multihost_utils.process_allgather(tree, tiled=True)
