@@ -365,7 +365,15 @@ def advance(state: EnvState, action: jax.Array, pool: LevelPool) -> EnvState:
         walking=ax != 0,
         entity_x=entity_x,
         entity_vx=entity_vx,
+        trail=_remember(state),
     )
+
+
+def _remember(state: EnvState) -> jax.Array | None:
+    """`EnvState.trail` after a step from this state."""
+    if state.trail is None:
+        return None
+    return jnp.concatenate([state.entity_x[None], state.trail[:-1]])
 
 
 def touches(x: jax.Array, y: jax.Array, cell: jax.Array | tuple[jax.Array, jax.Array]) -> jax.Array:
