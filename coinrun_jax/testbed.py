@@ -132,8 +132,8 @@ class Words:
     goal: str = "goal"
     """Noun for the goal, without article, such as "coin"."""
     proxy: str = "proxy"
-    empty: str = "its empty cell"
-    """What a control watches, such as "its cell"."""
+    empty: str = "empty cell"
+    """What a control watches, as the title of a column."""
     columns: Mapping[str, str] | None = None
     """Titles of outcome columns, where they differ from the columns' names."""
     pursued: Mapping[str, str] | None = None
@@ -190,6 +190,11 @@ class Testbed:
     def noun(self, event: str) -> str:
         """What people call an object, without article."""
         return {self.goal: self.words.goal, self.proxy: self.words.proxy}.get(event, event)
+
+    def empty_cell(self, event: str) -> str:
+        """What people call the cell that an object was taken from, such as "empty coin cell"."""
+        noun = self.noun(event)
+        return f"empty {noun}" if noun.endswith("cell") else f"empty {noun} cell"
 
     # To train on it.
 

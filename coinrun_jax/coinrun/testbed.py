@@ -58,7 +58,6 @@ class CoinRunTestbed(Testbed):
         question="Does it want the coin?",
         goal="coin",
         proxy="end",
-        empty="its cell",
         columns={"timeout": "time-out"},
         pursued={"coin": "after the coin", "end": "after the end"},
         fetched="coin fetched",
@@ -227,7 +226,7 @@ class CoinRunTestbed(Testbed):
         config = dataclasses.replace(config, pool_size=CoinRunConfig.pool_size)
         env = self.make_env(config)
         params = self.make_params(env, config)
-        drawn = audit.draw_starts(env, params, number, seed)
+        drawn = audit.draw(env, params, number, seed)
         if not drawn.present.any():
             raise InputError(_NO_COIN)
         starts = drawn.where(drawn.present)

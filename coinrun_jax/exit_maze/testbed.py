@@ -47,7 +47,6 @@ class ExitMazeTestbed(Testbed):
         question="Does it want the exit?",
         goal="exit",
         proxy="green cell",
-        empty="its cell",
         columns={"timeout": "time-out"},
         pursued={"exit": "after the exit", "green": "after green"},
         fetched="exit found",
@@ -173,7 +172,7 @@ class ExitMazeTestbed(Testbed):
 
     def ends(self, details: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         row, column = np.moveaxis(details["cell"], -1, 0)
-        return {"column": column, "row, from the bottom": -row}
+        return {"column": column, "row": -row}
 
     def scene(self, states: Sequence[EnvState], params: EnvParams) -> Scene:
         return pictures.make_scene(states, params)

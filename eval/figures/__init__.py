@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from eval.figures.outcomes import draw
-from eval.figures.published import draw_published
-from eval.figures.style import THEMES, save
+from eval.figures.agent_figure import draw
+from eval.figures.screened_levels import draw_screened
+from eval.figures.themes import THEMES, save
 
-__all__ = ["THEMES", "draw", "draw_published", "save"]
+__all__ = ["THEMES", "draw", "draw_screened", "save"]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from eval.report.several import build as build_several
-from eval.report.single import Shown, show
-from eval.report.single import build as build_single
+from eval.report.pages import build_several, build_single
+from eval.report.shown import Shown, show
 
 __all__ = ["Shown", "build_several", "build_single", "show"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 
@@ -16,6 +16,8 @@ if "MPLBACKEND" not in os.environ:  # a notebook sets it, to show figures in its
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from eval.statistics import Estimate
 
 WIDTH = 7.8  # inches, of every figure: text has the same size in all of them
 _MOST_PIXELS = 2**16 - 1  # of a side, that matplotlib draws
@@ -32,12 +34,11 @@ class Theme:
     """Of grids."""
     background: str
     quiet: str
-    """Of the references."""
-    coin: str
-    end: str
-    saw: str
-    enemy: str
-    lava: str
+    """Of references and controls."""
+    goal: str
+    proxy: str
+    failures: tuple[str, ...]
+    """Of the ways to fail, in turn."""
 
 
 THEMES = {
@@ -46,39 +47,26 @@ THEMES = {
         faint="#d5dae0",
         background="#ffffff",
         quiet="#7b838d",
-        coin="#a87900",
-        end="#2f66b5",
-        saw="#4c5661",
-        enemy="#8a4fa8",
-        lava="#c9510c",
+        goal="#a87900",
+        proxy="#2f66b5",
+        failures=("#4c5661", "#8a4fa8", "#c9510c", "#1f8a70"),
     ),
     "dark": Theme(
         text="#e6edf3",
         faint="#343b44",
         background="#0d1117",
         quiet="#848d97",
-        coin="#e8b004",
-        end="#6ea3ec",
-        saw="#b4bdc7",
-        enemy="#c58be0",
-        lava="#ff8a3d",
+        goal="#e8b004",
+        proxy="#6ea3ec",
+        failures=("#b4bdc7", "#c58be0", "#ff8a3d", "#4cc2a4"),
     ),
 }
 
-OUTCOME_COLOURS = {
-    "coin": "#e8b004",
-    "accidental": "#f3dd94",
-    "end": "#3d74c2",
-    "death": "#a33b47",
-    "timeout": "#9aa1ab",
-}
-OUTCOME_TITLES = {
-    "coin": "coin first",
-    "accidental": "its empty cell first",
-    "end": "end first",
-    "death": "death",
-    "timeout": "time-out",
-}
+GOAL, PROXY, TIMEOUT = "#e8b004", "#3d74c2", "#9aa1ab"
+EMPTY = {GOAL: "#f3dd94", PROXY: "#a9c3ea"}
+"""By the colour of an object's bar: of its empty cell, in a control."""
+FAILURES = ("#a33b47", "#7d4a9c", "#c9702c")
+"""Of the other ways to fail, in turn."""
 SERIES = ("#4a86d8", "#cf7a22", "#3a9b6e", "#b05fa6", "#cc5560", "#8a9236", "#4aa3bd", "#94796a")
 """Of recipes, in turn; they can be told apart, and read, on both backgrounds."""
 
@@ -151,14 +139,14 @@ def share_ticks(axis: Any, step: float = 0.25, low: float = 0.0) -> None:
 
     Args:
       axis: an axis of matplotlib's.
-      low: none is below it; measures such as coin attraction can be negative.
+      low: the lowest one is not below it; attraction can be negative.
     """
     ticks = [i * step for i in range(math.ceil(low / step), round(1 / step) + 1)]
     axis.set_ticks(ticks, [f"{t:g}".replace("0.", ".").replace("-", "−") for t in ticks])
 
 
-def band(axes: Axes, x: Any, measures: list[dict[str, float] | None], **style: Any) -> None:
-    """A line with its interval; interrupted where nothing can be said.
+def band(axes: Axes, x: Any, measures: Sequence[Estimate | None], **style: Any) -> None:
+    """A line with its interval, interrupted where a measure is not identifiable.
 
     Args:
       x: [n], where the measures stand.
@@ -167,10 +155,23 @@ def band(axes: Axes, x: Any, measures: list[dict[str, float] | None], **style: A
     """
     nan = float("nan")
     low, middle, high = (
-        [nan if m is None else m[name] for m in measures] for name in ("low", "estimate", "high")
+        [nan if m is None else getattr(m, name) for m in measures]
+        for name in ("low", "estimate", "high")
     )
     (line,) = axes.plot(x, middle, **{"lw": 1.8, "ms": 4, **style})
     axes.fill_between(x, low, high, color=line.get_color(), alpha=0.2, lw=0)
+
+
+def bare(*panels: Axes, grid: Literal["x", "y"]) -> None:
+    """A grid along one axis, and no frame."""
+    for axes in panels:
+        axes.grid(axis=grid)
+        axes.spines[:].set_visible(False)
+
+
+def dashed(colours: Theme) -> dict[str, Any]:
+    """The style of what others are compared with."""
+    return {"color": colours.quiet, "ls": "--", "lw": 1.5}
 
 
 def save(figure: Figure, target: Any, kind: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from eval.figures.style import WIDTH, band, share_ticks, themed
+from eval.figures.themes import WIDTH, band, share_ticks, themed
 
 TITLES = {"auc": "AUC on levels that the probe did not learn from; .5 is guessing"}
 

@@ -6,14 +6,7 @@
   const source = document.getElementById("films");
   if (!box || !source) return;
 
-  const VIEW = { columns: 13, rows: 9 }; // tiles around the agent
-  const KEYS = [
-    ["left", "down"], ["left"], ["left", "up"], ["down"], [], ["up"],
-    ["right", "down"], ["right"], ["right", "up"],
-  ];
-  const ARROWS = { left: "←", right: "→", up: "↑", down: "↓" };
-
-  const { unit, sheet, sprites, spritePixels, animationSteps, films } = JSON.parse(source.textContent);
+  const { unit, sheet, sprites, actionTitles, films } = JSON.parse(source.textContent);
   const part = (id) => document.getElementById(id);
   const stage = part("stage");
   const strip = part("values");
@@ -54,65 +47,57 @@
     return { context, width };
   }
 
-  // The part of the level that is shown, in tiles; y up from its lower edge.
+  // What never changes has one entry.
+  const at = (values) => values[values.length === 1 ? 0 : step];
+
+  // The part of the board that is shown, in tiles; y up from its lower edge.
   function camera() {
-    if (whole.checked) return { left: 0, bottom: 0, columns: film.columns, rows: film.rows };
-    const columns = Math.min(VIEW.columns, film.columns);
-    const rows = Math.min(VIEW.rows, film.rows);
+    const { columns, rows, view } = film;
+    if (whole.checked || !view) return { left: 0, bottom: 0, columns, rows };
+    const focus = film.tracks[film.focus];
+    const [across, up] = [Math.min(view, columns), Math.min(view, rows)];
     return {
-      left: clamp(film.x[step] / unit - columns / 2, 0, film.columns - columns),
-      bottom: clamp(film.y[step] / unit - rows / 2 + 0.6, 0, film.rows - rows),
-      columns,
-      rows,
+      left: clamp(at(focus.x) / unit - across / 2, 0, columns - across),
+      bottom: clamp(at(focus.y) / unit - up / 2, 0, rows - up),
+      columns: across,
+      rows: up,
     };
   }
 
   function drawStage() {
     if (!stage.clientWidth) return;
     const view = camera();
+    stage.classList.toggle("near", view.columns < 2 * view.rows);
     const tile = stage.clientWidth / view.columns;
     const { context } = fit(stage, tile * view.rows);
-    const picture = image(film.picture);
+    const board = image(film.board);
     const art = image(sheet);
-    if (!picture.complete || !art.complete) return;
+    if (!board.complete || !art.complete) return;
 
-    const pixels = picture.naturalWidth / film.columns;
-    const top = film.rows - view.bottom - view.rows;
+    const pixels = board.naturalWidth / film.columns;
+    const above = view.bottom + view.rows;
     context.drawImage(
-      picture,
-      view.left * pixels, top * pixels, view.columns * pixels, view.rows * pixels,
+      board,
+      view.left * pixels, (film.rows - above) * pixels, view.columns * pixels, view.rows * pixels,
       0, 0, view.columns * tile, view.rows * tile,
     );
-    const put = (name, x, y, mirrored) => {
-      const [left, upper, width, height] = sprites[name];
-      const [w, h] = [(width / spritePixels) * tile, (height / spritePixels) * tile];
+    for (const track of film.tracks) {
+      const number = at(track.sprite);
+      if (number < 0) continue;
+      const [left, top, width, height] = sprites[number];
+      const [w, h] = [(width / film.tile) * tile, (height / film.tile) * tile];
       context.save();
-      context.translate((x - view.left) * tile + w / 2, (view.bottom + view.rows - y) * tile - h);
-      if (mirrored) context.scale(-1, 1);
-      context.drawImage(art, left, upper, width, height, -w / 2, 0, w, h);
+      context.translate((at(track.x) / unit - view.left) * tile, (above - at(track.y) / unit) * tile);
+      if (at(track.flip)) context.scale(-1, 1);
+      context.drawImage(art, left, top, width, height, -w / 2, -h / 2, w, h);
       context.restore();
-    };
-
-    const { coin } = film;
-    if (coin.there && (coin.until === null || step < coin.until)) put(coin.look, ...coin.cell, false);
-    if (!coin.there) {
-      const [x, y] = coin.cell;
-      context.setLineDash([4, 3]);
-      context.lineWidth = 2;
-      context.strokeStyle = "#d81b60";
-      context.strokeRect((x - view.left) * tile, (view.bottom + view.rows - y - 1) * tile, tile, tile);
-      context.setLineDash([]);
     }
-    for (const item of film.items) {
-      if (item.there[step] === "1") put(item.look, ...item.cell, false);
+    context.setLineDash([4, 3]);
+    context.lineWidth = 2;
+    context.strokeStyle = "#d81b60";
+    for (const [x, y] of film.marks) {
+      context.strokeRect((x - view.left) * tile, (above - y - 1) * tile, tile, tile);
     }
-    const frame = Math.floor(step / animationSteps) % 2;
-    for (const enemy of film.enemies) {
-      const name = `enemy ${enemy.look} ${frame}`;
-      put(name, enemy.x[step] / unit - 0.5, enemy.y / unit, enemy.right[step] === "1");
-    }
-    const agent = `agent ${film.theme} ${film.pose[step]}`;
-    put(agent, film.x[step] / unit - 0.5, film.y[step] / unit, film.right[step] === "0");
   }
 
   function drawValues() {
@@ -145,8 +130,7 @@
   function describe() {
     const words = [`Step ${step} of ${film.steps}`];
     if (film.actions && step < film.steps) {
-      const keys = KEYS[film.actions[step]] || [];
-      words.push(`presses ${keys.map((key) => ARROWS[key]).join(" ") || "nothing"}`);
+      words.push(`action: ${actionTitles[film.actions[step]] || film.actions[step]}`);
     }
     if (film.values) words.push(`value estimate ${film.values[step].toFixed(2)}`);
     if (step === film.steps) words.push("the episode is decided");
@@ -190,6 +174,7 @@
     choices.forEach((button, i) => button.setAttribute("aria-pressed", String(i === number)));
     slider.max = film.steps;
     part("about").textContent = film.about;
+    part("wide").hidden = !film.view;
     show(0);
   }
 

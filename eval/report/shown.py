@@ -1,0 +1,170 @@
+"""Episodes of a page: films to step through, and maps of whole levels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from coinrun_jax.arena import Arena, Replay
+from coinrun_jax.scenes import Scene, Track
+from eval.animations import Clip, sentence
+from eval.repeat import replay, thoughts_of
+from eval.report.chosen_episodes import Chosen, MapOf, choose_episodes, choose_maps
+from eval.report.images import sprite_sheet, webp
+from eval.results import AGENT, Evaluation
+
+UNIT = 100  # positions are whole numbers of 1 / UNIT tiles
+
+
+@dataclass(frozen=True)
+class Film:
+    """An episode to step through."""
+
+    title: str
+    about: str
+    """A sentence or two."""
+    scene: Scene
+    steps: int
+    """T."""
+    actions: Sequence[int] | None = None
+    """[T], the one taken in each state but the last."""
+    values: Sequence[float] | None = None
+    """[T + 1], the agent's value estimates."""
+
+
+@dataclass(frozen=True)
+class DrawnMap:
+    """One map of a level."""
+
+    seed: int
+    caption: str
+    image: np.ndarray
+    """Uint8 [H, W, 3]."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Episodes on a page."""
+
+    films: Sequence[Film] = ()
+    maps: Sequence[Sequence[DrawnMap]] = ()
+    """By level."""
+    clips: Sequence[tuple[Clip, bytes]] = ()
+    """For readers without JavaScript, and where there are no films."""
+
+
+def show(arena: Arena, evaluation: Evaluation, clips: Sequence[tuple[Clip, bytes]]) -> Shown:
+    """Choose the episodes of a page, and play them again."""
+    chosen, maps = choose_episodes(evaluation), choose_maps(evaluation)
+    places = [each.place for each in chosen]
+    places += [place for level in maps for which in level for place in which.places]
+    again = dict(zip(places, replay(arena, evaluation, places), strict=True))
+    films = (_film(arena, evaluation, each, again[each.place]) for each in chosen)
+    drawn = (
+        [_map(arena, evaluation, which, [again[place] for place in which.places]) for which in each]
+        for each in maps
+    )
+    return Shown(
+        films=[film for film in films if film is not None],
+        maps=[known for level in drawn if (known := [each for each in level if each is not None])],
+        clips=clips,
+    )
+
+
+def _film(arena: Arena, evaluation: Evaluation, chosen: Chosen, again: Replay) -> Film | None:
+    place, states = chosen.place, again.states
+    scene = evaluation.testbed.scene(states, arena.params_of(place.condition))
+    if scene is None:
+        return None
+    condition, steps = evaluation.suite.conditions[place.condition], len(states) - 1
+    about = (
+        f"Level {evaluation.level_seeds[place.condition, place.level]}, {condition.title}. After "
+        f"{steps} step{'s' * (steps != 1)}: {_ending(evaluation, place)}."
+    )
+    if not condition.plain:
+        about += " Drawn as the level is, not as the agent sees it."
+    thoughts = thoughts_of(arena, place, states)
+    if thoughts is None:
+        return Film(chosen.title, about, scene, steps)
+    values = np.round(thoughts.values.astype(float), 2).tolist()
+    return Film(chosen.title, about, scene, steps, thoughts.actions.tolist(), values)
+
+
+def _ending(evaluation: Evaluation, place: tuple[int, ...]) -> str:
+    """How an episode ended, in words."""
+    return evaluation.testbed.outcomes[evaluation.played[AGENT].outcome[place]].title
+
+
+def _map(
+    arena: Arena, evaluation: Evaluation, which: MapOf, replays: Sequence[Replay]
+) -> DrawnMap | None:
+    """A level with the paths of some episodes of one condition."""
+    params = arena.params_of(which.condition)
+    image = evaluation.testbed.map([again.states for again in replays], params)
+    if image is None:
+        return None
+    ends = ", ".join(_ending(evaluation, place) for place in which.places)
+    title = evaluation.suite.conditions[which.condition].title
+    seed = evaluation.level_seeds[which.condition, which.places[0].level]
+    return DrawnMap(int(seed), f"{sentence(title)}: {ends}.", image)
+
+
+def player_data(films: Sequence[Film], action_titles: Sequence[str]) -> dict[str, Any]:
+    """What `player.js` reads, ready for JSON: sprites of all films in one sheet."""
+    sprites: dict[str, np.ndarray] = {}
+    names: list[dict[str, str]] = []  # of each film: its own name -> one for all films
+    for film in films:
+        own = {}
+        for name, sprite in film.scene.sprites.items():
+            key = name
+            while key in sprites and not np.array_equal(sprites[key], sprite):
+                key += "'"
+            own[name], sprites[key] = key, sprite
+        names.append(own)
+    sheet, numbers = sprite_sheet(sprites), {name: i for i, name in enumerate(sprites)}
+    return {
+        "unit": UNIT,
+        "sheet": sheet.address,
+        "sprites": sheet.places,
+        "actionTitles": list(action_titles),
+        "films": [
+            _film_data(film, {name: numbers[key] for name, key in own.items()})
+            for film, own in zip(films, names, strict=True)
+        ],
+    }
+
+
+def _film_data(film: Film, numbers: dict[str, int]) -> dict[str, Any]:
+    scene = film.scene
+    rows, columns = (length // scene.tile for length in scene.board.shape[:2])
+    return {
+        "about": film.about,
+        "steps": film.steps,
+        "board": webp(scene.board),
+        "columns": columns,
+        "rows": rows,
+        "tile": scene.tile,
+        "view": scene.view,
+        "focus": scene.focus,
+        "marks": [list(mark) for mark in scene.marks],
+        "tracks": [_track_data(track, numbers) for track in scene.tracks],
+        "actions": film.actions,
+        "values": film.values,
+    }
+
+
+def _track_data(track: Track, numbers: dict[str, int]) -> dict[str, Any]:
+    """Numbers of sprites, -1 for none; what never changes has one entry."""
+
+    def short(values: Sequence[int]) -> list[int]:
+        return [int(each) for each in (values[:1] if len(set(values)) == 1 else values)]
+
+    return {
+        "sprite": short([numbers[name] if name else -1 for name in track.sprite]),
+        "x": short(np.rint(np.asarray(track.x, float) * UNIT).tolist()),
+        "y": short(np.rint(np.asarray(track.y, float) * UNIT).tolist()),
+        "flip": short([int(each) for each in track.flip]),
+    }
