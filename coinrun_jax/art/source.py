@@ -163,7 +163,7 @@ def read_pictures(source: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
             content = read(picture.path)
             if hashlib.sha256(content).hexdigest() != picture.sha256:
                 raise InputError(
-                    f"--from {shown(source)}: {picture.path} is not the picture of procgen {VERSION}"
+                    f"--from {shown(source)}: {picture.path} is not that of procgen {VERSION}"
                 )
             if number < len(SPRITE_PATHS):
                 sprites.append(decode(picture, content, "RGBA"))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -46,7 +47,7 @@ def require_art() -> Path:
 
 def write_art(path: Path, sprites: Sequence[np.ndarray], backgrounds: Sequence[np.ndarray]) -> None:
     """Write the file, whole or not at all."""
-    arrays = {"format": np.int32(FORMAT)}
+    arrays: dict[str, Any] = {"format": np.int32(FORMAT)}
     arrays |= {f"s{number}": sprite for number, sprite in enumerate(sprites)}
     arrays |= {f"b{number}": background for number, background in enumerate(backgrounds)}
     write_arrays(path, arrays)

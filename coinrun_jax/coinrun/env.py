@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from gymnax.environments import environment, spaces
 
+from coinrun_jax.art.store import require_art
 from coinrun_jax.checks import InputError, choice, whole, whole_or_traced
 from coinrun_jax.coinrun import physics, placement
 from coinrun_jax.coinrun.cues import NO_ITEMS, Cues, draw_themes, pressed
@@ -18,6 +19,9 @@ from coinrun_jax.coinrun.generator import MODES, generate_level
 from coinrun_jax.coinrun.items import draw_items
 from coinrun_jax.coinrun.observations import rgb, symbolic
 from coinrun_jax.coinrun.observations.atlas import require_size
+from coinrun_jax.coinrun.observations.procgen import pictures
+from coinrun_jax.coinrun.observations.procgen.observe import observe as observe_procgen
+from coinrun_jax.coinrun.observations.procgen.scene import TRAIL_SHAPE
 from coinrun_jax.coinrun.params import EnvParams
 from coinrun_jax.coinrun.placement import draw_coin, make_placement
 from coinrun_jax.coinrun.pool import build_pool, level_of
@@ -32,7 +36,9 @@ from coinrun_jax.coinrun.types import (
 )
 from coinrun_jax.refresh import refresh_pool
 
-OBSERVATIONS = ("symbolic", "rgb")
+OBSERVATIONS = ("symbolic", "rgb", "procgen")
+ART = ("own", "procgen")
+"""What pictures are drawn from: our own art, or the user's copy of Procgen's."""
 DEFAULT_POOL_SIZE = 1024
 MAX_POOL_SIZE = 2**24
 
@@ -49,7 +55,8 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
 
     Args:
       mode: "hard" or "easy".
-      observation: "symbolic" (float32 [1357]) or "rgb" (uint8 [64, 64, 3]).
+      observation: "symbolic" (float32 [1357]), "rgb" (uint8 [64, 64, 3], our own art) or
+        "procgen" (the same type, Procgen's own pixels; see `coinrun_jax.art`).
       num_levels: size of the set of levels, 0 for all from start_level on. As in Procgen,
         level seeds are start_level ... start_level + num_levels - 1.
       start_level: first level seed.
@@ -57,7 +64,7 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
         call `refresh` between updates.
 
     Raises:
-      ValueError: for arguments outside their range.
+      ValueError: for arguments outside their range; for "procgen" without Procgen's pictures.
     """
 
     events = ("coin", "end", "ghost", "item")
@@ -90,6 +97,8 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
         self.num_levels = num_levels
         self.start_level = start_level
         self.pool_size = min(pool_size, num_levels or pool_size)
+        if observation == "procgen":
+            require_art()
         self._default_params: EnvParams | None = None
 
     @property
@@ -132,7 +141,14 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
             seeds = jnp.arange(
                 self.start_level, self.start_level + self.num_levels, dtype=jnp.uint32
             )
-        return EnvParams(pool=self._build_pool(seeds), placement=make_placement("end"))
+        return EnvParams(
+            pool=self._build_pool(seeds), placement=make_placement("end"), art=self._art()
+        )
+
+    def _art(self) -> pictures.Art | None:
+        if self.observation != "procgen":
+            return None
+        return pictures.load() if self.mode == "hard" else pictures.load([0])
 
     def _draw_seeds(self, key: jax.Array) -> jax.Array:
         size = self.num_levels or NUM_SEEDS - self.start_level
@@ -193,7 +209,13 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
         # Not randint, which hashes three times as much to be free of a bias below 1e-6.
         draw = jax.random.bits(key_level, dtype=jnp.uint32) % pool.num_drawable.astype(jnp.uint32)
         index = pool.drawable[draw]
-        return _start(key_coin, index, params)
+        return self._start(key_coin, index, params)
+
+    def _start(self, key: jax.Array, index: jax.Array, params: EnvParams) -> EnvState:
+        state = _start(key, index, params)
+        if self.observation != "procgen":
+            return state
+        return state.replace(trail=jnp.zeros(TRAIL_SHAPE, jnp.float32))
 
     def reset_to_level(
         self, key: jax.Array, index: jax.Array | int, params: EnvParams
@@ -210,7 +232,7 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
     def _reset_to_level(
         self, key: jax.Array, index: jax.Array | int, params: EnvParams
     ) -> tuple[jax.Array, EnvState]:
-        state = _start(key, jnp.asarray(index, jnp.int32), params)
+        state = self._start(key, jnp.asarray(index, jnp.int32), params)
         return self.observe(key, state, None, params), state
 
     def step_env(
@@ -299,27 +321,44 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
     @partial(jax.jit, static_argnames="self", inline=True)
     def _observe(self, state: EnvState, params: EnvParams) -> jax.Array:
         """Inlined, so that programs are as without jit; a step that observes twice traces once."""
+        if self.observation == "procgen":
+            return _procgen_picture(state, params, rgb.SIZE)
         if self.observation == "rgb":
             return rgb.observe(state, params.pool, params.look, rgb.SIZE, *_shown(params))
         return symbolic.observe(state, params.pool, *_shown(params))
 
-    def render(self, state: EnvState, params: EnvParams, size: int = 512) -> jax.Array:
+    def render(
+        self, state: EnvState, params: EnvParams, size: int = 512, art: str | None = None
+    ) -> jax.Array:
         """Picture of a state for people, whatever the observation; uint8 [size, size, 3].
 
-        Raises:
-          ValueError: for a size that is not a whole number within 13 ... 4096.
-        """
-        return self._render(state, params, require_size(size))
+        Args:
+          state: of one environment.
+          params: that it is played with.
+          size: pixels, both ways.
+          art: of ART; by default what the observation is drawn from, for symbols our own.
 
-    @partial(jax.jit, static_argnames=("self", "size"))
-    def _render(self, state: EnvState, params: EnvParams, size: int) -> jax.Array:
+        Raises:
+          ValueError: for a size that is not a whole number within 13 ... 4096, and for
+            "procgen" without Procgen's pictures.
+        """
+        default = "procgen" if self.observation == "procgen" else "own"
+        art = choice("art", art or default, ART)
+        if art == "procgen" and params.art is None:
+            params = params.replace(art=pictures.load())
+        return self._render(state, params, require_size(size), art)
+
+    @partial(jax.jit, static_argnames=("self", "size", "art"))
+    def _render(self, state: EnvState, params: EnvParams, size: int, art: str) -> jax.Array:
+        if art == "procgen":
+            return _procgen_picture(state, params, size)
         return rgb.observe(state, params.pool, params.look, size, *_shown(params))
 
     def action_space(self, params: EnvParams | None = None) -> spaces.Discrete:
         return spaces.Discrete(NUM_ACTIONS)
 
     def observation_space(self, params: EnvParams | None = None) -> spaces.Box:
-        if self.observation == "rgb":
+        if self.observation != "symbolic":
             return spaces.Box(0, 255, (rgb.SIZE, rgb.SIZE, 3), jnp.uint8)
         return spaces.Box(-1.0, 1.0, (symbolic.SIZE,), jnp.float32)
 
@@ -327,6 +366,12 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
 def _shown(params: EnvParams) -> tuple[Cues, jax.Array]:
     items = params.items
     return params.cues, jnp.where(items.number > 0, items.look, NO_ITEMS)
+
+
+def _procgen_picture(state: EnvState, params: EnvParams, size: int) -> jax.Array:
+    # Params without pictures: then each compiled program holds a copy of its own.
+    art = pictures.load() if params.art is None else params.art
+    return observe_procgen(state, params.pool, params.look, art, size, *_shown(params))
 
 
 def _start(key: jax.Array, index: jax.Array, params: EnvParams) -> EnvState:

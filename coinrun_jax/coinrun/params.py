@@ -14,6 +14,7 @@ from coinrun_jax.coinrun.items import Items, make_items
 from coinrun_jax.coinrun.levels import require_levels
 from coinrun_jax.coinrun.observations.lanes import layers_needed
 from coinrun_jax.coinrun.observations.look import Look
+from coinrun_jax.coinrun.observations.procgen import pictures
 from coinrun_jax.coinrun.placement import CoinPlacement, levels_without, make_placement, weight_of
 from coinrun_jax.coinrun.pool import build_pool
 from coinrun_jax.coinrun.reward import RewardSpec, make_reward
@@ -35,6 +36,7 @@ class EnvParams(struct.PyTreeNode):
     reward: RewardSpec = make_reward()
     max_steps_in_episode: int | jax.Array = np.int32(TIME_LIMIT)  # type: ignore[assignment]
     terminate_at_end: bool | jax.Array = False  # touching the end cell ends an episode
+    art: pictures.Art | None = None  # Procgen's pictures, where they are drawn from
 
     @classmethod
     def on_levels(cls, levels: Level) -> EnvParams:
@@ -54,7 +56,10 @@ class EnvParams(struct.PyTreeNode):
           ValueError: for what cannot be played exactly, as `levels.require_levels`; where one
             of them has no such place as the coin or items are to lie in.
         """
-        return self.replace(pool=_pool_of(levels))._checked()
+        params = self.replace(pool=_pool_of(levels))
+        if self.art is not None:
+            params = params.replace(art=pictures.load_for(levels))
+        return params._checked()
 
     def with_placement(self, *args: Any, **kwargs: Any) -> EnvParams:
         """Place the coin otherwise; arguments of `placement.make_placement`.
@@ -84,6 +89,15 @@ class EnvParams(struct.PyTreeNode):
         """
         return self.replace(cues=make_cues(**kwargs))._checked()
 
+    def with_look(self, **switches: Any) -> EnvParams:
+        """Other switches of what pixels show; arguments of `Look`.
+
+        Without backgrounds none of Procgen's is held either.
+        """
+        look = Look(**switches)
+        shows = self.art is None or bool(look.backgrounds)
+        return self.replace(look=look, art=self.art if shows else pictures.load([]))
+
     def with_reward(self, **kwargs: Any) -> EnvParams:
         """Pay for something else; arguments of `reward.make_reward`."""
         return self.replace(reward=make_reward(**kwargs))
@@ -111,6 +125,15 @@ class EnvParams(struct.PyTreeNode):
         if there.any():
             self._require_cells(items.placement, "item placement")
         require_compatible(coin, items, coin_look)
+        return self._with_all_backgrounds()
+
+    def _with_all_backgrounds(self) -> EnvParams:
+        """Itself, with all of Procgen's backgrounds held if any may be tied to the coin's place."""
+        tie, look = self.cues.tie_background, self.look.backgrounds
+        if self.art is None or any(isinstance(x, jax.core.Tracer) for x in (tie, look)):
+            return self
+        if np.any(np.asarray(tie) > 0) and np.any(np.asarray(look)):
+            return self.replace(art=self.art.with_all_backgrounds())
         return self
 
     def _require_cells(self, placement: CoinPlacement, what: str) -> None:

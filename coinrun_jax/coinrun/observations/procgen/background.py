@@ -53,7 +53,8 @@ def background_of(
 
     def seen(edge: Pair, axis: Axis) -> tuple[jax.Array, jax.Array]:
         span = span_of(edge, axis, lens.size)
-        return (pixel >= span.start) & (pixel < span.stop), shown(span, pixel)
+        inside = jnp.asarray(pixel >= span.start) & (pixel < span.stop)
+        return inside, shown(span, pixel)
 
     in_row, row = seen(Pair(top, jnp.zeros_like(top)), y_axis)
     in_column, column = seen(left, x_axis)

@@ -112,7 +112,7 @@ def cover_of(span: Span, size: int, upward: bool) -> Cover:
         under=jnp.where(twice, second, only),
         over_pixel=jnp.where(twice, first_pixel, only_pixel),
         under_pixel=jnp.where(twice, second_pixel, only_pixel),
-        twice=twice,
+        twice=jnp.asarray(twice),
     )
 
 

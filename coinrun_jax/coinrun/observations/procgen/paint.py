@@ -55,22 +55,14 @@ def _faded(pixel: jax.Array, share: jax.Array) -> jax.Array:
     return two(pixel & _EVEN) | two(pixel >> 8 & _EVEN) << 8
 
 
-def _order(scene: Scene, cells: jax.Array, row: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Of two rows of cells the one that is seen: (what `cells` has of it, whether it is under)."""
-    over, under = _rows_of(cells, scene.rows.over), _rows_of(cells, scene.rows.under)
-    del row
-    is_under = under // TOP_COVER > over // TOP_COVER
-    return jnp.where(is_under, under, over), is_under
-
-
-def _still(scene: Scene, pictures: Art, lens: Lens) -> jax.Array:
+def _still(scene: Scene, pictures: Art) -> jax.Array:
     """Background and cells without holes; uint32 [size, size]."""
-    del lens
     rows = scene.rows
-    found, is_under = _order(scene, scene.cells, rows.over)
+    over, under = _rows_of(scene.cells, rows.over), _rows_of(scene.cells, rows.under)
+    is_under = under // TOP_COVER > over // TOP_COVER
+    found = jnp.where(is_under, under, over)
     row_pixel = jnp.where(is_under, rows.under_pixel[:, None], rows.over_pixel[:, None])
-    plain = jnp.where(scene.monochrome, 0, TILE)
-    cell = found % TOP_COVER + plain * row_pixel
+    cell = found % TOP_COVER + jnp.where(scene.monochrome, 0, TILE) * row_pixel
     row, column = scene.background_row[:, None], scene.background_column[None]
     behind = jnp.where((row >= 0) & (column >= 0), row + column, 0)
     return _look_up(pictures.pixels, jnp.where(found > 0, cell, behind))
@@ -187,7 +179,7 @@ def _puffs(frame: jax.Array, scene: Scene, pictures: Art, lens: Lens) -> jax.Arr
     ages = jnp.minimum(PUFF_AGES, scene.frame.clock)
     sizes = 2 * 0.59, 2 * 0.45
 
-    def step(carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+    def step(carry: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
         age, number, frame = carry
         sprite = puff_of(
             scene.puff_x[age, number],
@@ -212,7 +204,7 @@ def _puffs(frame: jax.Array, scene: Scene, pictures: Art, lens: Lens) -> jax.Arr
 
 def _paint(scene: Scene, pictures: Art, lens: Lens) -> jax.Array:
     """One frame; uint8 [size, size, 3]."""
-    frame = _still(scene, pictures, lens)
+    frame = _still(scene, pictures)
     frame = _each(
         scene.holey > 0, frame, lambda f, number: _draw_holey(f, number, scene, pictures, lens)
     )
@@ -286,4 +278,4 @@ def _one_by_one(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def paint(scene: Scene, pictures: Art, lens: Lens) -> jax.Array:
     """The frame of a scene; uint8 [size, size, 3], top row first."""
-    return _one_by_one(lambda *args: _paint(*args, lens=lens))(scene, pictures)
+    return _one_by_one(lambda scene, pictures: _paint(scene, pictures, lens))(scene, pictures)

@@ -14,12 +14,13 @@ from flax import struct
 
 from coinrun_jax.art import manifest
 from coinrun_jax.art.store import read_backgrounds, read_sprites, require_art
-from coinrun_jax.coinrun.types import WORLD_SIZE
+from coinrun_jax.coinrun.types import WORLD_SIZE, Cell, Entity, Level
 
 ALL = tuple(range(len(manifest.BACKGROUND_PATHS)))
+GROUND_HEIGHT = 28  # rows of a generated level that can be stood on, crates included
 SEEN_HEIGHT = 44
-"""Tiles of the world's height that a frame of a generated level can show: ground ends below 25,
-three crates may stand on it, a jump rises 6.4 tiles, and a view reaches 6.5 tiles up."""
+"""Tiles of the world's height that a frame of a generated level can show: a jump from there rises
+6.4 tiles, and a view reaches 6.5 tiles up."""
 
 TILE = 128  # pixels of a tile's picture, both ways
 AGENT_HEIGHT = 256
@@ -58,6 +59,12 @@ class Art(struct.PyTreeNode):
     pixels: jax.Array  # uint32 [N], sprites and then the backgrounds that are held
     first: jax.Array  # int32 [62], where row 0 of a background would be, or NOT_HELD
     top: jax.Array  # int32 [62], the highest row of it that is held
+
+    def with_all_backgrounds(self) -> Art:
+        """With those that it lacks."""
+        if (np.asarray(self.first) > NOT_HELD).all():
+            return self
+        return load(height=WORLD_SIZE if not np.asarray(self.top).any() else SEEN_HEIGHT)
 
 
 def scaled(channel: np.ndarray, by: np.ndarray) -> np.ndarray:
@@ -99,6 +106,23 @@ def load(backgrounds: Iterable[int] = ALL, height: int = SEEN_HEIGHT) -> Art:
     """
     path = require_art()
     return _load(path, os.stat(path).st_mtime_ns, tuple(sorted(set(backgrounds))), height)
+
+
+def load_for(levels: Level) -> Art:
+    """The pictures that given levels can show, one level or a batch; see `load`."""
+    grid = np.asarray(levels.grid).reshape(-1, WORLD_SIZE, WORLD_SIZE)
+    entities = np.asarray(levels.entity_type).reshape(len(grid), -1)
+    cells = np.asarray(levels.entity_xy).reshape(len(grid), -1, 2).astype(int)
+    end, start = (np.asarray(each).reshape(-1, 2) for each in (levels.end_cell, levels.start_xy))
+    carries = np.isin(grid, (Cell.SOLID, Cell.SURFACE))
+    level, slot = np.nonzero(entities == Entity.CRATE)
+    carries[level, cells[level, slot, 1], cells[level, slot, 0]] = True
+    free = ~np.isin(grid, (Cell.SOLID, Cell.SURFACE))
+    on_the_way = np.arange(WORLD_SIZE) <= end[:, :1]
+    stands = free[:, 1:] & carries[:, :-1] & on_the_way[:, None, :]
+    is_tall = stands[:, GROUND_HEIGHT:].any() or (start[:, 1] > GROUND_HEIGHT).any()
+    numbers = np.unique(np.asarray(levels.background_index)).tolist()
+    return load(numbers, WORLD_SIZE if is_tall else SEEN_HEIGHT)
 
 
 @cache

@@ -33,8 +33,9 @@ from coinrun_jax.coinrun.observations.procgen.things import (
     frame_of,
 )
 from coinrun_jax.coinrun.physics import JUMP_SPEED, RUN_SPEED
-from coinrun_jax.coinrun.types import MARGIN, Entity, EnvState, LevelPool
+from coinrun_jax.coinrun.types import MARGIN, MAX_ENTITIES, Entity, EnvState, LevelPool
 
+TRAIL_SHAPE = (PUFF_AGES - 1, MAX_ENTITIES)  # of `EnvState.trail`
 PUFF_REACH = 8.5  # tiles from the agent, farther than any puff of an enemy is seen
 
 

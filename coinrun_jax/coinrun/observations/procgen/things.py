@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from coinrun_jax.art.manifest import POSES
 from coinrun_jax.coinrun.observations.look import Look
 from coinrun_jax.coinrun.observations.procgen import pictures as art
 from coinrun_jax.coinrun.observations.procgen.cells import CRATE_TYPE, colour_of
@@ -113,7 +114,7 @@ def agent_of(state: EnvState, look: Look, frame: Frame, lens: Lens) -> Sprite:
         return jax.tree.map(lambda a, b: jnp.where(monochrome, a, b), one, other)
 
     area = TILE * art.AGENT_HEIGHT
-    number = len(art.manifest.POSES) * theme + pose
+    number = len(POSES) * theme + pose
     return Sprite(
         base=jnp.where(
             monochrome,
