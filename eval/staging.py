@@ -49,11 +49,11 @@ def require_folder(out: Path, names: Sequence[str], force: bool) -> None:
 
 @contextlib.contextmanager
 def staging(out: Path, names: Sequence[str] = (), force: bool = False) -> Iterator[Path]:
-    """A hidden folder in `out` to write to; its files are moved to `out` once all are whole.
+    """A hidden folder in `out` to write to; its files are moved to `out` together at the end.
 
-    Nothing stays of what fails or is stopped, nor of folders that were made for it. Only an
-    error that nobody foresaw leaves what had been written by then, since hours of play may be
-    in it, and says where; it is not in the way of the next try.
+    If the command fails or is stopped, nothing is left behind, nor any folder made for it. Only
+    an unexpected error keeps what had been written by then, since that may be hours of play, and
+    says where; it does not stand in the way of the next attempt.
 
     Args:
       names: of all files that may be written; those that are not go if they were there.
