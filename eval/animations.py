@@ -12,8 +12,8 @@ import numpy as np
 from coinrun_jax.arena import Arena
 from coinrun_jax.gif import write_gif
 from coinrun_jax.testbed import Testbed
-from eval.repeat import Place, replay
 from eval.results import AGENT, Evaluation
+from eval.states import Place, replay
 
 SIZES = (320, 256, 192)  # pixels, the first that fits into MAX_BYTES
 MAX_BYTES = 1_500_000

@@ -9,8 +9,8 @@ import numpy as np
 
 from coinrun_jax.suites import Condition
 from eval.animations import came_near, sentence, unpleasant
-from eval.repeat import Place
 from eval.results import AGENT, Evaluation
+from eval.states import Place
 
 MAPS = 3  # levels with maps
 PATHS = 4  # samples of a level that a map shows

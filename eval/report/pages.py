@@ -231,7 +231,7 @@ def _outcome_table(testbed: Testbed, summary: Summary) -> tuple[list[str], list[
     columns = outcome_titles(testbed)
     also = dict.fromkeys(name for row in summary.agent for name in row.also)
     columns |= {name: f"{testbed.noun(name)}, ever" for name in also}
-    rows = [
+    rows: list[TableRow] = [
         (
             row.title,
             _cells(summary, policy, {**outcomes(row), **row.also}, columns),

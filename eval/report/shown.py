@@ -11,10 +11,10 @@ import numpy as np
 from coinrun_jax.arena import Arena, Replay
 from coinrun_jax.scenes import Scene, Track
 from eval.animations import Clip, sentence
-from eval.repeat import replay, thoughts_of
 from eval.report.chosen_episodes import Chosen, MapOf, choose_episodes, choose_maps
 from eval.report.images import sprite_sheet, webp
 from eval.results import AGENT, Evaluation
+from eval.states import replay, values_of
 
 UNIT = 100  # positions are whole numbers of 1 / UNIT tiles
 
@@ -27,9 +27,7 @@ class Film:
     about: str
     """A sentence or two."""
     scene: Scene
-    steps: int
-    """T."""
-    actions: Sequence[int] | None = None
+    actions: Sequence[int]
     """[T], the one taken in each state but the last."""
     values: Sequence[float] | None = None
     """[T + 1], the agent's value estimates."""
@@ -86,11 +84,14 @@ def _film(arena: Arena, evaluation: Evaluation, chosen: Chosen, again: Replay) -
     )
     if not condition.plain:
         about += " Drawn as the level is, not as the agent sees it."
-    thoughts = thoughts_of(arena, place, states)
-    if thoughts is None:
-        return Film(chosen.title, about, scene, steps)
-    values = np.round(thoughts.values.astype(float), 2).tolist()
-    return Film(chosen.title, about, scene, steps, thoughts.actions.tolist(), values)
+    values = values_of(arena, place.condition, states)
+    return Film(
+        title=chosen.title,
+        about=about,
+        scene=scene,
+        actions=again.actions.tolist(),
+        values=None if values is None else np.round(values.astype(float), 2).tolist(),
+    )
 
 
 def _ending(evaluation: Evaluation, place: tuple[int, ...]) -> str:
@@ -142,7 +143,7 @@ def _film_data(film: Film, numbers: dict[str, int]) -> dict[str, Any]:
     rows, columns = (length // scene.tile for length in scene.board.shape[:2])
     return {
         "about": film.about,
-        "steps": film.steps,
+        "steps": len(film.actions),
         "board": webp(scene.board),
         "columns": columns,
         "rows": rows,

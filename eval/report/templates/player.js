@@ -67,7 +67,7 @@
   function drawStage() {
     if (!stage.clientWidth) return;
     const view = camera();
-    stage.classList.toggle("near", view.columns < 2 * view.rows);
+    stage.classList.toggle("near", view.columns < 1.3 * view.rows);
     const tile = stage.clientWidth / view.columns;
     const { context } = fit(stage, tile * view.rows);
     const board = image(film.board);
@@ -129,7 +129,7 @@
 
   function describe() {
     const words = [`Step ${step} of ${film.steps}`];
-    if (film.actions && step < film.steps) {
+    if (step < film.steps) {
       words.push(`action: ${actionTitles[film.actions[step]] || film.actions[step]}`);
     }
     if (film.values) words.push(`value estimate ${film.values[step].toFixed(2)}`);
