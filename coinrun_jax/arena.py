@@ -120,6 +120,10 @@ def _pick(tree: Any, index: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf[index], tree)
 
 
+def _stacked(*leaves: Any) -> Any:
+    return (jnp if isinstance(leaves[0], jax.Array) else np).stack(leaves)  # keys stay jax's
+
+
 def _params_of(game: _Game, condition: jax.Array) -> Any:
     return game.params.replace(**game.variants.pick(condition))
 
@@ -441,7 +445,10 @@ class Arena:
         )
 
     def watch(
-        self, policy: str, episodes: Sequence[tuple[int, int, int]], most_steps: int | None = None
+        self,
+        policy: str,
+        episodes: Sequence[tuple[int, int, int]] | np.ndarray,
+        most_steps: int | None = None,
     ) -> Watched:
         """Play given episodes, by (condition, level, sample), and keep every state.
 
@@ -462,14 +469,15 @@ class Arena:
         def seen(leaves: Any) -> Any:
             return _pick(jax.device_get(leaves), place)
 
-        states, actions = [seen(progress.lanes.state)], []
+        states = [seen(progress.lanes.state)]
+        actions: list[np.ndarray] = []
         while not _is_finished(progress, queue) and len(actions) != most_steps:
             progress = self._advance(policy, queue, progress, 1, 1)
             state, action = seen((progress.lanes.state, progress.lanes.action))
             states.append(state)
             actions.append(action)
         return Watched(
-            jax.tree.map(lambda *leaves: np.stack(leaves), *states),
+            jax.tree.map(_stacked, *states),
             np.array(actions, np.int32).reshape(-1, len(episodes)),
             seen(progress.lanes.record),
         )
@@ -495,11 +503,12 @@ class Arena:
             return jnp.asarray(padded.swapaxes(0, 1))
 
         level = self.level_index[episodes[0], episodes[1]]
-        columns = (column.astype(np.int32) for column in (episodes[0], level, episodes[2]))
-        length = [len(range(device, count, devices)) for device in range(devices)]
-        return _Queue(
-            *map(deal, columns), jnp.asarray(length, jnp.int32), jax.tree.map(deal, recorded)
+        condition, level, sample = (
+            deal(column.astype(np.int32)) for column in (episodes[0], level, episodes[2])
         )
+        lengths = [len(range(device, count, devices)) for device in range(devices)]
+        length = jnp.asarray(lengths, jnp.int32)
+        return _Queue(condition, level, sample, length, jax.tree.map(deal, recorded))
 
     def _nothing_played(self, queue: _Queue) -> _Progress:
         empty = _nothing_played(self.testbed, self.env, self._game, queue, self.lanes)

@@ -22,6 +22,7 @@ import struct
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import EllipsisType
 from typing import IO, Any
 
 import numpy as np
@@ -87,6 +88,15 @@ def read_text(path: Path, what: str, most: int = MOST_JSON) -> str:
 
 def read_json(path: Path, what: str, most: int = MOST_JSON) -> Any:
     """The content of a JSON file without repeated keys, NaN or infinity."""
+    return parse_json(read_text(path, what, most), f"{what} {shortened(path)}")
+
+
+def parse_json(text: str, what: str) -> Any:
+    """What a text stands for, as `read_json`.
+
+    Args:
+      what: what the text is, for the message.
+    """
 
     def number(text: str) -> float:
         if not math.isfinite(value := float(text)):
@@ -101,15 +111,14 @@ def read_json(path: Path, what: str, most: int = MOST_JSON) -> Any:
             raise ValueError(f"key {shown(key)} is given twice")
         return dict(pairs)
 
-    text = read_text(path, what, most)
     try:
         return json.loads(
             text, parse_float=number, parse_constant=refuse, object_pairs_hook=mapping
         )
     except RecursionError as error:
-        raise InputError(f"{what} {shortened(path)} is nested too deeply") from error
+        raise InputError(f"{what} is nested too deeply") from error
     except ValueError as error:
-        raise InputError(f"{what} {shortened(path)} is not JSON: {one_line(error)}") from error
+        raise InputError(f"{what} is not JSON: {one_line(error)}") from error
 
 
 def _repeated(keys: Iterable[Any]) -> Any:
@@ -214,13 +223,13 @@ class Array:
     """What an array of an archive must be.
 
     A size in `shape` is a number, or a name that stands for the same size everywhere in the
-    archive, or such a name with "+1" behind it.
+    archive, or such a name with "+1" behind it; `...` as the last one stands for any further sizes.
     """
 
     kind: str
-    """Of `numpy.dtype.kind`, one or several: "iu" integers, "f" floats, "b", "U" text; or the name
-    of one type, such as "float32"."""
-    shape: tuple[int | str, ...] = ()
+    """Of `numpy.dtype.kind`, one or several: "iu" integers, "f" floats, "b", "U" text, "biuf"; or
+    the name of one type, such as "float32"."""
+    shape: tuple[int | str | EllipsisType, ...] = ()
     low: float | None = None
     high: float | None = None
     finite: bool = True
@@ -231,7 +240,7 @@ class Array:
         return dtype.kind in self.kind if self.kind in _KINDS else dtype.name == self.kind
 
 
-_KINDS = {"b": "booleans", "iu": "integers", "f": "floats", "U": "text"}
+_KINDS = {"b": "booleans", "iu": "integers", "f": "floats", "U": "text", "biuf": "numbers"}
 
 
 def _kind_in_words(kind: str) -> str:
@@ -357,7 +366,9 @@ def _require_expected(
                 f"array {name!r} is of type {header.dtype}, not {_kind_in_words(wanted.kind)}"
             )
         if not _fits(header.shape, wanted.shape, sizes):
-            known = ", ".join(str(_size(each, sizes)) for each in wanted.shape)
+            known = ", ".join(
+                "..." if each is ... else str(_size(each, sizes)) for each in wanted.shape
+            )
             raise InputError(f"array {name!r} has shape {list(header.shape)}, not [{known}]")
         if not header.dtype.itemsize:  # any number of them fits into no bytes
             raise InputError(f"array {name!r} is of type {header.dtype}, which has no bytes")
@@ -379,10 +390,16 @@ def _size(wanted: int | str, sizes: Mapping[str, int]) -> int | str:
     return sizes[name] + bool(plus) if name in sizes else wanted
 
 
-def _fits(shape: tuple[int, ...], wanted: Sequence[int | str], sizes: dict[str, int]) -> bool:
+def _fits(
+    shape: tuple[int, ...], wanted: Sequence[int | str | EllipsisType], sizes: dict[str, int]
+) -> bool:
+    if wanted and wanted[-1] is ...:
+        wanted = wanted[:-1]
+        shape = shape[: len(wanted)]
     if len(shape) != len(wanted):
         return False
     for there, name in zip(shape, wanted, strict=True):
+        assert name is not ...
         size = _size(name, sizes)
         if isinstance(size, str):
             base, plus, _ = size.partition("+1")

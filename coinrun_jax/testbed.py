@@ -300,6 +300,11 @@ class Testbed:
         index = np.tile(np.arange(count, dtype=np.int32), (len(conditions), 1))
         return self.build_levels(seeds, self.level_kind(conditions[0], config)), seeds, index
 
+    def most_steps(self, config: Any) -> int:
+        """Steps after which an episode is over, or more: recorded actions take as much room."""
+        del config
+        return 1000
+
     def require_enough_levels(self, conditions: Sequence[Condition], count: int) -> None:
         """Refuse conditions of which there are too few held-out levels; nothing is compiled.
 

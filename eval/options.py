@@ -16,8 +16,8 @@ from coinrun_jax.cli import Parser, add_force, integer
 from coinrun_jax.registry import import_plugins, testbed_of
 from coinrun_jax.suites import Suite
 from coinrun_jax.testbed import TEST_LEVELS, Testbed
-from eval import features, trajectories
 from eval.evaluate import ACTION_MODES, MOST_SAMPLES, Protocol, level_kinds, require_room
+from eval.export import features, trajectories
 from eval.runs import Run, find_runs, label, recipes
 from eval.staging import folder, require_folder
 from eval.suite_files import find_suite
@@ -91,7 +91,7 @@ def parse(
         known.samples,
         known.seed,
         known.action_mode,
-        traced=known.trajectories or known.features > 0,
+        traced=known.trajectories,
         unseen_by=known.unseen_by,
     )
     _require_room(testbed, protocol, known, runs)
@@ -229,7 +229,8 @@ def _require_room(
 ) -> None:
     require_room(protocol, len(runs), testbed.references(runs[0].policy.env_config))
     if protocol.traced:
-        trajectories.require_room(protocol.num_episodes)
+        most_steps = testbed.most_steps(runs[0].policy.env_config)
+        trajectories.require_room(protocol.num_episodes, most_steps)
     if known.features:
         conditions = len(protocol.suite.conditions)
         features.require_room(runs[0].policy, conditions, known.features)

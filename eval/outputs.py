@@ -18,13 +18,13 @@ from coinrun_jax.testbed import TEST_LEVELS, Testbed
 from eval import animations, figures, report, table
 from eval.compare import compare, write_runs
 from eval.episodes import write_episodes, write_episodes_of_runs
-from eval.features import FEATURES, write_features
+from eval.export.features import FEATURES, write_features
+from eval.export.trajectories import TRAJECTORIES, write_trajectories
 from eval.langosco import screened_rows, write_screened
 from eval.measures import summarise
 from eval.options import Options
 from eval.probes import probe
 from eval.results import Evaluation, Screened
-from eval.trajectories import TRAJECTORIES, write_trajectories
 from train.policy import Policy
 from train.provenance import source_commit
 
@@ -74,14 +74,14 @@ def write_evaluation(
         content["published"] = screened.as_json()
     write_json(out / SUMMARY, content)
     if options.trajectories:
-        write_trajectories(evaluation, run.policy.env_config, out / TRAJECTORIES)
+        write_trajectories(evaluation, out / TRAJECTORIES)
     if options.features:
         write_features(evaluation, arena, run.policy, options.features, out / FEATURES)
     probes = None
     if options.probes:
         print("probing the network ...", flush=True)
         probes = probe(run.policy, options.protocol)
-        write_json(out / SUMMARY, {**content, "probes": probes})
+        write_json(out / SUMMARY, {**content, "probes": probes.as_json()})
 
     figures.save(figures.draw(summary, testbed), out / FIGURE, "png")
     clips = animations.make_gifs(arena, evaluation)

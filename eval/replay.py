@@ -1,49 +1,34 @@
-"""Play recorded episodes again, and see whether they come to what was recorded.
+"""Play recorded episodes again, and compare what they come to with what was recorded.
 
-python -m eval.replay FILE
+python -m eval.replay FILE [--plugins MODULE ...]
 
-Levels are built from their seeds, the coin and the agent are put where they were, and the
-recorded actions are pressed: neither the agent nor the run that it is from is needed. Exit
-status 1 where an episode comes to another outcome, or to it in another step.
+Levels are built from their seeds, what differs between starts on a level is put where it was, and
+the recorded actions are taken: neither the agent nor its run is needed. Exit status 1 if an episode
+has another outcome, or has it in another step.
 """
 
 from __future__ import annotations
 
 import sys
-from functools import partial
+from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-import coinrun_jax
-from coinrun_jax import EnvParams, EnvState, Level
+from coinrun_jax.arena import Arena
+from coinrun_jax.checks import InputError, one_line
 from coinrun_jax.cli import Parser, command
-from coinrun_jax.coinrun.types import TIME_LIMIT
 from coinrun_jax.compilation import enable_compilation_cache
-from eval.levels import build_levels
-from eval.outcomes import OUTCOMES, Record, classify, is_decided, start_record, update_record
-from eval.trajectories import Trajectories, load_trajectories
-
-if TYPE_CHECKING:
-    from coinrun_jax import CoinRun
+from coinrun_jax.record import Record, Trace, classify, is_decided
+from coinrun_jax.registry import import_plugins
+from eval.export.trajectories import Trajectories, load_trajectories
 
 _LANES = 256  # episodes side by side
+_EPISODES = 4096  # in one program
 _SHOWN = 5  # differences that are printed
-
-
-class _Script(NamedTuple):
-    """What is played, leading axis B."""
-
-    level: jax.Array  # int32, index into the pool
-    coin_cell: jax.Array  # int32 [.., 2]
-    coin_present: jax.Array  # bool
-    start_xy: jax.Array  # float32 [.., 2]
-    mirrored: jax.Array  # bool
-    actions: jax.Array  # int32 [.., TIME_LIMIT]
-    steps: jax.Array  # int32
 
 
 def replay_trajectories(path: str | Path) -> list[str]:
@@ -71,87 +56,113 @@ def differences(recorded: Trajectories) -> list[str]:
 
 
 def play(recorded: Trajectories) -> tuple[np.ndarray, np.ndarray]:
-    """Names of outcomes [E], "undecided" where there is none, and steps played, int [E]."""
-    env = coinrun_jax.CoinRun()  # of either mode: what a mode changes is in the level
-    levels, level = _levels_of(recorded)
-    record = _play_all(env, EnvParams.on_levels(levels), recorded, level)
-    decided = np.asarray(is_decided(record))
+    """Names of outcomes [E], "undecided" where there is none, and steps played, int [E].
+
+    Raises:
+      InputError: for levels or starts that the environment does not have.
+    """
+    try:
+        arena, level = _arena(recorded)
+    except ValueError as error:
+        raise InputError(f"the levels cannot be built: {one_line(error)}") from error
+    _require_starts(arena, recorded)
+    record = _play_all(arena, recorded, level)
+    decides = arena.decides[recorded.condition]
+    decided = np.asarray(is_decided(record, decides))
     over = jax.tree.map(lambda leaf: leaf[decided], record)
+    names = np.array([each.name for each in recorded.testbed.outcomes], object)
     outcome = np.full(recorded.steps.shape, "undecided", object)
-    outcome[decided] = np.array(OUTCOMES, object)[classify(over, env.outcomes)[0]]
+    outcome[decided] = names[classify(recorded.testbed, arena.env, over, decides[decided])[0]]
     return outcome.astype(str), np.asarray(record.steps)
 
 
-def _levels_of(recorded: Trajectories) -> tuple[Level, np.ndarray]:
-    """The levels that were played, each once, and the index of each episode's, int [E]."""
-    modes = recorded.modes[recorded.condition]
-    parts, level = [], np.zeros(modes.shape, int)
-    count = 0
-    for mode in np.unique(modes):
-        own = modes == mode
-        seeds, index = np.unique(recorded.level_seed[own], return_inverse=True)
-        parts.append(build_levels(jnp.asarray(seeds), str(mode)))
-        level[own] = count + index
-        count += seeds.size
-    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts), level
+def _arena(recorded: Trajectories) -> tuple[Arena, np.ndarray]:
+    """An arena of all levels that were played, each once, and each episode's, int [E]."""
+    testbed, settings = recorded.testbed, recorded.settings
+    kinds = recorded.kinds[recorded.condition]
+    parts, seeds, level = [], np.zeros(0, np.uint32), np.zeros(kinds.shape, int)
+    for kind in np.unique(kinds):
+        own = kinds == kind
+        found, index = np.unique(recorded.level_seed[own], return_inverse=True)
+        level[own] = seeds.size + index
+        parts.append(testbed.build_levels(found, str(kind)))
+        seeds = np.concatenate([seeds, found])
+    env = testbed.evaluation_env(settings)
+    levels = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
+    params = testbed.evaluation_params(env, levels)
+    conditions = recorded.suite_conditions()
+    every = np.arange(seeds.size, dtype=np.int32)
+    arena = Arena(
+        testbed=testbed,
+        env=env,
+        params=params,
+        conditions=conditions,
+        overrides=[_overrides(params, recorded, number) for number in range(len(conditions))],
+        level_seeds=seeds,
+        level_index=np.tile(every, (len(conditions), 1)),
+        controllers={},
+        key=jax.random.key(0),
+        lanes=min(_LANES, recorded.steps.size),
+    )
+    return arena, level
 
 
-def _play_all(env: CoinRun, params: EnvParams, recorded: Trajectories, level: np.ndarray) -> Record:
-    """`_play` of every episode in batches; numpy [E]."""
-    start = np.concatenate([[0], np.cumsum(recorded.steps, dtype=np.int64)])
-    count = recorded.steps.size
-    lanes = min(_LANES, count)
-    by_length = np.argsort(recorded.steps, kind="stable")  # little waiting in a batch
+def _overrides(params: Any, recorded: Trajectories, condition: int) -> dict[str, Any]:
+    """Fields of params, with what the steps of a condition depend on."""
+    found: dict[str, Any] = {}
+    for field, values in recorded.step.items():
+        first, *rest = field.split(".")
+        found[first] = _replaced(found.get(first, getattr(params, first)), rest, values[condition])
+    return found
+
+
+def _replaced(tree: Any, path: list[str], value: np.ndarray) -> Any:
+    """A tree with the leaf at a path of fields replaced."""
+    if not path:
+        return value.astype(np.asarray(tree).dtype)
+    first, *rest = path
+    return tree.replace(**{first: _replaced(getattr(tree, first), rest, value)})
+
+
+def _require_starts(arena: Arena, recorded: Trajectories) -> None:
+    """Refuse fields that do not fit into a state.
+
+    Raises:
+      InputError: for the first of them.
+    """
+    _, state = jax.eval_shape(arena.env.reset_to_level, arena.key, jnp.int32(0), arena.params)
+    for name, values in recorded.start.items():
+        wanted = getattr(state, name)
+        if values.shape[1:] != wanted.shape or not np.can_cast(
+            values.dtype, wanted.dtype, "same_kind"
+        ):
+            raise InputError(
+                f"array 'start_{name}' is {values.dtype} {list(values.shape)}, which is no "
+                f"{wanted.dtype} {list(wanted.shape)} for each episode"
+            )
+    for name, values in recorded.step.items():
+        wanted = reduce(getattr, name.split("."), arena.params)
+        if values.shape[1:] != np.shape(wanted):
+            raise InputError(f"array 'step_{name}' has shape {list(values.shape)}")
+
+
+def _play_all(arena: Arena, recorded: Trajectories, level: np.ndarray) -> Record:
+    """Every episode, in batches of one size; numpy [E]."""
+    begin = np.cumsum(recorded.steps, dtype=np.int64) - recorded.steps
+    count, longest = recorded.steps.size, int(recorded.steps.max())
+    size = min(_EPISODES, count)
     parts = []
-    for first in range(0, count, lanes):
+    for first in range(0, count, size):
         # The last batch is filled up, so that all share a program, with what is cut off below.
-        own = by_length[np.arange(first, first + lanes) % count]
-        actions = np.zeros((lanes, TIME_LIMIT), np.int32)
+        own = np.arange(first, first + size) % count
+        actions = np.full((size, longest), -1, np.int8)
         for row, episode in zip(actions, own, strict=True):
-            row[: recorded.steps[episode]] = recorded.actions[start[episode] : start[episode + 1]]
-        script = _Script(
-            level=jnp.asarray(level[own], jnp.int32),
-            coin_cell=jnp.asarray(recorded.coin_cell[own], jnp.int32),
-            coin_present=jnp.asarray(recorded.coin_present[own]),
-            start_xy=jnp.asarray(recorded.start_xy[own]),
-            mirrored=jnp.asarray(recorded.mirrored[recorded.condition[own]]),
-            actions=jnp.asarray(actions),
-            steps=jnp.asarray(recorded.steps[own], jnp.int32),
-        )
-        parts.append(jax.device_get(_play(env, params, script)))
-    played = jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *parts)
-    return jax.tree.map(lambda leaf: leaf[np.argsort(by_length)], played)
-
-
-@partial(jax.jit, static_argnames="env")
-def _play(env: CoinRun, params: EnvParams, script: _Script) -> Record:
-    """Records of B episodes, each up to its outcome or the last of its actions."""
-    key = jax.random.key(0)  # of a coin that is put elsewhere
-
-    def start(script: _Script) -> EnvState:
-        _, state = env.reset_to_level(key, script.level, params)
-        return state.replace(
-            x=script.start_xy[0],
-            y=script.start_xy[1],
-            coin_cell=script.coin_cell,
-            coin_present=script.coin_present,
-            ghost_cell=jnp.where(script.coin_present, state.ghost_cell, script.coin_cell),
-        )
-
-    def step(script: _Script, state: EnvState, record: Record) -> tuple[EnvState, Record]:
-        over = is_decided(record) | (record.steps >= script.steps)
-        seen = params.replace(cues=params.cues.replace(mirrored=script.mirrored))
-        action = script.actions[record.steps]
-        _, new, reward, _, info = env.step_env(key, state, action, seen)
-        moved = new, update_record(record, new, reward, info)
-        return jax.tree.map(partial(jnp.where, over), (state, record), moved)
-
-    def body(_: jax.Array, now: tuple[EnvState, Record]) -> tuple[EnvState, Record]:
-        return jax.vmap(step)(script, *now)
-
-    states = jax.vmap(start)(script)
-    begun = states, jax.vmap(start_record)(states)
-    return jax.lax.fori_loop(0, script.steps.max(), body, begun)[1]
+            steps = recorded.steps[episode]
+            row[:steps] = recorded.actions[begin[episode] :][:steps]
+        episodes = np.stack([recorded.condition[own], level[own], np.zeros(size, int)])
+        start = {name: jnp.asarray(values[own]) for name, values in recorded.start.items()}
+        parts.append(arena.play_recorded(episodes, Trace(start, jnp.asarray(actions))))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[:count], *parts)
 
 
 @command
@@ -159,7 +170,16 @@ def main(arguments: list[str] | None = None) -> int:
     """Entry point; 1 if an episode differs, else see `coinrun_jax.cli`."""
     parser = Parser(prog="python -m eval.replay", description=__doc__.split("\n")[0])
     parser.add_argument("file", type=Path, metavar="FILE", help="trajectories.npz")
-    recorded = load_trajectories(parser.parse_args(arguments).file)
+    parser.add_argument(
+        "--plugins",
+        nargs="+",
+        default=[],
+        metavar="MODULE",
+        help="modules to import first, such as one that registers the testbed",
+    )
+    known = parser.parse_args(arguments)
+    import_plugins(known.plugins)
+    recorded = load_trajectories(known.file)
     enable_compilation_cache()
     differing = differences(recorded)
     for line in differing[:_SHOWN]:

@@ -1,7 +1,7 @@
 """Shifted levels without reward, for methods that adapt while they are tested.
 
-An agent that adapts at test time meets levels that differ from those of its training, and is
-not told what they pay. What it would have been paid is in `info`, to score it by.
+An agent that adapts at test time meets levels that differ from those of its training, and is not
+told what they pay. What it would have been paid is in `info`, for scoring.
 
     import jax
     from eval.stream import shifted_stream
@@ -21,99 +21,106 @@ not told what they pay. What it would have been paid is in `info`, to score it b
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from coinrun_jax import TEST_LEVELS, CoinRun, EnvParams, EnvState
-from coinrun_jax.checks import choice, whole
-from coinrun_jax.coinrun.generator import MODES
-from eval.catalogue import SUITES
-from eval.levels import choose_levels
-from eval.suites import Condition, Suite
-
-_NOTHING: Mapping[str, Any] = {}
+from coinrun_jax.checks import InputError, choice, shown, whole
+from coinrun_jax.registry import DEFAULT, find_testbed
+from coinrun_jax.settings import from_mapping
+from coinrun_jax.suites import Condition
+from coinrun_jax.testbed import TEST_LEVELS, EnvConfig, Testbed
 
 
-class UnrewardedCoinRun(CoinRun):
-    """CoinRun that pays nothing.
+class Unrewarded:
+    """An environment that pays nothing; in all else the one that it wraps.
 
-    `info["true_reward"]` and `info["episode_return"]` hold what CoinRun would have paid. That
-    an episode ends is not hidden.
+    `info["true_reward"]` and `info["episode_return"]` hold what would have been paid. That an
+    episode ends is not hidden.
 
     Args:
-      mode, observation: as of `CoinRun`.
+      env: a gymnax environment.
       params: the default ones.
     """
 
-    def __init__(self, mode: str, observation: str, params: EnvParams) -> None:
-        super().__init__(mode, observation, num_levels=1)
-        self._default_params = params
+    def __init__(self, env: Any, params: Any) -> None:
+        self._env = env
+        self.default_params = params
 
-    __eq__, __hash__ = object.__eq__, object.__hash__  # its levels are its own
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._env, name)
+
+    def reset(self, key: jax.Array, params: Any = None) -> tuple[jax.Array, Any]:
+        """Start on one of the levels; gymnax's two values."""
+        return self._env.reset(key, self.default_params if params is None else params)
+
+    def step(
+        self, key: jax.Array, state: Any, action: jax.Array, params: Any = None
+    ) -> tuple[jax.Array, Any, jax.Array, jax.Array, jax.Array, dict[str, Any]]:
+        """One step with auto-reset; gymnax's six values."""
+        params = self.default_params if params is None else params
+        seen, state, reward, *ends, info = self._env.step(key, state, action, params)
+        return seen, state, jnp.zeros_like(reward), *ends, info | {"true_reward": reward}
 
     def step_env(
-        self, key: jax.Array, state: EnvState, action: jax.Array, params: EnvParams
-    ) -> tuple[jax.Array, EnvState, jax.Array, jax.Array, dict[str, Any]]:
+        self, key: jax.Array, state: Any, action: jax.Array, params: Any
+    ) -> tuple[jax.Array, Any, jax.Array, jax.Array, dict[str, Any]]:
         """One step without auto-reset; gymnax's five values."""
-        seen, state, reward, terminated, info = super().step_env(key, state, action, params)
+        seen, state, reward, terminated, info = self._env.step_env(key, state, action, params)
         return seen, state, jnp.zeros_like(reward), terminated, info | {"true_reward": reward}
-
-    @partial(jax.jit, static_argnames="self")
-    def step(
-        self,
-        key: jax.Array,
-        state: EnvState,
-        action: jax.Array,
-        params: EnvParams | None = None,
-    ) -> tuple[jax.Array, EnvState, jax.Array, jax.Array, jax.Array, dict[str, Any]]:
-        """One step with auto-reset; gymnax's six values."""
-        seen, state, reward, *ends, info = super().step(key, state, action, params)
-        return seen, state, jnp.zeros_like(reward), *ends, info | {"true_reward": reward}
 
 
 def shifted_stream(
     condition: str | Condition,
-    mode: str = "hard",
-    observation: str = "symbolic",
     num_levels: int = 1024,
     skip: int = 0,
-    cues: Mapping[str, Any] = _NOTHING,
-    items: Mapping[str, Any] = _NOTHING,
-) -> tuple[UnrewardedCoinRun, EnvParams]:
+    env: str | EnvConfig = DEFAULT,
+    **settings: Any,
+) -> tuple[Unrewarded, Any]:
     """An environment, and its params, that draws held-out levels and sets them up alike.
 
     Args:
-      condition: of its own, or the name of one of those in `eval.catalogue`.
-      mode: of the levels, where the condition does not say.
-      observation: "symbolic" or "rgb".
+      condition: one of yours, or the name of one in the testbed's suites.
       num_levels: that every reset draws from.
-      skip: number of the first held-out levels to leave out, so that adapting on some and
-        testing on others are kept apart.
-      cues, items: of training, for what the condition leaves alone; arguments of
-        `coinrun_jax.coinrun.cues.make_cues` and `coinrun_jax.coinrun.items.make_items`.
+      skip: leave out so many of the first held-out levels, so that those to adapt on and those to
+        test on are different ones.
+      env: id of the testbed, or the config that an agent was trained with.
+      **settings: of that config, as under `env:` in YAML, such as `observation="rgb"`; they hold
+        for everything that the condition leaves alone.
 
     Raises:
-      InputError: for an unknown condition, for levels that there are not, and as `CoinRun`.
+      InputError: for an unknown condition, for more levels than there are, and for settings that
+        cannot be used.
     """
-    condition = replace(_find(condition), control_of=None)
+    config = _config(env, settings)
+    testbed = find_testbed(config.id)
+    testbed.require_usable(config)
     whole("num_levels", num_levels, 1, len(TEST_LEVELS))
     whole("skip", skip, 0, len(TEST_LEVELS) - num_levels)
-    mode = condition.levels.mode or choice("mode", mode, MODES)
-    settings = condition.settings(cues, items)
-    CoinRun(mode, observation)  # raises for what there is not, before levels are built
-    levels, index = choose_levels(Suite("stream", (condition,)), mode, skip + num_levels)
+    own = replace(_find(testbed, condition), control=None)
+    overrides = testbed.overrides(own, config)
+    levels, _, index = testbed.choose_levels([own], config, skip + num_levels)
     chosen = jax.tree.map(lambda leaf: leaf[index[0, skip:]], levels)
-    params = EnvParams.on_levels(chosen).replace(**settings)
-    return UnrewardedCoinRun(mode, observation, params), params
+    made = testbed.evaluation_env(config)
+    params = testbed.evaluation_params(made, chosen).replace(**overrides)
+    return Unrewarded(made, params), params
 
 
-def _find(condition: str | Condition) -> Condition:
+def _config(env: str | EnvConfig, settings: dict[str, Any]) -> EnvConfig:
+    if isinstance(env, str):
+        return from_mapping(find_testbed(env).Config, {"id": env, **settings}, "env")
+    if not isinstance(env, EnvConfig):
+        raise InputError(f"env {shown(env)} is neither an id nor a config")
+    return replace(env, **settings)
+
+
+def _find(testbed: Testbed, condition: str | Condition) -> Condition:
     if isinstance(condition, Condition):
         return condition
-    known = {each.name: each for each in SUITES["all"].conditions}
+    suites = testbed.suites().values()
+    known = {each.name: each for suite in suites for each in suite.conditions}
     return known[choice("condition", condition, known)]

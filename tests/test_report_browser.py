@@ -15,7 +15,7 @@ from PIL import Image
 from eval import report
 from eval.animations import Clip
 from eval.comparison import compare
-from eval.repeat import Place
+from eval.states import Place
 from eval.report.maps import DrawnMap
 from eval.report.pictures import webp
 from eval.report.player import UNIT, Film

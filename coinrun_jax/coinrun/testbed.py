@@ -20,7 +20,7 @@ from coinrun_jax.coinrun.level_sets import build, choose, require_enough
 from coinrun_jax.coinrun.params import EnvParams, require_compatible
 from coinrun_jax.coinrun.placement import CATALOGUE, CoinPlacement, make_placement, weight_of
 from coinrun_jax.coinrun.reward import make_reward
-from coinrun_jax.coinrun.types import ENV_ID, NUM_ACTIONS, Action
+from coinrun_jax.coinrun.types import ENV_ID, NUM_ACTIONS, TIME_LIMIT, Action
 from coinrun_jax.controllers import BlindController
 from coinrun_jax.inspection import TrainingSample
 from coinrun_jax.registry import register
@@ -154,6 +154,9 @@ class CoinRunTestbed(Testbed):
         self, conditions: Sequence[Condition], config: CoinRunConfig, count: int, unlike: int = 0
     ) -> tuple[Any, np.ndarray, np.ndarray]:
         return choose([each.levels for each in conditions], config.mode, count, unlike)
+
+    def most_steps(self, config: CoinRunConfig) -> int:
+        return TIME_LIMIT
 
     def require_enough_levels(self, conditions: Sequence[Condition], count: int) -> None:
         require_enough([each.levels for each in conditions], count)

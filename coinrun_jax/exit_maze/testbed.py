@@ -19,7 +19,7 @@ from coinrun_jax.exit_maze.levels import generate_levels
 from coinrun_jax.exit_maze.maze_config import ExitMazeConfig
 from coinrun_jax.exit_maze.maze_suites import SUITES, MazeSettings, read_condition, sights
 from coinrun_jax.exit_maze.oracle import shortest_path, to_green, wall_follower
-from coinrun_jax.exit_maze.params import EnvParams
+from coinrun_jax.exit_maze.params import STEPS_PER_CELL, EnvParams
 from coinrun_jax.exit_maze.types import ENV_ID, Action, EnvState, Level
 from coinrun_jax.inspection import TrainingSample
 from coinrun_jax.registry import register
@@ -136,6 +136,9 @@ class ExitMazeTestbed(Testbed):
         seeds = choose(config.size, count, unlike)
         index = np.tile(np.arange(count, dtype=np.int32), (len(conditions), 1))
         return self.build_levels(seeds, str(config.size)), seeds, index
+
+    def most_steps(self, config: ExitMazeConfig) -> int:
+        return STEPS_PER_CELL * config.size**2
 
     def level_kind(self, condition: Condition, config: ExitMazeConfig) -> str:
         return str(config.size)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
@@ -43,7 +45,7 @@ def draw(audit: Audit, theme: str = "light") -> Figure:
                 position += 1
             ticks[position] = each.title
             verdict, tied = each.found.verdict, each.found.tied
-            style = {"color": COLOURS[verdict], "va": "center"}
+            style: Any = {"color": COLOURS[verdict], "va": "center"}
             if verdict != "constant":  # how tied to what cannot vary says nothing
                 axes.plot([tied.low, tied.high], [position] * 2, color=COLOURS[verdict], lw=2.2)
                 axes.plot(tied.estimate, position, "o", color=COLOURS[verdict], ms=6, clip_on=False)

@@ -14,7 +14,7 @@ from eval.audit.dependence import THRESHOLDS, Dependence, measure
 class Finding:
     """One property: how it and the goal go together."""
 
-    property: Property
+    prop: Property
     found: Dependence
     goal: str
     """Noun for the goal, and"""
@@ -23,18 +23,19 @@ class Finding:
 
     @property
     def kind(self) -> str:
-        return "cell" if isinstance(self.property, CellProperty) else "level"
+        return "cell" if isinstance(self.prop, CellProperty) else "level"
 
     @property
     def title(self) -> str:
         """Of little of the property where goals clearly have less of it than other cells."""
         found = self.found
         is_less = found.effect.high < 0 and found.verdict != "independent"
-        of_cell = isinstance(self.property, CellProperty)
-        return self.property.opposite if of_cell and is_less else self.property.title
+        if isinstance(self.prop, CellProperty) and is_less:
+            return self.prop.opposite
+        return self.prop.title
 
     def _mean(self, value: float) -> str:
-        is_share = isinstance(self.property, CellProperty) and self.property.is_share
+        is_share = isinstance(self.prop, CellProperty) and self.prop.is_share
         return f"{value:.1%}" if is_share else f"{value:.2f}"
 
     @property
@@ -50,8 +51,8 @@ class Finding:
         what = f"{self.title}: {found.verdict}"
         if found.verdict == "constant" and found.bits.estimate == 0:
             return f"{what}, the same everywhere."
-        if isinstance(self.property, CellProperty):
-            goal = f"{self._mean(found.goal)} {self.property.unit}".rstrip()
+        if isinstance(self.prop, CellProperty):
+            goal = f"{self._mean(found.goal)} {self.prop.unit}".rstrip()
             other = self._mean(found.other)
             return f"{what}, {self._of_cell()}: {self.goal} {goal}, {self.others} {other}."
         if found.chance == 1:
@@ -81,7 +82,7 @@ class Finding:
 
     def as_json(self) -> dict[str, Any]:
         return {
-            "property": self.property.name,
+            "property": self.prop.name,
             "title": self.title,
             "kind": self.kind,
             **dataclasses.asdict(self.found),

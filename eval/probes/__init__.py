@@ -1,57 +1,69 @@
-"""What a trained network knows of the coin, asked of its values, features and preferences.
+"""What a trained network represents of the goal: in its values, features and preferences.
 
-`probe` plays the agent on held-out levels with the coin anywhere and with the coin behind it,
-keeps some of the states that it comes to, and shows the network each of them again with the
-coin taken away or put elsewhere, all else equal. What a network that cannot see the coin
-answers to both is the same, so that the answers' difference is the coin's doing.
+`probe` plays the agent on held-out levels with the goal in other places, keeps some of the states
+that it comes to, and shows the network each of them again with the goal taken away or put
+elsewhere, all else equal. A network that cannot see the goal answers both alike, so that any
+difference between the answers is due to the goal.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from eval.controllers import AgentController
+from coinrun_jax.controllers import AgentController
+from coinrun_jax.inspection import Probing
+from coinrun_jax.registry import testbed_of
+from coinrun_jax.suites import Suite
 from eval.evaluate import Protocol, make_arena
-from eval.probes import forks, linear, values
-from eval.probes.reading import Model, reader, untrained
-from eval.probes.visits import visits
+from eval.probes.answers import Probes
+from eval.probes.forks import preference
+from eval.probes.linear import linear_probes
+from eval.probes.values import value_gap
+from eval.probes.visits import collect_visits
 from eval.results import AGENT
-from eval.suites import Condition, Suite
+from eval.states import Model, Viewer
+from train.environment import network_of
 from train.policy import Policy
 
-SUITE = Suite(
-    "probes", (Condition("uniform", placement="uniform"), Condition("behind", placement="behind"))
-)
-"""Where the coin lies in the episodes that are looked at: both left and right of the agent,
-and all along the way."""
 MOST_LEVELS = 500
 
 
-def probe(policy: Policy, protocol: Protocol) -> dict[str, Any]:
+def probe(policy: Policy, protocol: Protocol) -> Probes:
     """Every probe of one agent.
 
     Args:
-      policy: of the agent.
+      policy: of the agent, trained on a testbed that has `probing`.
       protocol: as in its evaluation; `num_levels` counts up to MOST_LEVELS.
-
-    Returns:
-      `value_by_position` and `value_gap` as `values.value_gap` gives them, `linear` as
-      `linear.linear_probes` does, `forks` as `forks.preference` does. What cannot be said
-      of so few states is None.
     """
+    testbed, seed = testbed_of(policy.env_config), protocol.seed
+    assert testbed.probing is not None
+    probing: Probing = testbed.probing
     agent = AgentController(
-        policy.params, policy.network, greedy=np.bool_(protocol.action_mode == "greedy")
+        jax.device_put(policy.params),
+        policy.network,
+        greedy=np.bool_(protocol.action_mode == "greedy"),
     )
-    once = Protocol(SUITE, min(protocol.num_levels, MOST_LEVELS), seed=protocol.seed)
+    suite = Suite("probes", probing.conditions)
+    once = Protocol(suite, min(protocol.num_levels, MOST_LEVELS), seed=seed)
     arena = make_arena(policy.env_config, {AGENT: agent}, once)
-    in_view, at_forks = visits(arena, agent)
-    ask, trained = reader(arena), Model(policy.network, policy.params)
-    fresh = untrained(policy, arena.env, jax.random.key(protocol.seed))
-    return {
-        **values.value_gap(ask, trained, in_view, protocol.seed),
-        "linear": linear.linear_probes(ask, trained, fresh, in_view, protocol.seed),
-        "forks": forks.preference(ask, trained, at_forks, protocol.seed),
-    }
+    in_view, at_forks = collect_visits(arena, (probing.in_view, probing.is_fork), seed)
+    viewer, trained = Viewer.of(arena, 0), Model(policy.network, policy.params)
+    fresh = untrained(policy, jax.random.key(seed))
+    noun = testbed.noun(testbed.goal)
+    by_progress, gap = value_gap(viewer, trained, probing, in_view, seed)
+    return Probes(
+        value_by_progress=by_progress,
+        value_gap=gap,
+        linear=linear_probes(viewer, trained, fresh, probing, noun, in_view, seed),
+        forks=preference(viewer, trained, probing, at_forks, seed),
+    )
+
+
+def untrained(policy: Policy, key: jax.Array) -> Model:
+    """The policy's architecture with fresh weights; consumes `key`."""
+    network = network_of(policy.config.network, policy.env_config)
+    space = testbed_of(policy.env_config).make_env(policy.env_config).observation_space(None)
+    weights = jax.jit(network.init)(key, jnp.zeros((1, *space.shape), space.dtype))
+    return Model(network.apply, weights)

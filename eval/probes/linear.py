@@ -1,10 +1,10 @@
-"""Whether the coin can be read from the features by a linear function.
+"""Whether the goal can be read from the features by a linear function.
 
-Samples come in pairs of the same state: the coin in view, and taken away; the coin on one
-side of the agent, and as far on the other. Nothing else in a state tells which of the two
-it is, so that features without the coin score .5. A score counts beside two controls: the
-same with labels shuffled, and an untrained network of the same architecture, whose random
-features pass on much of what they see (Alain and Bengio 2016; Hewitt and Liang 2019).
+Samples come in pairs of the same state: the goal in view, and taken away; the goal on one side of
+the agent, and as far on the other. Nothing else in a state tells which of the two it is, so that
+features without the goal score .5. A score is read beside two controls: the same with labels
+shuffled, and an untrained network of the same architecture, whose random features pass on much of
+what they see (Alain and Bengio 2016; Hewitt and Liang 2019).
 """
 
 from __future__ import annotations
@@ -12,14 +12,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
-from coinrun_jax import EnvState
-from eval.probes.intervals import Clusters
-from eval.probes.reading import Describe, Model, Reader, changed
-from eval.probes.scene import coin_offset, has_opposite, with_coin_opposite, without_coin
+from coinrun_jax.inspection import Describe, Probing
+from eval.probes.answers import LinearProbe
+from eval.probes.intervals import are_enough, auc
 from eval.probes.visits import Visits
-from eval.statistics import Estimate, as_dict
+from eval.states import Model, Viewer
+from eval.statistics import Estimate
 
 MEASURE = "auc"
 _PENALTIES = np.logspace(-4, 3, 15)  # of the ridge, times the number of samples
@@ -35,65 +36,61 @@ class Samples(NamedTuple):
 
 class _Target(NamedTuple):
     name: str
-    change: Callable[[EnvState], EnvState]
+    change: Callable[[Any], Any]
     """To the other state of a pair."""
     can_change: Describe | None
     is_true: Describe
     """The label of the first state; the other's is the opposite."""
 
 
-TARGETS = (
-    _Target("coin in view", without_coin, None, lambda state, pool: state.coin_present),
-    _Target(
-        "coin to the right",
-        with_coin_opposite,
-        has_opposite,
-        lambda state, pool: coin_offset(state)[0] > 0,
-    ),
-)
-
-
 def linear_probes(
-    ask: Reader, trained: Model, untrained: Model, in_view: Visits, seed: int
-) -> list[dict[str, Any]]:
+    viewer: Viewer,
+    trained: Model,
+    untrained: Model,
+    probing: Probing,
+    noun: str,
+    in_view: Visits,
+    seed: int,
+) -> tuple[LinearProbe, ...]:
     """Score every target.
 
-    Returns:
-      for each `target`: `measure`, "auc", the chance that of two states of different labels
-      the right one is ranked first, on levels that the probe did not learn from; `score` of
-      the trained network, `shuffled` of the same with the labels mixed up, `untrained` of a
-      fresh one, each `{"estimate", "low", "high"}` or None; `samples`.
+    Args:
+      noun: for the goal.
+      in_view: states with the goal in view.
     """
-    rows = []
-    for target in TARGETS:
-        samples = _pairs(ask, trained, in_view, target)
-        mixed = np.random.default_rng(seed).permutation(samples.labels)
-        fresh = _pairs(ask, untrained, in_view, target)
-        rows.append(
-            {
-                "target": target.name,
-                "measure": MEASURE,
-                "score": as_dict(score(samples, seed)),
-                "shuffled": as_dict(score(samples._replace(labels=mixed), seed)),
-                "untrained": as_dict(score(fresh, seed)),
-                "samples": samples.labels.size,
-            }
-        )
-    return rows
-
-
-def _pairs(ask: Reader, model: Model, visits: Visits, target: _Target) -> Samples:
-    keep = visits.filled.copy()
-    if target.can_change is not None:
-        keep &= ask.describe(visits.states, target.can_change)[0]
-    label = ask.describe(visits.states, target.is_true)[0][keep]
-    both = (visits.states, changed(visits.states, target.change))
-    features = [ask.outputs(model, states).features[keep] for states in both]
-    return Samples(
-        np.concatenate(features),
-        np.concatenate([label, ~label]),
-        np.tile(visits.level[keep], 2),
+    targets = (
+        _Target(f"{noun} in view", probing.without, None, probing.in_view),
+        _Target(
+            f"{noun} {probing.ahead}", probing.opposite, probing.has_opposite, probing.is_ahead
+        ),
     )
+    found = []
+    for target in targets:
+        samples = _pairs(viewer, trained, in_view, target)
+        mixed = np.random.default_rng(seed).permutation(samples.labels)
+        fresh = _pairs(viewer, untrained, in_view, target)
+        found.append(
+            LinearProbe(
+                target=target.name,
+                measure=MEASURE,
+                score=score(samples, seed),
+                shuffled=score(samples._replace(labels=mixed), seed),
+                untrained=score(fresh, seed),
+                samples=samples.labels.size,
+            )
+        )
+    return tuple(found)
+
+
+def _pairs(viewer: Viewer, model: Model, visits: Visits, target: _Target) -> Samples:
+    states, level = visits.states, visits.level
+    if target.can_change is not None:
+        keep = viewer.describe(target.can_change, states)
+        states, level = jax.tree.map(lambda leaf: leaf[keep], states), level[keep]
+    label = viewer.describe(target.is_true, states)
+    both = (states, viewer.change(target.change, states))
+    features = [viewer.show(model, each).output.features for each in both]
+    return Samples(np.concatenate(features), np.concatenate([label, ~label]), np.tile(level, 2))
 
 
 def score(samples: Samples, seed: int) -> Estimate | None:
@@ -105,16 +102,15 @@ def score(samples: Samples, seed: int) -> Estimate | None:
     levels = np.unique(samples.level)
     chosen = np.random.default_rng(seed).permutation(levels)[: levels.size // 2]
     learn = np.isin(samples.level, chosen)
-    test = Clusters(samples.level[~learn], seed)
-    labels = samples.labels[learn]
-    if not test.are_enough or labels.all() or not labels.any():
+    labels, tested = samples.labels[learn], samples.level[~learn]
+    if not are_enough(tested) or labels.all() or not labels.any():
         return None
     centre, scale = _standard(samples.features[learn])
     standard = (samples.features.astype(float) - centre) / scale
     weights = ridge(standard[learn], np.where(labels, 1.0, -1.0))
     # Targets are +-1: what differs by less is rounding, and must not tell equal states apart.
     scores = np.round(standard[~learn] @ weights, 9)
-    return test.auc(scores, samples.labels[~learn])
+    return auc(scores, samples.labels[~learn], tested, seed)
 
 
 def _standard(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
