@@ -141,7 +141,7 @@ def test_gymnasiums_vector_wrappers(
     in_same_step: str,
     mode: AutoresetMode,
 ) -> None:
-    """In next-step mode all are right; README.md says which are not in same-step mode."""
+    """In next-step mode all are right; docs/gymnasium.md says which are not in same-step mode."""
     if name == "NormalizeReward" and gymnasium.__version__ < "1.3":
         pytest.skip("counts the steps that begin episodes, which only next-step mode has")
     envs = gymnasium.make_vec("CoinRun-v1", NUM_ENVS, autoreset_mode=mode, **LEVELS)

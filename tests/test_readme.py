@@ -1,7 +1,7 @@
-"""Every code block of README.md is executed, from top to bottom, as a reader would.
+"""Every code block of README.md, ARCHITECTURE.md and docs/ is executed, as a reader would do it.
 
-The blocks run in one temporary checkout (links to this one's files, its own `runs/`), so that
-a later block finds what an earlier one made:
+The blocks run in one temporary checkout (links to this one's files, its own `runs/`), README.md
+first and each page from top to bottom, so that a later block finds what an earlier one made:
 
 - ```python blocks each in a fresh interpreter;
 - ```bash and ```sh blocks each in a fresh `bash -eu`, one command a line, as they stand, but
@@ -18,7 +18,11 @@ on the line above it, with the reason:
 Then python is compiled, and of bash each `python -m MODULE` is asked for `--help`, which must
 know every flag of the line, each `make TARGET` is dry-run, and any other command must be in
 ELSEWHERE. Those reach for the network or change the installation: they are in `parse` blocks
-only. Fences in other languages must be in NOT_CODE, so that nothing slips through unrun.
+only. A block that quotes a file names it in the same way, and must stand in it:
+
+    <!-- test: excerpt, tests/tiny_testbed.py -->
+
+Fences in other languages must be in NOT_CODE, so that nothing slips through unrun.
 """
 
 from __future__ import annotations
@@ -38,6 +42,8 @@ from tests.conftest import QUICK_COMPILE
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
+PAGES = [README, ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs").glob("*.md"))]
+WITH_LINKS = [*PAGES, ROOT / "CHANGELOG.md", *sorted((ROOT / "results").glob("*/README.md"))]
 
 SHRINK_TRAIN = (
     "--total-steps 2048 --ppo.num-envs 16 --ppo.num-steps 32 --ppo.num-minibatches 2 "
@@ -47,6 +53,7 @@ SHRINK_EVAL = "--num-levels 4"
 SHRINK = {
     "make quickstart": f'TRAIN_ARGS="{SHRINK_TRAIN}" EVAL_ARGS="{SHRINK_EVAL}"',
     "python -m train --resume": "",  # the run's own config, already small
+    "python -m train --env.id CartPole-v1": SHRINK_TRAIN.removesuffix(" --env.pool-size 16"),
     "python -m train": SHRINK_TRAIN,
     "python -m eval": SHRINK_EVAL,
     "python -m eval.audit": "--num-levels 200",
@@ -55,18 +62,19 @@ DRY_RUN = ("make test", "make lint", "make format", "make clean", "make constrai
 LEFT_OUT = ("git clone ", "cd ")
 ELSEWHERE = ("git", "pip", "python -m pip", "wandb")
 SHELL = {"bash", "sh"}
-NOT_CODE = {"text", "yaml", "toml", "json", "bibtex"}
+NOT_CODE = {"text", "yaml", "toml", "json", "bibtex", "mermaid"}
 BLOCK_TIMEOUT = 900  # seconds: a slow machine that shares its cores
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced code block of README.md, and the line on which it begins."""
+    """A fenced code block of a page, and the line on which it begins."""
 
     line: int
     language: str
     code: str
-    parse_only: bool
+    parse_only: bool = False
+    excerpt_of: str | None = None
 
 
 def read_blocks(text: str) -> list[Block]:
@@ -85,10 +93,14 @@ def read_blocks(text: str) -> list[Block]:
             last += 1
         code = "\n".join(line.removeprefix(indent) for line in lines[first:last]) + "\n"
         above = lines[number - 1].strip() if number else ""
-        directive = re.fullmatch(r"<!-- test: (.*) -->", above)
-        if directive and not re.fullmatch(r"parse, \w.*", directive[1]):
-            raise ValueError(f"README.md:{number}: {above}: expected `parse, REASON`")
-        blocks.append(Block(first, language, code, parse_only=bool(directive)))
+        parse_only, excerpt_of = False, None
+        if directive := re.fullmatch(r"<!-- test: (.*) -->", above):
+            kind, _, rest = directive[1].partition(", ")
+            if kind not in ("parse", "excerpt") or not rest:
+                expected = "`parse, REASON` or `excerpt, FILE`"
+                raise ValueError(f"line {number}: {above}: expected {expected}")
+            parse_only, excerpt_of = kind == "parse", rest if kind == "excerpt" else None
+        blocks.append(Block(first, language, code, parse_only, excerpt_of))
         number = last + 1
     return blocks
 
@@ -162,8 +174,12 @@ def check_command(command: str, checkout: Path) -> None:
 
 
 def execute(block: Block, checkout: Path) -> None:
-    if block.language == "python":
-        compile(block.code, f"README.md:{block.line}", "exec")
+    if block.excerpt_of is not None:
+        text = (checkout / block.excerpt_of).read_text()
+        for part in block.code.split("\n\n...\n\n"):  # what is left out between them
+            assert part in text, f"not in {block.excerpt_of}:\n{part}"
+    elif block.language == "python":
+        compile(block.code, f"line {block.line}", "exec")
         if not block.parse_only:
             run([sys.executable, "-c", block.code], checkout)
     elif block.language in SHELL:
@@ -195,16 +211,33 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.docs
 def test_every_block_runs(checkout: Path, subtests: pytest.Subtests) -> None:
+    for page in PAGES:
+        for block in read_blocks(page.read_text()):
+            with subtests.test(f"{page.relative_to(ROOT)}:{block.line} ({block.language})"):
+                execute(block, checkout)
+
+
+def test_there_are_blocks_to_run() -> None:
     blocks = read_blocks(README.read_text())
-    assert any(block.language == "python" and not block.parse_only for block in blocks)
-    for block in blocks:
-        with subtests.test(f"README.md:{block.line} ({block.language})"):
-            execute(block, checkout)
+    assert {block.language for block in blocks if not block.parse_only} >= {"python", "bash"}
+    assert len(README.read_text().splitlines()) <= 150
 
 
-def test_links_point_at_files() -> None:
-    targets = re.findall(r"\]\(([^)#\s]+)", README.read_text())
-    missing = [t for t in targets if "://" not in t and not (ROOT / t).is_file()]
+def anchors(page: Path) -> set[str]:
+    """Those of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in headings}
+
+
+@pytest.mark.parametrize("page", WITH_LINKS, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_point_at_files(page: Path) -> None:
+    missing = []
+    for target in re.findall(r"\]\(([^)\s]+)", page.read_text()):
+        if "://" not in target:
+            file, _, anchor = target.partition("#")
+            path = page.parent / file if file else page
+            if not path.is_file() or (anchor and anchor not in anchors(path)):
+                missing.append(target)
     assert not missing, missing
 
 
@@ -215,7 +248,7 @@ def test_the_table_of_speeds_is_drawn_from_its_csv() -> None:
         text=True,
         check=True,
     )
-    assert printed.stdout.strip() in README.read_text()
+    assert printed.stdout.strip() in (ROOT / "docs" / "speed.md").read_text()
 
 
 SAMPLE = """\
@@ -253,8 +286,18 @@ def test_blocks_are_found() -> None:
 
 
 def test_a_directive_gives_its_reason() -> None:
-    with pytest.raises(ValueError, match="REASON"):
-        read_blocks("<!-- test: skip -->\n```python\n1\n```\n")
+    for directive in ("skip", "parse", "excerpt"):
+        with pytest.raises(ValueError, match="REASON"):
+            read_blocks(f"<!-- test: {directive} -->\n```python\n1\n```\n")
+
+
+def test_an_excerpt_stands_in_its_file(checkout: Path) -> None:
+    directive = "<!-- test: excerpt, LICENSE -->\n"
+    (block,) = read_blocks(f"{directive}```text\nMIT License\n```\n")
+    execute(block, checkout)
+    (block,) = read_blocks(f"{directive}```text\nGPL\n```\n")
+    with pytest.raises(AssertionError, match="LICENSE"):
+        execute(block, checkout)
 
 
 def test_what_fails_in_a_block_fails_the_test(checkout: Path) -> None:
@@ -265,7 +308,7 @@ def test_what_fails_in_a_block_fails_the_test(checkout: Path) -> None:
         ("console", "$ make test"),
     ]:
         with pytest.raises(AssertionError):
-            execute(Block(1, language, code, parse_only=False), checkout)
+            execute(Block(1, language, code), checkout)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Prints README's table of speeds from `cpu.csv`: python results/benchmark/table.py."""
+"""Prints the table in docs/speed.md from `cpu.csv`: python results/benchmark/table.py."""
 
 from __future__ import annotations
 
