@@ -248,7 +248,7 @@ def test_an_end_in_the_step_of_the_time_limit_is_no_time_out(with_coin: bool) ->
     for env in (single, made):
         env.reset(seed=SEED + index)
         *_, last = (env.step(action) for action in actions)
-        # Gymnasium's TimeLimit does not look whether an episode has ended, as docs/gymnasium.md says.
+        # TimeLimit does not look whether an episode has ended: see docs/gymnasium.md.
         assert last[2:4] == (True, env is made)
 
 
