@@ -46,9 +46,11 @@ class PlainEnv:
     def __init__(self, env: Any, params: Any) -> None:
         if not isinstance(env.action_space(params), spaces.Discrete):
             raise InputError(
-                f"env.id {env.name}: its actions are continuous; PPO here needs some n"
+                f"env.id {env.name} has continuous actions; PPO here needs discrete ones"
             )
         self._env = env
+        self._observation_space = env.observation_space(params)
+        self._action_space = env.action_space(params)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, PlainEnv) and other._env.name == self._env.name
@@ -56,11 +58,11 @@ class PlainEnv:
     def __hash__(self) -> int:
         return hash(self._env.name)
 
-    def observation_space(self, params: Any) -> Any:
-        return self._env.observation_space(params)
+    def observation_space(self, params: Any = None) -> Any:
+        return self._observation_space
 
-    def action_space(self, params: Any) -> Any:
-        return self._env.action_space(params)
+    def action_space(self, params: Any = None) -> Any:
+        return self._action_space
 
     def reset(self, key: jax.Array, params: Any) -> tuple[jax.Array, PlainState]:
         observation, state = self._env.reset(key, params)
