@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol, TextIO
 
 from coinrun_jax.checks import InputError, one_line
-from coinrun_jax.coinrun.types import NUM_SEEDS
 from coinrun_jax.files import require_free, shortened
+from coinrun_jax.testbed import NUM_SEEDS
 
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 

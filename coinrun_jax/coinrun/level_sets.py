@@ -99,7 +99,7 @@ def require_enough(sets: Iterable[LevelSet], count: int) -> None:
     number = len(TEST_LEVELS)
     for level_set in sets:
         expected = number * level_set.share
-        if count > expected + _DEVIATIONS * (np.sqrt(expected) + 1):
+        if count > min(number, expected + _DEVIATIONS * (np.sqrt(expected) + 1)):
             raise InputError(
                 f"{count:,} levels are wanted, but of {number:,} held-out ones about "
                 f"{expected:,.0f} are {level_set}"
