@@ -28,7 +28,12 @@ MAX_LINES, MAX_FUNCTION_LINES = 600, 72  # of a file; of a function without its 
 
 # What `coinrun_jax` may import when it is installed without extras, and who may import more.
 CORE = {"flax", "gymnax", "jax", "numpy"}
-INSTALLED_AS = {"PIL": "pillow", "orbax": "orbax-checkpoint", "yaml": "pyyaml"}
+INSTALLED_AS = {
+    "PIL": "pillow",
+    "markupsafe": "jinja2",
+    "orbax": "orbax-checkpoint",
+    "yaml": "pyyaml",
+}
 WITH_EXTRA = {"coinrun_jax.play": {"pygame"}, "coinrun_jax.adapters": {"gymnasium"}}
 
 UNSAFE = {"cloudpickle", "dill", "joblib", "marshal", "pickle", "shelve"}  # can run code on load
@@ -108,6 +113,82 @@ def test_arrows_point_downward(package: str) -> None:
         if target.split(".")[0] in forbidden
     ]
     assert not wrong, wrong
+
+
+TESTBEDS = ("coinrun_jax.coinrun", "coinrun_jax.exit_maze")
+NOUNS = re.compile("coin|lava|saw|crate|placement", re.IGNORECASE)
+PACKAGE_NAME = re.compile("coinrun[_-]jax")
+
+
+def modules_of_testbeds() -> set[str]:
+    """All that belongs to an environment: testbeds, and what in turn imports one of them."""
+    found = {m for m in MODULES if m.startswith(TESTBEDS)}
+    rest = {m for m in MODULES if m.startswith("coinrun_jax.")} - found
+    while more := {m for m in rest if imports(m) & found}:
+        found, rest = found | more, rest - more
+    return found
+
+
+def test_some_modules_belong_to_a_testbed_and_the_contract_does_not() -> None:
+    found = modules_of_testbeds()
+    assert {"coinrun_jax.coinrun.env", "coinrun_jax.overlap", "coinrun_jax.solver"} <= found
+    contract = ("arena", "controllers", "record", "registry", "suites", "testbed", "variants")
+    assert not found & {f"coinrun_jax.{name}" for name in contract}
+
+
+@pytest.mark.parametrize("package", ["train", "eval"])
+def test_training_and_evaluation_know_no_environment(package: str) -> None:
+    """They know its contract, and of the package `coinrun_jax` itself, which has CoinRun's names,
+    the version alone.
+    """
+    own = {name: tree for name, tree in TREES.items() if name.split(".")[0] == package}
+    forbidden = modules_of_testbeds()
+    wrong = [f"{name} imports {target}" for name in own for target in imports(name) & forbidden]
+    for name, tree in own.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom):
+                source = node.module or ""
+                targets = {f"{source}.{alias.name}" for alias in node.names} | {source}
+                if under_type_checking := targets & forbidden:
+                    wrong += [f"{name} imports {target}" for target in under_type_checking]
+                if source == "coinrun_jax":
+                    names = {alias.name for alias in node.names} - {"__version__"}
+                    wrong += [
+                        f"{name} imports coinrun_jax.{n}"
+                        for n in names
+                        if f"coinrun_jax.{n}" not in MODULES
+                    ]
+            elif isinstance(node, ast.Attribute) and ast.unparse(node.value) == "coinrun_jax":
+                wrong += [f"{name}: {ast.unparse(node)}"] if node.attr != "__version__" else []
+    assert not wrong, sorted(set(wrong))
+
+
+@pytest.mark.parametrize("package", ["train", "eval"])
+def test_training_and_evaluation_use_no_nouns_of_an_environment(package: str) -> None:
+    """What people read of an environment, its testbed says; templates and scripts included."""
+    files = [
+        path
+        for path in (ROOT / package).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    ]
+    assert len(files) > 20
+    wrong = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in files
+        for number, line in enumerate(path.read_text().splitlines(), start=1)
+        if NOUNS.search(PACKAGE_NAME.sub("", line))
+    ]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("package", ["train", "eval"])
+def test_no_two_files_have_one_name(package: str) -> None:
+    places: dict[str, list[str]] = {}
+    for path in python_files(package):
+        if path.name not in ("__init__.py", "__main__.py"):
+            places.setdefault(path.name, []).append(str(path.relative_to(ROOT)))
+    twice = {name: paths for name, paths in places.items() if len(paths) > 1}
+    assert not twice, twice
 
 
 def test_no_import_cycles() -> None:
