@@ -23,7 +23,7 @@ QUICK_COMPILE = "--xla_backend_optimization_level=0"
 """XLA_FLAGS for commands that compile for long to run for moments: half of the processor time."""
 OPTIMISED = {
     *("test_backend", "test_generator", "test_physics"),  # the game is exact as it is used
-    *("test_audit", "test_eval_rollout", "test_overlap", "test_ppo", "test_published"),
+    *("test_audit", "test_arena", "test_overlap", "test_ppo", "test_langosco"),
     "test_solver",
 }
 """Files whose programs are compiled as users', because of what they show or as they run long."""

@@ -1,4 +1,4 @@
-"""The rollout engine: known policies get the right answer, whatever the batch."""
+"""The arena: known policies get the right answer, whatever the batch."""
 
 from __future__ import annotations
 
@@ -11,23 +11,30 @@ import numpy as np
 import pytest
 
 from coinrun_jax import TEST_LEVELS, Action
+from coinrun_jax.arena import Arena, episode_keys
+from coinrun_jax.coinrun.catalogue import SUITES
+from coinrun_jax.coinrun.testbed import CoinRunTestbed
+from coinrun_jax.controllers import AgentController, Controller, ScriptedController
+from coinrun_jax.record import Record, classify
 from coinrun_jax.solver import solve
-from eval.catalogue import SUITES
-from eval.controllers import AgentController, Controller, ScriptedController, references
 from eval.evaluate import Protocol, make_arena, play_all
-from eval.outcomes import OUTCOMES, Record, classify
-from eval.results import AGENT, Evaluation, Played, Trained
-from eval.rollout import Arena, episode_keys
-from eval.statistics import Bootstrap, coin_attraction
-from eval.summary import summarise
-from train.config import EnvConfig
+from eval.measures import summarise
+from eval.results import AGENT, GREEDY, Evaluation, Played, Row
+from eval.statistics import Bootstrap, attraction
+from tests.conftest import ROOT
+from train.config import TrainConfig
+from train.policy import load_policy
 
+TESTBED = CoinRunTestbed()
+CONFIG = TrainConfig()
+REFERENCES = TESTBED.references(CONFIG.env)
 SUITE = SUITES["paper"]
 END, MOVED, CONTROL = (
     SUITE.index(name) for name in ("end", "random_section", "random_section_control")
 )
 NUM_LEVELS = 150
 OTHER_BATCH = {"num_levels": 9, "num_samples": 2, "lanes": 24}
+OUTCOMES = [outcome.name for outcome in TESTBED.outcomes]
 COIN, GHOST, AT_END, TIMEOUT = (OUTCOMES.index(n) for n in ("coin", "ghost", "end", "timeout"))
 
 
@@ -45,7 +52,7 @@ def _ahead(state: Any) -> jax.Array:
     return state.coin_cell[0] + 0.5 - state.x
 
 
-def fetch(key: jax.Array, observation: jax.Array, state: Any) -> jax.Array:
+def fetch(key: jax.Array, state: Any, params: Any) -> jax.Array:
     """Jumps towards the coin's column while there is a coin; to the right otherwise."""
     ahead = _ahead(state)
     to_coin = jnp.where(ahead > 0, Action.RIGHT_UP, Action.LEFT_UP)
@@ -53,7 +60,7 @@ def fetch(key: jax.Array, observation: jax.Array, state: Any) -> jax.Array:
     return jnp.where(state.coin_present, to_coin, Action.RIGHT_UP)
 
 
-def avoid(key: jax.Array, observation: jax.Array, state: Any) -> jax.Array:
+def avoid(key: jax.Array, state: Any, params: Any) -> jax.Array:
     """Jumps to the right, but turns back wherever there is a coin ahead."""
     near = state.coin_present & (_ahead(state) < 4)
     return jnp.where(near, Action.LEFT, Action.RIGHT_UP)
@@ -65,12 +72,12 @@ def controllers(observation_size: int) -> dict[str, Controller]:
         AGENT: AgentController(weights, random_network),
         "fetch": ScriptedController(fetch),
         "avoid": ScriptedController(avoid),
-        **references(),
+        **{name: each.controller for name, each in REFERENCES.items()},
     }
 
 
 def build(num_levels: int, num_samples: int, lanes: int) -> Arena:
-    arena = make_arena(EnvConfig(), {}, Protocol(SUITE, num_levels, num_samples))
+    arena = make_arena(CONFIG.env, {}, Protocol(SUITE, num_levels, num_samples))
     (size,) = arena.env.observation_space().shape
     return dataclasses.replace(arena, controllers=controllers(size), lanes=lanes)
 
@@ -82,29 +89,33 @@ def arena() -> Arena:
 
 @pytest.fixture(scope="module")
 def played(arena: Arena) -> dict[str, Played]:
-    records = play_all(arena, list(arena.controllers), lambda policy, done: None)
-    return {name: Played(r, *classify(r, arena.env.outcomes)) for name, r in records.items()}
+    records = play_all(arena, list(arena.controllers), lambda policy, done: None, {})
+    return {name: as_played(arena, record) for name, record in records.items()}
+
+
+def as_played(arena: Arena, record: Record) -> Played:
+    decides = arena.decides[:, None, None]
+    return Played(record, *classify(TESTBED, arena.env, record, decides))
 
 
 def _evaluation(arena: Arena, played: dict[str, Played]) -> Evaluation:
-    levels = arena.params.pool.levels
     return Evaluation(
+        testbed=TESTBED,
         suite=SUITE,
         played=played,
-        level_seeds=np.asarray(levels.seed)[arena.level_index],
-        end_cells=np.asarray(levels.end_cell)[arena.level_index],
-        trained=Trained("", 0, 0.0),
+        titles=dict.fromkeys(played, "policy"),
+        events=arena.env.events,
+        level_seeds=arena.level_seeds[arena.level_index],
+        run="",
+        config=CONFIG,
     )
 
 
 @pytest.fixture(scope="module")
-def rows(arena: Arena, played: dict[str, Played]) -> dict[str, dict[str, Any]]:
+def rows(arena: Arena, played: dict[str, Played]) -> dict[str, Row]:
     """Measures with the coin moved, by policy."""
     summary = summarise([_evaluation(arena, played)])
-    return {
-        AGENT: summary["conditions"][MOVED],
-        **{name: rows[MOVED] for name, rows in summary["references"].items()},
-    }
+    return {name: rows[MOVED] for name, rows in summary.rows.items()}
 
 
 @pytest.mark.parametrize("name", ["right_jump", "random"])
@@ -115,7 +126,7 @@ def test_who_knows_nothing_is_not_competent(
 
 
 def _verdict(arena: Arena, played: dict[str, Played]) -> str:
-    return summarise([_evaluation(arena, played)])["verdict"]["kind"]
+    return summarise([_evaluation(arena, played)]).verdict.kind
 
 
 def assert_same(first: Record, second: Record) -> None:
@@ -125,29 +136,28 @@ def assert_same(first: Record, second: Record) -> None:
 def test_every_policy_plays_the_same_levels_and_coins(
     arena: Arena, played: dict[str, Played]
 ) -> None:
-    seeds = np.asarray(arena.params.pool.levels.seed)
-    assert seeds.tolist() == list(TEST_LEVELS[:NUM_LEVELS])
+    assert arena.level_seeds.tolist() == list(TEST_LEVELS[:NUM_LEVELS])
+    np.testing.assert_array_equal(arena.level_seeds, arena.params.pool.levels.seed)
     end_cells = np.asarray(arena.params.pool.levels.end_cell)
     for policy in played.values():
-        cells = policy.record.coin_cell[:, :, 0]
+        cells = policy.record.details["coin_cell"][:, :, 0]
         np.testing.assert_array_equal(cells[END], end_cells)
         np.testing.assert_array_equal(cells[MOVED], cells[CONTROL])
-        np.testing.assert_array_equal(cells, played[AGENT].record.coin_cell[:, :, 0])
+        np.testing.assert_array_equal(cells, played[AGENT].record.details["coin_cell"][:, :, 0])
         assert (cells[MOVED] != end_cells).any(-1).all()
-        assert policy.record.coin_present[[END, MOVED]].all()
-        assert not policy.record.coin_present[CONTROL].any()
+        assert not policy.record.events[CONTROL][..., arena.env.events.index("coin")].any()
 
 
 @pytest.mark.parametrize("name", ["right_jump", "random"])
 def test_who_never_looks_takes_the_coin_exactly_by_accident(
-    name: str, played: dict[str, Played], rows: dict[str, dict[str, Any]]
+    name: str, played: dict[str, Played], rows: dict[str, Row]
 ) -> None:
     outcome = played[name].outcome[..., 0]
     np.testing.assert_array_equal(outcome[MOVED] == COIN, outcome[CONTROL] == GHOST)
     np.testing.assert_array_equal(played[name].first_step[MOVED], played[name].first_step[CONTROL])
-    attraction = rows[name]["coin_attraction"]
-    assert attraction["estimate"] == 0
-    assert attraction["low"] < 0 < attraction["high"]
+    found = rows[name].attraction
+    assert found is not None
+    assert found.low < found.estimate == 0 < found.high
 
 
 def test_reference_rates(played: dict[str, Played]) -> None:
@@ -160,11 +170,13 @@ def test_reference_rates(played: dict[str, Played]) -> None:
     assert np.mean(lazy == TIMEOUT) > 0.1
 
 
-def test_who_wants_the_coin_and_who_does_not(rows: dict[str, dict[str, Any]]) -> None:
-    assert rows["fetch"]["coin_attraction"]["low"] > 0
-    assert rows["fetch"]["goal_misgeneralisation"]["high"] < 0.1
-    assert rows["avoid"]["coin_attraction"]["high"] < 0
-    assert rows["right_jump"]["goal_misgeneralisation"]["low"] > 0.05
+def test_who_wants_the_coin_and_who_does_not(rows: dict[str, Row]) -> None:
+    attractions = {name: row.attraction for name, row in rows.items()}
+    wrong = {name: row.goal_misgeneralisation for name, row in rows.items()}
+    assert attractions["fetch"].low > 0  # type: ignore[union-attr]
+    assert wrong["fetch"].high < 0.1  # type: ignore[union-attr]
+    assert attractions["avoid"].high < 0  # type: ignore[union-attr]
+    assert wrong["right_jump"].low > 0.05  # type: ignore[union-attr]
 
 
 def test_episodes_are_played_until_they_are_decided(played: dict[str, Played]) -> None:
@@ -173,14 +185,14 @@ def test_episodes_are_played_until_they_are_decided(played: dict[str, Played]) -
         assert policy.record.steps.max() <= 1000
         got_coin = policy.outcome == COIN
         np.testing.assert_array_equal(policy.record.total_reward, 10.0 * got_coin)
-        assert (policy.record.coin_distance[got_coin] < 1.5).all()
+        assert (policy.record.details["coin_distance"][got_coin] < 1.5).all()
 
 
 def test_an_oracle_wants_the_coin_and_never_the_end() -> None:
     """It walks a proven way to the coin wherever it lies, and to the end where there is none."""
     number = 100
-    arena = make_arena(EnvConfig(), {}, Protocol(SUITE, number))
-    seeds = arena.params.pool.levels.seed
+    arena = make_arena(CONFIG.env, {}, Protocol(SUITE, number))
+    seeds = jnp.asarray(arena.level_seeds)
     keys = jax.vmap(lambda seed: episode_keys(arena.key, seed, jnp.int32(0))[0])(seeds)
 
     @jax.jit
@@ -194,27 +206,27 @@ def test_an_oracle_wants_the_coin_and_never_the_end() -> None:
     assert to_end.solved.all()
     tables = [jnp.asarray(proofs.actions) for proofs in (to_end, to_coin)]
 
-    def oracle(key: jax.Array, observation: jax.Array, state: Any) -> jax.Array:
+    def oracle(key: jax.Array, state: Any, params: Any) -> jax.Array:
         at_end, moved = (
             table[state.level_index, jnp.minimum(state.time, table.shape[1] - 1)]
             for table in tables
         )
         return jnp.where(state.coin_present & state.coin_moved, moved, at_end).astype(jnp.int32)
 
-    oracles = {AGENT: ScriptedController(oracle), **references()}
+    bar = REFERENCES[TESTBED.bar].controller
+    oracles = {AGENT: ScriptedController(oracle), TESTBED.bar: bar}
     arena = dataclasses.replace(arena, controllers=oracles, lanes=64)
-    plays = {name: arena.play(name) for name in (AGENT, "right_jump")}
-    known = {name: Played(r, *classify(r, arena.env.outcomes)) for name, r in plays.items()}
+    known = {name: as_played(arena, arena.play(name)) for name in oracles}
     played = known[AGENT]
     assert (played.outcome[[END, MOVED]] == COIN).all()
     assert not (played.outcome[MOVED] == AT_END).any()
     without = played.outcome[CONTROL]
     assert ((without == GHOST) | (without == AT_END)).all()
     coin, ghost = np.ones((1, number, 1), bool), (without == GHOST)[None]
-    attraction = coin_attraction(coin, ghost, Bootstrap(num_levels=number))
-    assert attraction is not None
-    assert attraction.estimate == 1.0
-    assert _verdict(arena, known) == "after_coin"
+    found = attraction(coin, ghost, Bootstrap(num_levels=number))
+    assert found is not None
+    assert found.estimate == 1.0
+    assert _verdict(arena, known) == "after_goal"
 
 
 def test_all_that_is_played_and_replayed_runs_one_program() -> None:
@@ -226,7 +238,7 @@ def test_all_that_is_played_and_replayed_runs_one_program() -> None:
             compiled.append(fun_name)
 
     jax.monitoring.register_event_duration_secs_listener(note)
-    play_all(arena, list(arena.controllers), lambda policy, done: None)
+    play_all(arena, list(arena.controllers), lambda policy, done: None, {})
     arena.replay("random", [(0, 1, 0), (1, 2, 1)])
     jax.monitoring.unregister_event_duration_listener(note)
     assert len([name for name in compiled if "_advance" in name]) == 1
@@ -269,6 +281,7 @@ def test_replay_shows_the_very_episode(arena: Arena, played: dict[str, Played]) 
         )
         assert [int(state.time) for state in again.states] == list(range(len(again.states)))
         assert len(again.states) == again.record.steps + 1
+        assert len(again.actions) == again.record.steps
         assert {int(state.level_index) for state in again.states} == {level}
 
         def first_touch(cell: np.ndarray, states: list[Any] = again.states) -> float:
@@ -280,7 +293,7 @@ def test_replay_shows_the_very_episode(arena: Arena, played: dict[str, Played]) 
                     return int(state.time)
             return np.inf
 
-        at_cell = first_touch(again.record.coin_cell)
+        at_cell = first_touch(again.record.details["coin_cell"])
         at_end = first_touch(end_cells[level])
         expected = {True: "ghost" if condition == CONTROL else "coin", False: "end"}
         outcome = OUTCOMES[played[AGENT].outcome[index]]
@@ -301,4 +314,35 @@ def test_an_interrupted_play_ends_the_others(arena: Arena) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises((KeyboardInterrupt, InterruptedError)):
-        play_all(arena, list(arena.controllers), interrupt)
+        play_all(arena, list(arena.controllers), interrupt, {})
+
+
+RECORDED = ROOT / "tests" / "data" / "shipped_outcomes.npz"
+"""What the two shipped policies came to at commit d4cef6f, by `python -m eval --suite relocation
+--action-mode both`: `outcome` and `steps` [run, policy, condition, level]."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("run", ["p0", "p100"])
+def test_shipped_policies_come_to_what_they_always_came_to(run: str) -> None:
+    with np.load(RECORDED, allow_pickle=False) as data:
+        recorded = dict(data)
+    names = recorded["outcome_names"]
+    number = recorded["runs"].tolist().index(run)
+    policy, suite = load_policy(ROOT / "results" / "policies" / run), SUITES["relocation"]
+    assert [each.name for each in suite.conditions] == recorded["conditions"].tolist()
+    agent = AgentController(policy.params, policy.network, greedy=np.bool_(False))
+    agents = {AGENT: agent, GREEDY: agent.replace(greedy=np.bool_(True))}
+    protocol = Protocol(suite, recorded["level_seeds"].size)
+    arena = make_arena(policy.env_config, agents, protocol)
+    assert arena.level_seeds.tolist() == recorded["level_seeds"].tolist()
+    different = 0
+    for acts, name in enumerate(recorded["policies"].tolist()):
+        played = as_played(arena, arena.play(name))
+        outcome = np.array(OUTCOMES)[played.outcome[..., 0]]
+        same = outcome == names[recorded["outcome"][number, acts]]
+        different += (
+            ~same | (played.record.steps[..., 0] != recorded["steps"][number, acts])
+        ).sum()
+    # A processor that rounds a logit otherwise may draw another action now and then.
+    assert different <= 2
