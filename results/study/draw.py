@@ -16,7 +16,7 @@ from coinrun_jax.checks import InputError, one_line
 from coinrun_jax.cli import Parser, add_force, command
 from coinrun_jax.files import require_free
 from eval import figures
-from eval.figures.style import SERIES, WIDTH, Theme, band, share_ticks, themed
+from eval.figures.themes import SERIES, WIDTH, Theme, band, share_ticks, themed
 from eval.langosco import read_screened
 from eval.staging import staging
 from eval.table import DASH, number
