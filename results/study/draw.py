@@ -89,7 +89,7 @@ def coin_randomisation(folder: Path, colours: Theme) -> Figure:
         for place, (condition, label) in enumerate(
             {MOVED: "coin at a random section", UNIFORM: "coin in any cell"}.items()
         ):
-            colour = (colours.end, colours.coin)[place]
+            colour = (colours.proxy, colours.goal)[place]
             _curve(axes, table, groups, condition, measure, colour, label, 0.12 * place - 0.06)
         _finish(axes, names, "")
         _share_limits([axes])
@@ -193,7 +193,7 @@ def capability(folder: Path, colours: Theme) -> Figure:
         names = [_count_name(name, row[setting]) for row in recipes]
         for axes, condition, measures in (
             (column[0], "end", {"coin": colours.text}),
-            (column[1], UNIFORM, {UNAIDED: colours.end, ATTRACTION: colours.coin}),
+            (column[1], UNIFORM, {UNAIDED: colours.proxy, ATTRACTION: colours.goal}),
         ):
             for measure, colour in measures.items():
                 _curve(axes, table, groups, condition, measure, colour, TITLES[measure])
@@ -272,8 +272,8 @@ def reward(folder: Path, colours: Theme) -> Figure:
             whole = table.whole(row["group"], UNIFORM, measure)
             dots = table.runs(row["group"], UNIFORM, measure)
             if whole:
-                axes.plot([whole.low, whole.high], [y, y], color=colours.end, lw=2)
-                axes.plot(whole.estimate, y, "|", color=colours.end, ms=12, mew=2)
+                axes.plot([whole.low, whole.high], [y, y], color=colours.proxy, lw=2)
+                axes.plot(whole.estimate, y, "|", color=colours.proxy, ms=12, mew=2)
             axes.plot(dots, [y + 0.2] * len(dots), color=colours.text, **DOT)
         axes.set_title(TITLES[measure].replace("unaided ", "unaided\n"))
         axes.axvline(0, color=colours.faint, lw=2, zorder=0)
