@@ -340,7 +340,7 @@ def test_foreign_policies_are_refused(finished, tmp_path, change, named):
     ("change", "named"),
     [
         (lambda a: a.__setitem__("more", np.zeros(3, np.float32)), "more"),
-        (lambda a: a.popitem(), "not the network"),
+        (lambda a: a.popitem(), "do not fit its config"),
         *[
             (lambda a, change=change: a.update({k: change(v) for k, v in a.items()}), named)
             for change, named in [

@@ -1,4 +1,4 @@
-"""PPO for gymnax environments, compiled into one program with them."""
+"""PPO for gymnax environments: an update of agents and environments is one compiled program."""
 
 import os
 

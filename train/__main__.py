@@ -3,10 +3,10 @@
     python -m train --config FILE [--section.key value ...] --run-dir DIR [--profile]
     python -m train --resume DIR [--profile]
 
-FILE is a YAML of settings, DIR a new directory for the run. --resume goes on from a run's newest
-checkpoint, --profile writes jax's profile of a few updates into DIR. Over several hosts, the same
-command on each, with --coordinator HOST:PORT --num-processes N --process-id I, or the environment
-variables that jax reads; under SLURM nothing is needed.
+FILE is a YAML of settings, DIR a new directory for the run. --resume continues from a run's newest
+checkpoint, --profile writes jax's profile of a few updates into DIR. On several hosts, run the same
+command on each with --coordinator HOST:PORT --num-processes N --process-id I, or with the
+environment variables that jax reads; SLURM needs neither.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from train.overrides import override
 
 
 def _default_run_dir() -> Path:
-    """Of an agent of `wandb agent`, which starts many runs with one command.
+    """For `wandb agent`, which starts many runs with one command.
 
     Raises:
-      InputError: elsewhere.
+      InputError: for all others.
     """
     sweep, run_id = os.environ.get("WANDB_SWEEP_ID"), os.environ.get("WANDB_RUN_ID")
     if not sweep or not run_id:
-        raise InputError("--run-dir DIR is missing: where to keep the run")
+        raise InputError("--run-dir DIR is missing: the directory to create for the run")
     return Path("runs") / sweep / run_id
 
 
 def _config(known: argparse.Namespace, settings: list[str]) -> TrainConfig:
     default = load_config(known.config) if known.config else TrainConfig()
-    if "WANDB_SWEEP_ID" in os.environ:  # an agent's runs are there to be seen
+    if "WANDB_SWEEP_ID" in os.environ:  # a wandb agent's runs belong there
         online = dataclasses.replace(default.wandb, mode="online")
         default = dataclasses.replace(default, wandb=online)
     return override(default, settings, about=__doc__ or "")
@@ -59,12 +59,12 @@ def main(arguments: list[str] | None = None) -> int:
     processes.initialize(known.coordinator, known.num_processes, known.process_id)
     if known.resume is not None:
         if known.config or known.run_dir or settings:
-            raise InputError("--resume takes no other settings: a run keeps its own config")
+            raise InputError("--resume takes no other settings: a run keeps its config")
     else:
         config, run_dir = _config(known, settings), known.run_dir or _default_run_dir()
 
     from coinrun_jax.compilation import enable_compilation_cache
-    from train import run  # not before: its imports touch devices
+    from train import run  # its imports initialize the backend
 
     enable_compilation_cache()
     if known.resume is not None:

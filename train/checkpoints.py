@@ -1,9 +1,8 @@
-"""Checkpoints of a whole run (orbax), from which it goes on bit for bit.
+"""Checkpoints of a complete run (orbax), from which it resumes bit for bit.
 
-A checkpoint holds plain arrays, whole, so that it can be read with any number of devices and
-hosts; the checksum of every array, so that one that was damaged later is known; and its score.
-What is kept is decided from what is on disk, so that it does not matter how often a run was
-stopped and resumed in between.
+A checkpoint holds plain, undivided arrays, which any number of devices and hosts can read; a
+checksum of every array, which reveals later damage; and a score. Which ones are kept depends only
+on what is on disk, and not on how often a run was interrupted.
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ STATE, ABOUT = "state", "about"
 _DAMAGED, _DELETED = "damaged-", "deleted-"
 _NAME = re.compile("0|[1-9][0-9]{0,9}")
 _OF_THE_MACHINE = ("PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "UNAVAILABLE")
-"""Words of tensorstore for what is no fault of the file; other faults are OSErrors."""
+"""Tensorstore's words for errors that do not concern the file; others are OSErrors."""
 
-# What fails is told once, in a line, by this module; orbax and asyncio would add tracebacks, the
-# latter also of writes that end after the one that failed.
+# This module reports a failure once, in one line; orbax and asyncio would add tracebacks, the
+# latter also for writes that end after the failed one.
 for _name in ("absl", "asyncio"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)
 _say_ignored = sys.unraisablehook
@@ -54,7 +53,7 @@ class Checkpoints:
     """The newest checkpoints of a run and the one with the best score, by updates done.
 
     Args:
-      folder: made when the first checkpoint is written.
+      folder: created with the first checkpoint.
       keep: how many of the newest are kept.
     """
 
@@ -64,18 +63,18 @@ class Checkpoints:
 
     @property
     def updates(self) -> list[int]:
-        """Of the checkpoints there are, readable or not, oldest first."""
+        """Updates of the existing checkpoints, readable or not, in ascending order."""
         if not self._folder.is_dir():
             return []
         names = [path.name for path in self._folder.iterdir() if path.is_dir()]
         return sorted(int(name) for name in names if _NAME.fullmatch(name))
 
     def save(self, update: int, state: Any, score: float | None) -> None:
-        """Write a checkpoint, then delete those that are neither new nor the best.
+        """Write a checkpoint, then delete those that are neither recent nor the best.
 
         Args:
           state: a tree of numpy arrays.
-          score: the higher, the better; None for one that cannot be the best.
+          score: higher is better; None if it cannot be the best.
 
         Raises:
           CheckpointError: if it could not be written. Earlier ones are untouched.
@@ -90,7 +89,7 @@ class Checkpoints:
         )
         try:
             self._orbax.save(self._path(update), args=args)
-        except Exception as error:  # of many types, by where it came from
+        except Exception as error:  # of many types
             if processes.is_main():
                 self.tidy()
             raise CheckpointError(
@@ -99,34 +98,34 @@ class Checkpoints:
         processes.on_main(self._delete_old)
 
     def tidy(self) -> None:
-        """Remove what a killed process has left half-written or half-deleted."""
+        """Remove what a killed process left half-written or half-deleted."""
         for path in self._folder.iterdir() if self._folder.is_dir() else ():
             if path.name.startswith(_DELETED) or ".orbax-checkpoint-tmp" in path.name:
                 shutil.rmtree(path, ignore_errors=True)
 
     def restore(self, shapes: Any) -> tuple[int, Any] | None:
-        """The newest checkpoint that is whole: updates done and state; None without any.
+        """Updates and state of the newest readable checkpoint; None if there are no checkpoints.
 
-        Says on stderr, a line each, which newer ones were passed over. Changes nothing.
+        Warns on stderr about newer ones that are skipped. Changes nothing.
 
         Args:
           shapes: a tree of the same structure with shapes and types.
 
         Raises:
-          InputError: if there are checkpoints and none of them is whole.
-          CheckpointError: if the machine is at fault, and not the checkpoint.
+          InputError: if there are checkpoints but none is readable.
+          CheckpointError: if the machine failed, and not the checkpoint.
         """
         found = self.updates
         for update in reversed(found):
             try:
                 return update, self._read(update, shapes)
-            except Exception as error:  # of many types, by what is broken
+            except Exception as error:  # of many types
                 if _is_of_the_machine(error):
                     raise CheckpointError(
                         f"checkpoint {update} could not be read: {_reason(error)}"
                     ) from error
                 print(
-                    f"warning: checkpoint {update} cannot be read and is passed over "
+                    f"warning: checkpoint {update} cannot be read and is skipped "
                     f"({_reason(error)})",
                     file=sys.stderr,
                 )
@@ -138,7 +137,7 @@ class Checkpoints:
         return None
 
     def set_aside_after(self, update: int) -> None:
-        """Rename the checkpoints that `restore` passed over: the run will write its own."""
+        """Rename the checkpoints that `restore` skipped: the run will write its own."""
         for newer in (other for other in self.updates if other > update):
             self._rename(newer, _DAMAGED)
 
@@ -156,12 +155,12 @@ class Checkpoints:
             if a.shape != b.shape or a.dtype != b.dtype:
                 raise ValueError(f"an array is {a.dtype} {a.shape}, not {b.dtype} {b.shape}")
         if _checksums(state) != restored[ABOUT]["crc32"]:
-            raise ValueError("its arrays are not those that were written")
+            raise ValueError("its arrays have changed since they were written")
         return state
 
     def _score(self, update: int) -> float:
-        """Minus infinity where it has none, or none that can be read."""
-        # Not by orbax, which waits for all processes as it reads.
+        """Minus infinity if there is no readable score."""
+        # Not through orbax, whose reading waits for all processes.
         try:
             about = read_mapping(self._path(update) / ABOUT / "metadata", "checkpoint")
         except InputError:
@@ -177,7 +176,7 @@ class Checkpoints:
                 shutil.rmtree(self._rename(update, _DELETED))
 
     def _rename(self, update: int, prefix: str) -> Path:
-        """At once, so that no checkpoint is ever half there; the new path."""
+        """Rename atomically, so that no checkpoint is ever incomplete; the new path."""
         path, number = self._folder / f"{prefix}{update}", 1
         while path.exists():
             number += 1
@@ -190,7 +189,7 @@ class Checkpoints:
 
 
 def _is_of_the_machine(error: BaseException) -> bool:
-    """Whether an error says nothing of the file that was read."""
+    """Whether an error does not concern the file that was read."""
     if isinstance(error, MemoryError) or str(error).startswith(_OF_THE_MACHINE):
         return True
     if isinstance(error, OSError):
@@ -200,7 +199,7 @@ def _is_of_the_machine(error: BaseException) -> bool:
 
 
 def _reason(error: BaseException) -> str:
-    """One line of what lies at the bottom of an error: orbax wraps what the system said."""
+    """The root cause in one line: orbax wraps the system's errors."""
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
     strerror = getattr(error, "strerror", None)
@@ -208,5 +207,5 @@ def _reason(error: BaseException) -> str:
 
 
 def _checksums(state: Any) -> list[int]:
-    """CRC-32 of every array, in the tree's order."""
+    """CRC-32 of every array, in the order of the tree."""
     return [zlib.crc32(np.ascontiguousarray(leaf).data) for leaf in jax.tree.leaves(state)]

@@ -1,7 +1,7 @@
 """Configuration: frozen dataclasses, read from YAML, overridden on the command line.
 
-Every section checks its own values when it is made, so that a bad one is one clear line
-before anything compiles.
+Every section checks its values when it is created, so that a bad one is reported in one line
+before anything is compiled.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from coinrun_jax.settings import from_mapping, require_types
 from coinrun_jax.testbed import EnvConfig
 
 CONFIG = "config.yaml"
-"""Of a run's directory: every setting, resolved."""
+"""File in a run's directory: every setting, resolved."""
 
 MOST_STEPS = 10**12  # of a run
 MOST_ENVS, MOST_WIDTH = 2**20, 2**16
@@ -36,9 +36,9 @@ class NetworkConfig:
 
     kind: Literal["mlp", "impala"] = "mlp"
     width: int = 256
-    """Units of the hidden layers (mlp), channels of the first block (impala)."""
+    """Units of the hidden layers (mlp) or channels of the first block (impala)."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the layers' arithmetic; parameters, logits and values are float32 in any case."""
+    """Of the layers' arithmetic; parameters, logits and values are always float32."""
 
     def __post_init__(self) -> None:
         require_types(self, "network")
@@ -55,23 +55,23 @@ class PPOConfig:
     num_minibatches: int = 8
     num_epochs: int = 3
     shuffle: Literal["samples", "steps"] = "samples"
-    """What a minibatch is drawn from: single samples, or whole steps of all environments.
-    Environments are independent, so that a step of many is as mixed; and it is one block of
-    memory, which spares a CPU a third of the update."""
+    """What minibatches are drawn from: single samples, or whole steps of all environments. A step
+    of many independent environments is well mixed, too, and contiguous in memory, which saves a
+    third of an update's time on a CPU."""
     learning_rate: float = 5e-4
     anneal_learning_rate: bool = False
-    """Lower the learning rate linearly to 0 over the run."""
+    """Decay the learning rate linearly to 0 over the run."""
     gamma: float = 0.999
     gae_lambda: float = 0.95
     clip: float = 0.2
     entropy_coefficient: float = 0.01
     anneal_entropy: bool = False
-    """Lower the entropy coefficient linearly to 0 over the run."""
+    """Decay the entropy coefficient linearly to 0 over the run."""
     value_coefficient: float = 0.5
     max_grad_norm: float = 0.5
     normalize_advantage: bool = True
     normalize_reward: bool = True
-    """Divide rewards by the running deviation of the discounted return."""
+    """Divide rewards by the running standard deviation of the discounted return."""
 
     def __post_init__(self) -> None:
         require_types(self, "ppo")
@@ -85,7 +85,7 @@ class PPOConfig:
         _require(
             self.shuffle == "samples" or self.num_steps % self.num_minibatches == 0,
             f"ppo.num_minibatches {self.num_minibatches} does not divide num_steps "
-            f"{self.num_steps}, as ppo.shuffle steps needs it to",
+            f"{self.num_steps}, which ppo.shuffle steps requires",
         )
         for name in ("gamma", "gae_lambda"):
             real(f"ppo.{name}", getattr(self, name), 0, 1)
@@ -129,7 +129,7 @@ class TrainConfig:
     checkpoint_every: int = 50
     """Updates between checkpoints."""
     keep_checkpoints: int = 2
-    """How many of the newest checkpoints are kept; the one with the best return is, too."""
+    """How many of the newest checkpoints are kept, besides the one with the best return."""
     eval_every: int = 0
     """Updates between looks at held-out levels; 0: never."""
     eval_levels: int = 128
@@ -164,15 +164,15 @@ class TrainConfig:
         return range(self.seed, self.seed + self.num_seeds)
 
     def of_seed(self, seed: int) -> TrainConfig:
-        """The config of a run of one of the seeds by itself."""
+        """The config of a run of one seed alone."""
         return dataclasses.replace(self, seed=seed, num_seeds=1)
 
 
 def env_config(section: Any) -> EnvConfig:
-    """The settings of an environment, of the class that belongs to `id`.
+    """The settings of an environment, an instance of its testbed's `Config`.
 
     Args:
-      section: a mapping; what it leaves out has its default, the id included.
+      section: a mapping; missing settings have their defaults, including the id.
 
     Raises:
       InputError: for an unknown id, key or value.
@@ -203,7 +203,7 @@ def seed_folders(run_dir: Path, config: TrainConfig) -> list[Path]:
 
 
 def config_from_dict(values: Any) -> TrainConfig:
-    """The config that a mapping describes; settings that it leaves out have their defaults.
+    """The config that a mapping describes; missing settings have their defaults.
 
     Imports the plugins that it names.
 
@@ -218,7 +218,7 @@ def config_from_dict(values: Any) -> TrainConfig:
 
 
 def flat_settings(config: TrainConfig) -> dict[str, Any]:
-    """Every setting by its dotted name, such as `ppo.gamma`."""
+    """All settings by dotted name, such as `ppo.gamma`."""
 
     def flat(values: dict[str, Any], path: str) -> dict[str, Any]:
         settings: dict[str, Any] = {}
@@ -231,10 +231,10 @@ def flat_settings(config: TrainConfig) -> dict[str, Any]:
 
 
 def load_config(path: Path) -> TrainConfig:
-    """Read a YAML file; settings that it leaves out keep their defaults.
+    """Read a YAML file; missing settings have their defaults.
 
     Raises:
-      InputError: where the file, a key or a value cannot be used.
+      InputError: if the file, a key or a value cannot be used.
     """
     values = read_yaml(path, "config")
     try:
@@ -244,5 +244,5 @@ def load_config(path: Path) -> TrainConfig:
 
 
 def save_config(config: TrainConfig, path: Path) -> None:
-    """Write every setting, defaults included, so that the file reproduces the run."""
+    """Write all settings, including defaults, so that the file reproduces the run."""
     write_text(path, yaml.safe_dump(dataclasses.asdict(config), sort_keys=False))

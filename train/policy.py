@@ -1,7 +1,7 @@
-"""The policy alone: safe arrays and JSON that load on any device, without the run.
+"""The policy alone: plain arrays and JSON that load on any device, without the run.
 
-`policy.npz` holds the network's parameters by path, `policy.json` the config they belong
-to. Neither can carry code.
+`policy.npz` holds the network's parameters by path, `policy.json` the run's config. Neither can
+contain code.
 """
 
 from __future__ import annotations
@@ -38,32 +38,32 @@ _FORMAT = 1
 
 
 class PolicyError(InputError):
-    """A folder that holds no policy this version can load: says what is wrong with it."""
+    """Why a folder's policy cannot be loaded."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Policy:
-    """A trained network with what it was trained on."""
+    """A trained network and the config of its run."""
 
     config: TrainConfig
     params: Any
-    """A tree of float32 numpy arrays: nothing is put on a device by loading."""
+    """A tree of float32 numpy arrays; loading puts nothing on a device."""
     network: Apply
     update: int
-    """Updates that it was trained for."""
+    """Number of updates of training."""
 
     @property
     def env_config(self) -> EnvConfig:
         return self.config.env
 
     def apply(self, observation: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Logits [B, A] and values [B] of observations [B, ...]; pure, can be jitted."""
+        """Logits [B, A] and values [B] for observations [B, ...]; pure, can be jitted."""
         output = self.network(self.params, observation)
         return output.logits, output.value
 
 
 def save_policy(folder: Path, params: Any, config: TrainConfig, update: int) -> None:
-    """Write the two files, each whole or not at all."""
+    """Write the two files, each atomically."""
     flat = flax.traverse_util.flatten_dict(params, sep="/")
     description = {
         "format": _FORMAT,
@@ -78,7 +78,7 @@ def save_policy(folder: Path, params: Any, config: TrainConfig, update: int) -> 
 
 
 def updates_of(folder: Path) -> int:
-    """Updates of the policy that is there; -1 for none that can be read."""
+    """Updates of a folder's policy; -1 if there is none that can be read."""
     try:
         update = _read_description(folder).get("update")
     except InputError:
@@ -93,13 +93,13 @@ def _read_description(folder: Path) -> dict[str, Any]:
 def load_policy(folder: str | Path, plugins: Sequence[str] = ()) -> Policy:
     """Load the policy of a run directory, or of any folder with the two files.
 
-    Nothing is compiled, and no code runs that the folder names.
+    Compiles nothing, and runs no code that only the folder names.
 
     Args:
-      plugins: modules that have been imported; those that it was trained with must be there.
+      plugins: modules that the user named; they must include those of training.
 
     Raises:
-      PolicyError: where there is none, or it belongs to another environment version.
+      PolicyError: if there is none, or it does not suit this version of its environment.
     """
     folder = Path(folder)
     if not os.path.isdir(folder):
@@ -132,7 +132,7 @@ def _described(description: dict[str, Any], plugins: Sequence[str]) -> tuple[Tra
     """Config and updates.
 
     Raises:
-      InputError: for what this version cannot play.
+      InputError: if this version cannot play the policy.
     """
     for name in ("format", "environment", "update", "config"):
         if name not in description:
@@ -146,14 +146,14 @@ def _described(description: dict[str, Any], plugins: Sequence[str]) -> tuple[Tra
     config = config_from_dict(values)
     if description["environment"] != config.env.id:
         raise PolicyError(
-            f"was trained on {shown(description['environment'])}; its config is of {config.env.id}"
+            f"was trained on {shown(description['environment'])}; its config names {config.env.id}"
         )
     testbed_of(config.env).require_usable(config.env)
     return config, whole("update", description["update"], 0, 2**31 - 1)
 
 
 def _shapes(network: Network, config: TrainConfig) -> dict[str, tuple[int, ...]]:
-    """Of the network's parameters, by path."""
+    """Shapes of the network's parameters, by path."""
 
     def init() -> Any:
         one = jnp.zeros((1, *observation_shape(config.env)), jnp.float32)
@@ -167,5 +167,5 @@ def _expected(folder: Path, shapes: dict[str, tuple[int, ...]]) -> dict[str, Arr
     names = array_names(folder / ARRAYS, "policy")
     if names != set(shapes):
         odd = ", ".join(sorted(names ^ set(shapes)))
-        raise InputError(f"it is not the network of its config: {shown(odd)}")
+        raise InputError(f"its parameters do not fit its config's network: {shown(odd)}")
     return {path: Array("float32", shape) for path, shape in shapes.items()}

@@ -1,4 +1,4 @@
-"""Which code something was made with."""
+"""The version of the code."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def source_commit() -> str | None:
-    """Commit of this checkout, with `-dirty` where files differ from it; None outside git."""
+    """Commit of this checkout, with `-dirty` if files differ from it; None outside git."""
     try:
         described = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--exclude=*"],

@@ -1,9 +1,9 @@
-"""Add an evaluation's results to the wandb run that it is of.
+"""Add an evaluation's results to the wandb run of the agent.
 
 python -m train.publish --run DIR --eval DIR [--mode online|offline]
 
-Takes what `python -m eval` wrote: the table of conditions, the figure, the GIFs, and the
-report with its data as an artifact.
+Uploads what `python -m eval` wrote: the table of conditions, figures, GIFs, and the report with
+its data as an artifact.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ KEPT = (REPORT, SUMMARY, "episodes.csv")
 
 
 def columns_and_rows(summary: dict[str, Any]) -> tuple[list[Any], list[Any]]:
-    """One row per condition; a measure that cannot be said is None."""
+    """One row per condition; a measure that is not identifiable is None."""
     conditions = summary["conditions"]
     names = list(conditions[0])
 
@@ -37,25 +37,25 @@ def run_id_of(run_dir: Path) -> str:
     """The wandb id of a run, or of one of several seeds.
 
     Raises:
-      InputError: if the directory is no run, or holds several.
+      InputError: if the directory is no run, or holds several seeds.
     """
     description, config = read_description(run_dir), load_config(run_dir / CONFIG)
     if "one_of" in description:
         whole = run_dir.absolute().parent
         together = load_config(whole / CONFIG)
         if config.seed not in together.seeds:
-            raise InputError(f"{run_dir} has seed {config.seed}, which is none of {whole}'s")
+            raise InputError(f"{run_dir} has seed {config.seed}, which {whole} does not have")
         return wandb_ids(whole, together)[config.seed - together.seed]
     if config.num_seeds > 1:
-        raise InputError(f"{run_dir} holds several runs; give one of its seed_N")
+        raise InputError(f"{run_dir} holds several seeds; give one of its seed_N")
     return wandb_ids(run_dir, config)[0]
 
 
 def publish(run_dir: Path, results: Path, mode: Literal["online", "offline"]) -> None:
-    """Log an evaluation's directory.
+    """Upload an evaluation's directory.
 
     Raises:
-      InputError: if either directory is not what it should be.
+      InputError: if one of the directories is not a run or not an evaluation.
     """
     run_id, config = run_id_of(run_dir), load_config(run_dir / CONFIG)
     try:
@@ -88,7 +88,7 @@ def publish(run_dir: Path, results: Path, mode: Literal["online", "offline"]) ->
 
 @command
 def main(arguments: list[str] | None = None) -> int:
-    """Entry point; 1 where wandb fails."""
+    """Entry point; 1 if wandb fails."""
     parser = Parser(prog="python -m train.publish", allow_abbrev=False)
     parser.add_argument("--run", type=Path, required=True, metavar="DIR")
     parser.add_argument("--eval", type=Path, required=True, metavar="DIR")
@@ -98,7 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
         publish(known.run, known.eval, known.mode)
     except InputError:
         raise
-    except Exception as error:  # whatever the service says
+    except Exception as error:  # of any type, from the service
         raise Fault(f"wandb: {one_line(error)}") from error
     return 0
 

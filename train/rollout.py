@@ -1,4 +1,4 @@
-"""Playing: a rollout of all environments, and what its episodes came to."""
+"""Rollouts of all environments, and sums over the episodes that end in them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from train.networks import Apply
 
 
 class Transition(NamedTuple):
-    """One step of every environment; in a rollout with a time axis T in front."""
+    """One step of every environment; a rollout adds a leading time axis T."""
 
     observation: jax.Array  # [N, ...], as the environment gives it
     action: jax.Array  # int32 [N]
@@ -21,7 +21,7 @@ class Transition(NamedTuple):
     reward: jax.Array  # float32 [N]
     terminated: jax.Array  # bool [N]
     truncated: jax.Array  # bool [N]
-    final_value: jax.Array  # float32 [N], of the last observation where truncated, else 0
+    final_value: jax.Array  # float32 [N], of the final observation if truncated, else 0
 
 
 class EpisodeSums(NamedTuple):
@@ -31,11 +31,11 @@ class EpisodeSums(NamedTuple):
     length: jax.Array  # int32 [], steps
     reward: jax.Array  # float32 []
     outcomes: jax.Array  # int32 [O], by the environment's `outcomes`
-    before: jax.Array  # int32 [K, K], episodes with event i and no event j until then
+    before: jax.Array  # int32 [K, K], episodes with event i before event j, or without j
 
 
 def _of_ended(done: jax.Array, info: dict[str, jax.Array], num_outcomes: int) -> EpisodeSums:
-    """Of the episodes of N environments that end in a step."""
+    """Sums over those of N environments whose episodes end in this step."""
     count = partial(jnp.sum, axis=0, dtype=jnp.int32)
     names = jnp.arange(num_outcomes, dtype=jnp.int32)
     one, other = info["events"][:, :, None], info["events"][:, None, :]
@@ -62,14 +62,13 @@ def rollout(
 ) -> tuple[Any, jax.Array, Transition, EpisodeSums]:
     """Step N environments `num_steps` times with sampled actions.
 
-    Nothing that happens in an environment depends on the others, so that any share of them
-    can be played anywhere.
+    Environments do not depend on each other, so any shard of them can be played anywhere.
 
     Args:
       keys: [N], one per environment; consumed.
       env: a gymnax environment; see `coinrun_jax.testbed` for what it adds.
       env_state, observation: of N environments, leading axis N.
-      seeds: name of the axis of `jax.vmap` that agents side by side lie along, if they do.
+      seeds: name of the `vmap` axis of agents side by side, if there is one.
 
     Returns:
       The last states and observations, `Transition` [T, N], and `EpisodeSums`.

@@ -1,7 +1,7 @@
-"""Weights & Biases, kept at arm's length: whatever the service does, training goes on.
+"""Weights & Biases, isolated: whatever the service does, training continues.
 
-All talk with it happens on one thread of its own. If that fails, or is stuck for longer than
-`PATIENCE`, there is one warning and the run goes on without it.
+All calls happen on a separate thread. If one fails, or takes longer than `PATIENCE`, there is one
+warning, and the run continues without wandb.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from typing import Any
 from train.config import CONFIG, TrainConfig
 
 PATIENCE = 120.0
-"""Seconds that one call may take before the service counts as hanging."""
+"""Seconds after which a call counts as hanging."""
 _QUEUE_SIZE = 100_000
 
 Job = Callable[[list[Any]], None]
 
 
 def new_run_ids(num_seeds: int) -> list[str]:
-    """An id per seed; the first is an agent's of `wandb agent` where one started this run."""
+    """One id per seed; the first is given by `wandb agent` if it started this run."""
     ids = [secrets.token_hex(4) for _ in range(num_seeds)]
     return [os.environ.get("WANDB_RUN_ID") or ids[0], *ids[1:]]
 
 
 class WandbLogger:
-    """One wandb run per seed; several of them are one group.
+    """One wandb run per seed; those of several seeds form a group.
 
     Args:
       folders: one per seed, with the policy's files at the end.
-      run_ids: one per seed; the same ids go on with the same runs.
-      enabled: False for a process that is not to log.
+      run_ids: one per seed; known ids continue their runs.
+      enabled: False for processes that do not log.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class WandbLogger:
             self._thread.start()
 
     def log(self, rows: Sequence[dict[str, Any]]) -> None:
-        """One row per seed; returns at once."""
+        """Log one row per seed, without waiting."""
 
         def job(runs: list[Any]) -> None:
             for run, row in zip(runs, rows, strict=True):
@@ -75,7 +75,7 @@ class WandbLogger:
         self._submit(job)
 
     def log_policies(self) -> None:
-        """Every seed's policy as an artifact."""
+        """Upload every seed's policy as an artifact."""
 
         def job(index: int, runs: list[Any]) -> None:
             import wandb
@@ -88,28 +88,28 @@ class WandbLogger:
         self._for_each_run(job)
 
     def close(self) -> None:
-        """Wait for what is under way, as long as it gets on."""
+        """Wait for pending calls, as long as they make progress."""
         self._for_each_run(lambda index, runs: runs[index].finish())
         self._submit(None)
         while self._enabled and not self.failed and self._thread.is_alive():
             self._thread.join(timeout=0.05)
-            self._look_at_the_clock()
+            self._check_clock()
 
     def _for_each_run(self, job: Callable[[int, list[Any]], None]) -> None:
-        """A job of its own for each: patience is with one call, however many seeds there are."""
+        """Submit a job per run: `PATIENCE` applies to each, however many seeds there are."""
         for index in range(len(self._folders) if self._enabled else 0):
             self._submit(partial(job, index))
 
     def _submit(self, job: Job | None) -> None:
         if not self._enabled or self.failed:
             return
-        self._look_at_the_clock()
+        self._check_clock()
         try:
             self._jobs.put_nowait(job)
         except queue.Full:
             self._give_up("it is too slow")
 
-    def _look_at_the_clock(self) -> None:
+    def _check_clock(self) -> None:
         since = self._busy_since
         if since is not None and time.monotonic() - since > self._patience:
             self._give_up(f"it has not answered for {self._patience:.0f} s")
@@ -126,7 +126,7 @@ class WandbLogger:
             self._busy_since = time.monotonic()
             try:
                 job(runs)
-            except Exception as error:  # whatever the service does, training is worth more
+            except Exception as error:  # of any type, from the service
                 self._give_up(" ".join(str(error).split()) or repr(error))
             self._busy_since = None
 
@@ -134,7 +134,7 @@ class WandbLogger:
 def _open(
     config: TrainConfig, run_dir: Path, folder: Path, run_id: str, index: int, runs: list[Any]
 ) -> None:
-    """Begin the run of a seed."""
+    """Start the run of a seed."""
     import wandb
 
     seed, several = config.seeds[index], config.num_seeds > 1
