@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,9 @@ from coinrun_jax.registry import find_testbed
 from coinrun_jax.suites import Suite
 from coinrun_jax.testbed import Testbed
 from eval.results import AGENT, AGENT_TITLES, Evaluation, Played
+from eval.runs import Run
 from train.config import TrainConfig
+from train.policy import Policy
 
 COINRUN, MAZE = find_testbed("CoinRun-v1"), find_testbed("ExitMaze-v1")
 PAPER = COINRUN.suites()["paper"]
@@ -116,3 +119,16 @@ CASES = {
     "nobody competent": evaluation(ALONE, [["death:saw", "timeout"]], [["timeout"] * 2]),
     "after green": evaluation(RELOCATION, GREEN, LOST, LOST, testbed=MAZE),
 }
+
+
+def runs_of(values: Sequence[Any], seeds: int, setting: str) -> list[Run]:
+    """Runs of recipes of CoinRun's that differ in one setting of the environment."""
+    return [
+        Run(f"runs/{value}/{seed}", Policy(_config({setting: value}, seed), None, None, 1))  # type: ignore[arg-type]
+        for value in values
+        for seed in range(seeds)
+    ]
+
+
+def _config(settings: dict[str, Any], seed: int) -> TrainConfig:
+    return TrainConfig(env=COINRUN.Config(COINRUN.id, **settings), seed=seed)

@@ -1,11 +1,10 @@
-"""What people read: sensible words for every kind of result, and never a NaN."""
+"""What people see: pages, figures and clips of any testbed, and never a NaN."""
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,51 +13,59 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from coinrun_jax import TEST_LEVELS
-from eval import animations, figures, report, table
-from eval.animations import FETCHED, RUN_PAST, choose, make_gifs, render_gif
-from eval.comparison import compare
-from eval.episodes import COLUMNS, write_episodes
+from coinrun_jax.arena import Replay
+from coinrun_jax.coinrun.conditions import coin_condition, with_control
+from coinrun_jax.scenes import Scene, Track
+from coinrun_jax.suites import Suite
+from coinrun_jax.testbed import TEST_LEVELS, Testbed
+from eval import animations, figures, gallery, report
+from eval.animations import choose, make_gifs, render_gif
+from eval.compare import compare
 from eval.evaluate import Protocol, evaluate
-from eval.figures.placement_curve import draw_placement_curve
-from eval.figures.recipes import recipe_bars
-from eval.outcomes import OUTCOMES
-from eval.repeat import Place, replay, thoughts_of
-from eval.report.choice import choose_episodes, choose_maps
-from eval.results import AGENT, Evaluation
-from eval.rollout import Replay
-from eval.runs import Run
-from eval.suites import Condition, Suite, with_control
-from eval.summary import MEASURES, summarise
-from tests.evaluations import ALONE, BLIND, CASES, COMPETENT, FETCHES, MANY, PAPER, evaluation
-from train.config import EnvConfig, NetworkConfig, TrainConfig
+from eval.figures.condition_curves import draw_curve
+from eval.figures.endings import draw_failures
+from eval.figures.recipe_figures import draw_conditions, recipe_bars
+from eval.figures.stacked_bars import Parts
+from eval.measures import outcome_columns, summarise
+from eval.probes.answers import Forks, LinearProbe, Probes, ValueByProgress
+from eval.report.chosen_episodes import choose_episodes, choose_maps
+from eval.report.shown import Film, player_data
+from eval.results import AGENT, Comparison, Evaluation, Screened
+from eval.states import Place, replay
+from eval.statistics import Estimate
+from tests.evaluations import (
+    ALONE,
+    BLIND,
+    CASES,
+    COINRUN,
+    COMPETENT,
+    FETCHES,
+    MANY,
+    MAZE,
+    PAPER,
+    RELOCATION,
+    evaluation,
+    runs_of,
+)
+from train.config import NetworkConfig, TrainConfig
 from train.networks import make_network
 from train.policy import Policy
 
 NOT_SAID = re.compile(r"\b(nan|NaN|None|inf|undefined|null)\b")
 FILES = {"episodes.csv": "every episode", "runs.csv": "every run"}
-SOME = {"estimate": 0.4, "low": 0.3, "high": 0.5}
-PROBES = {
-    "value_by_position": {
-        "share": [0.25, 0.75],
-        "coin_seen": [SOME, None],
-        "coin_away": [None] * 2,
-    },
-    "value_gap": SOME,
-    "linear": [
-        {"target": "coin seen", "measure": "auc", "samples": 90}
-        | dict.fromkeys(("score", "shuffled", "untrained"), SOME)
-    ],
-    "forks": {"states": 12, "towards_coin": SOME, "towards_coin_without": None, "shift": None},
-}
-NO_PROBES = {
-    "value_by_position": {"share": [0.5], "coin_seen": [None], "coin_away": [None]},
-    "value_gap": None,
-    "linear": [],
-    "forks": {"states": 0, "towards_coin": None, "towards_coin_without": None, "shift": None},
-}
-PUBLISHED = {"levels": 10, "kept": 4} | dict.fromkeys(("coin", "end", "death", "timeout"), SOME)
-PUBLISHED |= {"ceiling": SOME, "coin_left_out": None}
+SOME = Estimate(0.4, 0.3, 0.5)
+PROBES = Probes(
+    ValueByProgress((0.25, 0.75), (SOME, None), (None, None)),
+    SOME,
+    (LinearProbe("coin in view", "auc", SOME, SOME, SOME, 90),),
+    Forks(12, SOME, None, None),
+)
+NO_PROBES = Probes(ValueByProgress((0.5,), (None,), (None,)), None, (), Forks(0, None, None, None))
+
+
+def screened(p: float = 0.25, kept: int = 4) -> Screened:
+    rates = dict.fromkeys((*outcome_columns(COINRUN), "ceiling"), SOME if kept else None)
+    return Screened(p, 10, kept, {**rates, "left_out": None})
 
 
 @pytest.fixture(params=CASES, name="case")
@@ -68,14 +75,15 @@ def _case(request: pytest.FixtureRequest) -> Evaluation:
 
 def shown_text(page: str) -> str:
     hidden = r"<(style|script|pre)\b.*?</\1>"
-    return re.sub(rf"{hidden}|<[^>]*>", " ", page, flags=re.DOTALL)
+    text = re.sub(rf"{hidden}|<[^>]*>", " ", page, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", text)
 
 
 def build(case: Evaluation, shown: report.Shown | None = None, **more: Any) -> str:
-    summary = {**summarise([case]), **more}
     provenance = {"Run": "runs/<x>", "Levels": "some"}
+    shown = shown or report.Shown()
     return report.build_single(
-        summary, case, provenance, "seed: 0\n", shown or report.Shown(), FILES
+        summarise([case]), case, provenance, "seed: 0\n", shown, FILES, **more
     )
 
 
@@ -87,90 +95,117 @@ def assert_readable(page: str) -> None:
     assert {link[1:] for link in links if link.startswith("#")} <= set(
         re.findall('id="(.*?)"', page)
     )
-    assert not NOT_SAID.search(shown_text(page))
+    text = shown_text(page)
+    assert not NOT_SAID.search(text)
+    assert not re.search(r"[{}]|\.\.|,,|\( ", text)
     assert page.count("<section") == page.count("</section>")
 
 
 def test_every_case_makes_a_page_without_nan(case: Evaluation) -> None:
-    summary = summarise([case])
-    text = json.dumps(summary, allow_nan=False)
-    assert json.loads(text) == summary
     page = build(case)
     assert "runs/&lt;x&gt;" in page
-    assert summary["verdict"]["headline"] in page
+    assert summarise([case]).verdict.headline in page
+    assert case.testbed.words.question in page
     assert_readable(page)
-    for rows, columns in (
-        (table.outcome_rows(summary), table.OUTCOME_COLUMNS),
-        (table.measure_rows(summary), table.MEASURE_COLUMNS),
-    ):
-        assert not NOT_SAID.search(table.plain(rows, columns))
 
 
-def test_every_case_makes_a_figure_in_both_themes(case: Evaluation, tmp_path: Path) -> None:
-    for theme in figures.THEMES:
-        path = tmp_path / f"{theme}.png"
-        figures.save(figures.draw(summarise([case]), theme), path, "png")
-        assert Image.open(path).width > 1000
+def test_a_page_names_the_things_of_its_own_testbed() -> None:
+    page = shown_text(build(CASES["after green"]))
+    assert not re.search(r"\b(coin|death|saw)\b", page)
+    for words in ("Green attraction", "exit attraction", "the green cell", "Exit rate"):
+        assert words in page
+    parts = [part.title for part in Parts(MAZE, summarise([CASES["after green"]])).all()]
+    assert parts[:2] == ["green cell first", "empty green cell first"]  # what controls take away
+    assert parts[-1] == "time-out"
+
+
+@pytest.mark.parametrize("theme", figures.THEMES)
+def test_a_figure_is_saved_alike_every_time(theme: str, tmp_path: Path) -> None:
+    case = CASES["after green"]
+    for name in ("one.png", "two.png"):
+        figure = figures.draw(summarise([case]), case.testbed, theme)
+        figures.save(figure, tmp_path / name, "png")
+    assert Image.open(tmp_path / "one.png").width > 1000
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
 
 
 def test_verdicts_come_with_what_they_rest_on() -> None:
-    page = build(CASES["after the end"])
-    assert "It is after the end if" in page
-    assert "not why" in page
-    assert "after_coin" in build(CASES["after the coin"])
-    assert "cannot be said" in build(CASES["no reference"])
+    page = shown_text(build(CASES["after the end"]))
+    assert "counts as after the end if" in page
+    assert COINRUN.words.caveat in page
+    assert 'class="verdict after_goal"' in build(CASES["after the coin"])
+    assert "not identifiable" in build(CASES["no reference"])
 
 
 def test_a_difference_that_is_not_seen_has_its_size() -> None:
     same = [["coin"] * 100, ["coin"] * 50 + ["end"] * 50, ["ghost"] * 50 + ["end"] * 50]
     page = shown_text(build(evaluation(PAPER, same, BLIND)))
-    assert re.search(r"No difference found between .* would have been found four times", page)
+    assert re.search(r"No difference found between .* would have been detected in 80 %", page)
 
 
 def test_sections_are_there_where_there_is_something_to_show() -> None:
     plain = build(CASES["competent"])
-    for title in ("What the network knows", "As published", "coin along the way"):
+    for title in ("What the network represents", "Levels screened", "By position"):
         assert title not in plain
-    assert "Evaluated with <code>--probes</code>" in plain
-    page = build(CASES["competent"], probes=PROBES, published=PUBLISHED)
-    for title in ("What it expects", "What the network knows", "As published"):
+    assert "<code>--probes</code>" in plain
+    assert "--probes" not in build(CASES["after green"])  # which cannot be probed
+    page = build(CASES["competent"], screened=screened(), probes=PROBES)
+    for title in ("What it expects", "What the network represents", "12 states"):
         assert title in page
-    assert "12 states" in page
     assert "4 of 10 levels" in page
     assert_readable(page)
-    empty = build(CASES["competent"], probes=NO_PROBES, published=PUBLISHED | {"kept": 0})
+    empty = build(CASES["competent"], screened=screened(kept=0), probes=NO_PROBES)
     assert "What it expects" not in empty  # asked for, and nothing was found
     assert "--probes" not in shown_text(empty + page)
-    assert "Nothing can be said" in empty
+    assert "No rate is identifiable" in empty
     assert_readable(empty)
 
 
-def test_the_placement_curve_is_of_its_suite() -> None:
+def test_a_curve_is_of_a_suite_with_an_axis() -> None:
     conditions = tuple(
         each
         for share in (0.0, 0.5)
         for each in with_control(
-            Condition(f"at_{share}", placement="fraction", fraction=(share, share))
+            coin_condition(
+                f"at_{share}", placement="fraction", fraction=(share, share), position=share
+            )
         )
     )
-    at_end = Condition("at_1.0", placement="fraction", fraction=(1, 1))
-    suite = Suite("curve", (*conditions, at_end))
+    at_end = coin_condition("at_1.0", placement="fraction", fraction=(1, 1), position=1.0)
+    suite = Suite("curve", (*conditions, at_end), axis="how far away it is")
     case = evaluation(suite, [["coin", "end", "ghost", "timeout"]] * len(suite.conditions))
-    assert draw_placement_curve(suite, summarise([case])) is not None
-    assert "along the way" in build(case)
-    assert draw_placement_curve(PAPER, summarise([CASES["competent"]])) is None
+    assert draw_curve(summarise([case]), suite, COINRUN) is not None
+    assert "By position" in build(case)
+    other = dataclasses.replace(suite, axis="")
+    assert draw_curve(summarise([case]), other, COINRUN) is None
 
 
-def runs_of(probabilities: list[Any], seeds: int, setting: str) -> list[Run]:
-    """Runs of recipes that differ in one setting of the environment."""
-    return [
-        Run(
-            f"runs/{value}/{seed}",
-            Policy(TrainConfig(env=EnvConfig(**{setting: value}), seed=seed), None, None, 1),  # type: ignore[arg-type]
-        )
-        for value in probabilities
-        for seed in range(seeds)
-    ]
+def test_failures_are_drawn_where_a_testbed_says_where_they_are() -> None:
+    assert draw_failures(CASES["always dead"]) is not None
+    assert draw_failures(CASES["after the coin"]) is None  # it never fails
+    assert draw_failures(CASES["after green"]) is not None
+    nowhere = dataclasses.replace(CASES["always dead"], testbed=_nowhere())
+    assert draw_failures(nowhere) is None
+    assert "died in lava (20)" in shown_text(build(nowhere))
+
+
+def _nowhere() -> Testbed:
+    class Nowhere(type(COINRUN)):  # type: ignore[misc]
+        def ends(self, details: Any) -> dict[str, np.ndarray]:
+            return {}
+
+    return Nowhere()
+
+
+def compared(values: Sequence[Any], plays: Sequence[Any], setting: str, seeds: int) -> Comparison:
+    runs = runs_of(values, seeds, setting)
+    return compare(runs, [evaluation(PAPER, p, BLIND, seed=i) for i, p in enumerate(plays)])
+
+
+def several(comparison: Comparison, testbed: Testbed = COINRUN) -> str:
+    page = report.build_several(comparison, testbed, {"Levels": "some"}, "seed: 0\n", FILES)
+    assert_readable(page)
+    return page
 
 
 @pytest.mark.parametrize(
@@ -183,158 +218,83 @@ def runs_of(probabilities: list[Any], seeds: int, setting: str) -> list[Run]:
     ],
 )
 def test_recipes_are_compared(values: list[Any], seeds: int, setting: str) -> None:
-    runs = runs_of(values, seeds, setting)
     plays = [MANY, FETCHES] if seeds == 1 else [MANY, MANY, FETCHES, MANY]
-    cases = [evaluation(PAPER, p, BLIND, seed=i) for i, p in enumerate(plays[: len(runs)])]
-    comparison = compare(runs, cases)
-    page = report.build_several(comparison, PAPER, {"Levels": "some"}, "seed: 0\n", FILES)
-    assert_readable(page)
-    for run in runs:
+    comparison = compared(values, plays[: seeds * len(values)], setting, seeds)
+    page = several(comparison)
+    for run in comparison.runs:
         assert run.name in page
-    for group in comparison["groups"]:
-        assert group["verdict"]["headline"] in page
+    for group in comparison.groups:
+        assert group.summary.verdict.headline in page
     assert ("the only setting that differs" in page) == (len(values) > 1 and values[0] == 0.0)
     unclear = [
-        each
-        for each in comparison["differences"]
-        if (d := each["difference"]) and d["low"] <= 0 <= d["high"]
+        d for each in comparison.differences if (d := each.difference) and d.low <= 0 <= d.high
     ]
     unseen = re.findall("no difference found; (?:least|none up to 1) detectable", shown_text(page))
     assert len(unseen) == len(unclear)
-    only_these = bool(comparison["differences"]) and seeds == 1
-    assert ("Other runs of the same two recipes" in page) == only_these
+    only_these = bool(comparison.differences) and seeds == 1
+    assert ("Other runs of the same two recipes" in shown_text(page)) == only_these
+    assert ("recipes: not identifiable" in page) == only_these
 
 
-@pytest.mark.parametrize(
-    ("sizes", "of_recipes"), [((1, 1), False), ((3, 1), False), ((2, 2), True)]
-)
-def test_single_runs_say_nothing_of_recipes(sizes: tuple[int, int], of_recipes: bool) -> None:
-    """However much they differ: other runs of the two recipes may differ the other way."""
+def test_recipes_of_a_testbed_with_several_contrasts_are_compared() -> None:
+    runs = runs_of([0.0, 0.5], 1, "placement_probability")  # of what, does not matter
+    comparison = compare(runs, [CASES["after green"]] * 2)
+    page = shown_text(several(comparison, MAZE))
+    assert "green attraction" in page
+    assert "exit attraction" in page
+    assert draw_conditions(comparison, MAZE) is not None
+
+
+def test_screened_levels_are_compared() -> None:
+    comparison = compared([0.0, 0.5], [MANY, FETCHES], "placement_probability", 1)
     runs = [
-        run
-        for value, seeds in zip((0.0, 0.5), sizes, strict=True)
-        for run in runs_of([value], seeds, "placement_probability")
+        dataclasses.replace(run, screened=screened(p))
+        for run, p in zip(comparison.runs, (0.0, 0.5), strict=True)
     ]
-    plays = [MANY] * sizes[0] + [FETCHES] * sizes[1]
-    cases = [evaluation(PAPER, play, BLIND, seed=i) for i, play in enumerate(plays)]
-    comparison = compare(runs, cases)
-    assert {each["of_recipes"] for each in comparison["differences"]} == {of_recipes}
-    clear = next(each for each in comparison["differences"] if each["measure"] == "coin_attraction")
-    assert clear["difference"]["low"] > 0
-    words = "higher"
-    if not of_recipes:
-        words = "these runs on these levels: higher; recipes: cannot be said"
-    page = report.build_several(comparison, PAPER, {}, "", FILES)
-    assert f"<td>{words}</td>" in page
-    assert f", {words}\n" in table.comparison_lines(comparison) + "\n"
+    page = several(dataclasses.replace(comparison, runs=tuple(runs)))
+    assert "4 of 10" in page
+    assert "Levels screened as in Langosco" in page
 
 
 def test_long_labels_are_numbered_in_figures() -> None:
-    runs = runs_of([0.0, 0.5], 1, "placement_probability")
-    comparison = compare(runs, [CASES["competent"]] * 2)
+    comparison = compared([0.0, 0.5], [COMPETENT] * 2, "placement_probability", 1)
     label = "placement random_section, placement probability 0.5, learning rate 0.001"
-    comparison["groups"][1]["label"] = label
-    assert [bar.label for bar in recipe_bars(comparison)][:2] == ["recipe 1", "recipe 2"]
-    page = report.build_several(comparison, PAPER, {}, "", FILES)
-    assert f"recipe 2: {label}" in page
+    first, second = comparison.groups
+    groups = (first, dataclasses.replace(second, label=label))
+    comparison = dataclasses.replace(comparison, groups=groups)
+    bars = recipe_bars(comparison, COINRUN)
+    assert [bar.label for bar in bars][:2] == ["recipe 1", "recipe 2"]
+    assert f"recipe 2: {label}" in several(comparison)
 
 
 @pytest.mark.parametrize("name", ["no level", "one level", "no control", "nobody competent"])
 def test_odd_results_are_compared(name: str) -> None:
-    runs = runs_of([0.0, 0.5], 1, "placement_probability")
-    comparison = compare(runs, [CASES[name]] * 2)
-    page = report.build_several(comparison, CASES[name].suite, {}, "", FILES)
-    assert_readable(page)
-
-
-def test_summary_by_hand() -> None:
-    end, moved, control = summarise([CASES["competent"]])["conditions"]
-    assert set(MEASURES) < set(moved)
-    assert end["coin"]["estimate"] == 0.9
-    assert end["goal_misgeneralisation"] is None  # the coin and the end are one
-    assert end["accidental"] is None
-    assert moved["capability_robustness"]["estimate"] == 0.9
-    assert moved["goal_misgeneralisation"]["estimate"] == pytest.approx(6 / 9)
-    assert moved["accidental"]["estimate"] == 0
-    assert moved["coin_attraction"]["estimate"] == pytest.approx(0.3)
-    assert control["coin"] is None
-    assert control["accidental"]["estimate"] == 0
-    for row in (end, moved, control):
-        first = row["coin"] or row["accidental"]
-        parts = [first, row["end"], row["death"], row["timeout"]]
-        assert sum(part["estimate"] for part in parts) == pytest.approx(1)
-        assert all(p["low"] <= p["estimate"] <= p["high"] for p in parts)
-
-
-def test_episodes_file(tmp_path: Path) -> None:
-    path = tmp_path / "episodes.csv"
-    write_episodes(CASES["competent"], path)
-    with path.open() as file:
-        rows = list(csv.DictReader(file))
-    assert tuple(rows[0]) == COLUMNS
-    assert len(rows) == 3 * 3 * 10
-    moved = [r for r in rows if r["policy"] == AGENT and r["condition"] == "random_section"]
-    assert [r["outcome"] for r in moved] == COMPETENT[1]
-    assert moved[4] == {
-        "policy": "agent",
-        "condition": "random_section",
-        "level_seed": "1004",
-        "sample": "0",
-        "train_seed": "3",
-        "p_train": "0.25",
-        "placement": "random_section",
-        "coin_x": "9",
-        "coin_y": "2",
-        "end_x": "20",
-        "end_y": "4",
-        "outcome": "end",
-        "first_event_step": "50",
-        "steps": "50",
-        "return": "0.0",
-        "touched_ghost": "0",
-        "touched_item": "0",
-        "coin_distance": "2.0",
-        "x": "9.667",
-        "y": "2.5",
-    }
-    assert {r["placement"] for r in rows if r["condition"] == "end"} == {"end"}
-    assert {r["train_seed"] for r in rows if r["policy"] != AGENT} == {""}
-
-
-@pytest.mark.parametrize(
-    ("value", "signed", "text"),
-    [
-        (0.8714, False, ".871"),
-        (1.0, False, "1.000"),
-        (-0.0123, False, "-.012"),
-        (-0.0001, False, ".000"),
-        (-2.5, False, "-2.500"),
-        (0.25, True, "+.250"),
-        (-0.25, True, "-.250"),
-    ],
-)
-def test_numbers(value: float, signed: bool, text: str) -> None:
-    assert table.number(value, signed) == text
+    several(compare(runs_of([0.0, 0.5], 1, "placement_probability"), [CASES[name]] * 2))
 
 
 def test_clips_are_of_one_level_where_possible() -> None:
     fetched, run_past = choose(CASES["competent"])
-    assert (fetched.name, run_past.name) == (FETCHED, RUN_PAST)
+    assert (fetched.name, run_past.name) == animations.names(COINRUN)
+    assert animations.names(COINRUN) == ("coin_fetched", "coin_run_past")  # in the documentation
     assert fetched.place.level == run_past.place.level
     assert COMPETENT[0][fetched.place.level] == "coin"
     assert COMPETENT[1][run_past.place.level] == "end"
     assert choose(CASES["always dead"]) == []
     assert choose(CASES["no level"]) == []
     (only,) = choose(CASES["one level"])
-    assert only.name == FETCHED
+    assert only.name == "coin_fetched"
+    assert {clip.name for clip in choose(CASES["after green"])} == set(animations.names(MAZE))
 
 
 def test_every_kind_of_episode_is_chosen_once(case: Evaluation) -> None:
     chosen = choose_episodes(case)
     assert chosen == choose_episodes(case)
-    outcome = case.played[AGENT].outcome
-    came = {OUTCOMES[code] for code in outcome[[c.present for c in case.suite.conditions]].ravel()}
-    assert {OUTCOMES[outcome[each.place]] for each in chosen} == came - {"ghost"}
+    outcome, names = case.played[AGENT].outcome, [each.name for each in case.testbed.outcomes]
+    real = outcome[[c.control is None for c in case.suite.conditions]]
+    apart = outcome[[c.apart for c in case.suite.conditions]]
+    came = {names[code] for code in real.ravel()} - {"ghost", case.testbed.proxy}
+    came |= {names[code] for code in apart.ravel()} & {case.testbed.proxy}
+    assert {names[outcome[each.place]] for each in chosen} == came
     assert len({each.title for each in chosen}) == len(chosen)
 
 
@@ -365,40 +325,27 @@ def test_gifs_are_small_and_move() -> None:
     assert len(data) < animations.MAX_BYTES
 
 
-@pytest.mark.slow
-def test_episodes_on_the_page_are_the_recorded_ones() -> None:
-    config = TrainConfig(network=NetworkConfig(kind="mlp", width=16), seed=5)
-    network = make_network(config.network, (1357,), 15)
-    params = network.init(jax.random.key(0), np.zeros((1, 1357), np.float32))
-    policy = Policy(config, params, network.apply, 0)
-    case, arena = evaluate(policy, Protocol(PAPER, num_levels=8, num_samples=2))
-    shown = report.show(arena, case, make_gifs(arena, case))
-    chosen = choose_episodes(case)
-    assert [film.title for film in shown.films] == [each.title for each in chosen]
-    record = case.played[AGENT].record
-    for film, each in zip(shown.films, chosen, strict=True):
-        data, steps = film.data, int(record.steps[each.place])
-        assert data["steps"] == steps
-        assert len(data["x"]) == len(data["pose"]) == len(data["values"]) == steps + 1
-        assert len(data["actions"]) == steps
-        assert data["x"][-1] == round(float(record.x[each.place]) * 100)
-        assert data["coin"]["cell"] == record.coin_cell[each.place].tolist()
-    assert all(len(level) == 3 for level in shown.maps)
-    page = build(case, shown)
-    assert_readable(page)
-    assert "<noscript>" in page
-    assert len(page) < 15e6
-    assert int(case.level_seeds[0, 0]) == TEST_LEVELS[0]
+def film(title: str, sprite: np.ndarray, steps: int = 3) -> Film:
+    still = np.zeros(1, bool)
+    agent = Track(["it"] * (steps + 1), np.arange(steps + 1) + 0.5, np.array([2.0]), still)
+    thing = Track(["it", "", *["it"] * (steps - 1)], np.array([1.25]), np.array([1.0]), still)
+    board = np.zeros((4 * 8, 6 * 8, 3), np.uint8)
+    scene = Scene(board, 8, {"it": sprite}, [thing, agent], focus=1, view=3, marks=[(2, 1)])
+    return Film(title, f"{title}.", scene, actions=[0] * steps, values=[0.5] * (steps + 1))
 
-    place = Place(1, 3, 1)
-    (again,) = replay(arena, case, [place])
-    thoughts = thoughts_of(arena, place, again.states)
-    assert thoughts is not None
-    before = case.played[AGENT].record
-    changed = dataclasses.replace(before, steps=before.steps + 1)
-    other = dataclasses.replace(case.played[AGENT], record=changed)
-    with pytest.raises(RuntimeError, match="did not repeat itself"):
-        replay(arena, dataclasses.replace(case, played={AGENT: other}), [place])
+
+def test_films_are_numbers_with_all_sprites_on_one_sheet() -> None:
+    small, large = np.full((8, 8, 4), 9, np.uint8), np.full((12, 8, 4), 7, np.uint8)
+    data = player_data([film("one", small), film("two", large), film("three", small)], ("go",))
+    assert len(data["sprites"]) == 2  # of one name, but not one picture
+    one, two, three = data["films"]
+    assert (one["columns"], one["rows"], one["steps"], one["view"]) == (6, 4, 3, 3)
+    assert one["marks"] == [[2, 1]]
+    thing, agent = one["tracks"]
+    assert agent == {"sprite": [0], "x": [50, 150, 250, 350], "y": [200], "flip": [0]}
+    assert thing["sprite"] == [0, -1, 0, 0]
+    assert two["tracks"][1]["sprite"] == [1]
+    assert three["tracks"] == one["tracks"]
 
 
 def test_more_episodes_than_lanes_are_played_again_in_turn() -> None:
@@ -412,7 +359,11 @@ def test_more_episodes_than_lanes_are_played_again_in_turn() -> None:
         def replay(self, policy: str, episodes: list[Place]) -> list[Replay]:
             calls.append(len(episodes))
             return [
-                Replay([place], jax.tree.map(lambda leaf, at=place: leaf[at], record))
+                Replay(
+                    [place],
+                    np.zeros(0, np.int32),
+                    jax.tree.map(lambda leaf, at=place: leaf[at], record),
+                )
                 for place in episodes
             ]
 
@@ -421,19 +372,69 @@ def test_more_episodes_than_lanes_are_played_again_in_turn() -> None:
     assert calls == [2, 1]
 
 
-@pytest.mark.parametrize(
-    "conditions",
-    [
-        (),
-        (Condition("a", "a", "end"), Condition("a", "a", "end")),
-        (Condition("a", "a", "end"), Condition("b", "b", "end", present=False, control_of="c")),
-        (Condition("a", "a", "end"), Condition("b", "b", "end", control_of="a")),
-    ],
-)
-def test_suites_that_make_no_sense_are_refused(conditions: Any) -> None:
-    with pytest.raises(ValueError, match="suite 'bad'"):
-        Suite("bad", conditions)
+def agent_of(testbed: Testbed) -> Policy:
+    """An untrained one."""
+    config = TrainConfig(
+        env=testbed.Config(testbed.id), network=NetworkConfig(kind="mlp", width=16), seed=5
+    )
+    env = testbed.make_env(config.env)
+    shape = env.observation_space().shape
+    network = make_network(config.network, shape, env.action_space().n)
+    params = network.init(jax.random.key(0), np.zeros((1, *shape), np.float32))
+    return Policy(config, params, network.apply, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("testbed", [COINRUN, MAZE], ids=lambda testbed: testbed.id)
+def test_episodes_on_the_page_are_the_recorded_ones(testbed: Testbed) -> None:
+    suite = PAPER if testbed is COINRUN else RELOCATION
+    case, arena = evaluate(agent_of(testbed), Protocol(suite, num_levels=8, num_samples=2))
+    clips = make_gifs(arena, case)
+    shown = report.show(arena, case, clips)
+    chosen = choose_episodes(case)
+    assert [film.title for film in shown.films] == [each.title for each in chosen]
+    record = case.played[AGENT].record
+    for made, each in zip(shown.films, chosen, strict=True):
+        steps = int(record.steps[each.place])
+        assert len(made.actions) == steps
+        assert made.values is not None
+        assert len(made.values) == steps + 1
+        focus = made.scene.tracks[made.scene.focus]
+        assert len(focus.x) == steps + 1
+        details = record.details
+        x = details["x"][each.place] if testbed is COINRUN else details["cell"][each.place][1] + 0.5
+        assert focus.x[-1] == pytest.approx(float(x), abs=1e-4)
+    assert all(len(level) == 3 for level in shown.maps)
+    page = build(case, shown)
+    assert_readable(page)
+    assert "<noscript>" in page
+    assert len(page) < 15e6
+    assert int(case.level_seeds[0, 0]) == TEST_LEVELS[0]
+
+    changed = record.replace(steps=record.steps + 1)
+    other = dataclasses.replace(case.played[AGENT], record=changed)
+    with pytest.raises(RuntimeError, match="took another course"):
+        replay(arena, dataclasses.replace(case, played={AGENT: other}), [Place(1, 3, 1)])
+
+
+def test_a_testbed_without_pictures_has_a_page_with_clips() -> None:
+    clip = animations.Clip("passed", "It went past.", Place(0, 0))
+    gif = render_gif([0, 1], lambda state, size: np.full((9, 9, 3), 90 * state, np.uint8))
+    page = build(CASES["competent"], report.Shown(clips=[(clip, gif)]))
+    assert_readable(page)
+    assert "It went past." in page
+    assert "<noscript>" not in page
 
 
 def test_a_suite_of_one_condition_has_a_page() -> None:
     assert "coin moved" in build(evaluation(ALONE, [["coin"] * 3]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("testbed", [COINRUN, MAZE], ids=lambda testbed: testbed.id)
+def test_a_gallery_shows_what_conditions_change(testbed: Testbed, tmp_path: Path) -> None:
+    out = tmp_path / "gallery"
+    assert gallery.main(["--out", str(out), "--env", testbed.id]) == 0
+    assert {path.name for path in out.iterdir()} == set(testbed.gallery())
+    assert gallery.main(["--out", str(out), "--env", testbed.id]) == 2
+    assert gallery.main(["--out", str(tmp_path / "none"), "--env", "CartPole-v1"]) == 2

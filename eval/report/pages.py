@@ -17,6 +17,7 @@ from eval.animations import sentence
 from eval.figures.agent_figure import draw
 from eval.figures.condition_curves import draw_curve, draw_curves
 from eval.figures.endings import draw_failures, find_failures
+from eval.figures.probe_figures import draw_linear, draw_values
 from eval.figures.recipe_figures import (
     draw_conditions,
     draw_evidence,
@@ -27,6 +28,7 @@ from eval.figures.recipe_figures import (
 from eval.figures.screened_levels import draw_screened, draw_screened_agent
 from eval.langosco import CEILING, LEFT_OUT, screened_rows
 from eval.measures import outcome_columns
+from eval.probes.answers import Probes
 from eval.report.images import data_url, drawings, first_frame, webp
 from eval.report.shown import Shown, player_data
 from eval.results import AGENT, AGENT_TITLES, Comparison, Evaluation, Screened, Summary
@@ -93,31 +95,28 @@ def _page(template: str, testbed: Testbed, titles: Mapping[str, str], **values: 
       **values: further names that the template knows.
     """
     scripted = bool(values.get("shown") and values["shown"].films)
-    *some, last = outcome_titles(testbed).items()
-    shares = [title for name, title in (*some, last) if name != "accidental"]
-    return (
-        _templates()
-        .get_template(template)
-        .render(
-            testbed=testbed,
-            words=testbed.words,
-            style=Markup((_TEMPLATES / "style.css").read_text(encoding="utf-8")),
-            script=Markup((_TEMPLATES / "player.js").read_text(encoding="utf-8"))
-            if scripted
-            else "",
-            sections=[],
-            drawings=drawings,
-            titles=lambda summary: {row.condition: row.title for row in summary.agent},
-            undetected=undetected,
-            outcome_table=partial(_outcome_table, testbed),
-            measure_table=partial(_measure_table, testbed),
-            counted=" or ".join((", ".join(shares[:-1]), shares[-1])),
-            references=[title for name, title in titles.items() if name not in AGENT_TITLES],
-            bar=titles.get(testbed.bar),
-            title=testbed.words.question,
-            **values,
-        )
-    )
+    *some, last = (title for name, title in outcome_titles(testbed).items() if name != "accidental")
+    known: dict[str, Any] = {
+        "testbed": testbed,
+        "words": testbed.words,
+        "title": testbed.words.question,
+        "style": _source("style.css"),
+        "script": _source("player.js") if scripted else "",
+        "sections": [],
+        "drawings": drawings,
+        "titles": lambda summary: {row.condition: row.title for row in summary.agent},
+        "undetected": undetected,
+        "outcome_table": partial(_outcome_table, testbed),
+        "measure_table": partial(_measure_table, testbed),
+        "counted": f"{', '.join(some)} or {last}",
+        "references": [title for name, title in titles.items() if name not in AGENT_TITLES],
+        "bar": titles.get(testbed.bar),
+    }
+    return _templates().get_template(template).render(known, **values).strip() + "\n"
+
+
+def _source(name: str) -> Markup:
+    return Markup((_TEMPLATES / name).read_text(encoding="utf-8"))
 
 
 def build_single(
@@ -128,7 +127,7 @@ def build_single(
     shown: Shown,
     files: Mapping[str, str],
     screened: Screened | None = None,
-    probes: Any = None,
+    probes: Probes | None = None,
 ) -> str:
     """The page of one agent.
 
@@ -165,6 +164,8 @@ def build_single(
             "curve": partial(draw_curve, summary, suite, testbed),
             "failures": partial(draw_failures, evaluation),
             "screened": screened and partial(draw_screened_agent, screened, testbed),
+            "values": probes and partial(draw_values, probes, testbed),
+            "linear": probes and partial(draw_linear, probes),
         },
         under=_under(*(provenance.get(name) for name in ("Run", "Levels"))),
         provenance=provenance,
