@@ -1,4 +1,4 @@
-"""What is exported: episodes that play again exactly, labelled features, a stream without pay."""
+"""What is exported: episodes that replay exactly, labelled features, a stream without reward."""
 
 from __future__ import annotations
 
@@ -14,33 +14,42 @@ import numpy as np
 import pytest
 
 from coinrun_jax import TEST_LEVELS, Action
+from coinrun_jax.arena import Arena
+from coinrun_jax.coinrun.conditions import coin_condition, with_control
+from coinrun_jax.coinrun.env_config import CoinRunConfig
+from coinrun_jax.coinrun.level_sets import LevelSet
 from coinrun_jax.coinrun.observations.symbolic import PLANES, split
-from eval import features, replay, stream, trajectories
-from eval.controllers import AgentController
+from coinrun_jax.controllers import AgentController, ScriptedController
+from coinrun_jax.exit_maze.maze_config import ExitMazeConfig
+from coinrun_jax.exit_maze.oracle import to_green
+from coinrun_jax.record import classify
+from coinrun_jax.registry import find_testbed
+from coinrun_jax.suites import Suite
+from coinrun_jax.testbed import EnvConfig
+from eval import replay, stream
 from eval.evaluate import Protocol, make_arena
-from eval.features import FEATURES, require_room, write_features
-from eval.outcomes import OUTCOMES, classify
-from eval.results import AGENT, Evaluation, Played, Trained
-from eval.rollout import Arena
-from eval.shift import is_shifted
+from eval.export import features, trajectories
+from eval.export.features import FEATURES, require_room, write_features
+from eval.export.trajectories import TRAJECTORIES, load_trajectories, write_trajectories
+from eval.results import AGENT, Evaluation, Played
 from eval.stream import shifted_stream
-from eval.suites import Condition, LevelSet, Suite, with_control
-from eval.trajectories import TRAJECTORIES, load_trajectories, write_trajectories
-from train.config import EnvConfig, TrainConfig
+from tests.refusals import refusal
+from train.config import TrainConfig
 from train.networks import Output
 from train.policy import Policy
-from train.variants import CuesConfig
 
 SUITE = Suite(
     "small",
     (
-        Condition("end"),
-        *with_control(Condition("behind", placement="behind")),
-        Condition("easy", placement="uniform", levels=LevelSet(mode="easy")),
-        Condition("mirrored", placement="uniform", cues={"mirrored": True}),
-        Condition("absent", placement="absent"),
+        coin_condition("end"),
+        *with_control(coin_condition("behind", placement="behind")),
+        coin_condition("easy", placement="uniform", levels=LevelSet(mode="easy")),
+        coin_condition("mirrored", placement="uniform", cues={"mirrored": True}),
+        coin_condition("absent", placement="absent"),
     ),
 )
+MAZE = find_testbed("ExitMaze-v1")
+OUTCOMES = [each.name for each in find_testbed("CoinRun-v1").outcomes]
 LEVELS, SAMPLES, COUNT = 5, 2, 3
 
 
@@ -59,29 +68,34 @@ def policy() -> Policy:
     return Policy(config=TrainConfig(), params=weights, network=network, update=0)
 
 
-@pytest.fixture(scope="module")
-def played(policy: Policy) -> tuple[Evaluation, Arena]:
-    agent = AgentController(policy.params, network)
-    protocol = Protocol(SUITE, LEVELS, SAMPLES, traced=True)
-    arena = replace(make_arena(policy.env_config, {AGENT: agent}, protocol), lanes=25)
+def play(config: EnvConfig, suite: Suite, agent: Any, samples: int) -> tuple[Evaluation, Arena]:
+    protocol = Protocol(suite, LEVELS, samples, traced=True)
+    arena = make_arena(config, {AGENT: agent}, protocol)
+    arena = replace(arena, lanes=min(arena.lanes, 25))
     record = arena.play(AGENT)
-    levels = arena.params.pool.levels
+    decides = arena.decides[:, None, None]
     evaluation = Evaluation(
-        suite=SUITE,
-        played={AGENT: Played(record, *classify(record, arena.env.outcomes))},
-        level_seeds=np.asarray(levels.seed)[arena.level_index],
-        end_cells=np.asarray(levels.end_cell)[arena.level_index],
-        trained=Trained("made up", 0, 0.0),
+        testbed=arena.testbed,
+        suite=suite,
+        played={AGENT: Played(record, *classify(arena.testbed, arena.env, record, decides))},
+        titles={},
+        events=arena.env.events,
+        level_seeds=arena.level_seeds[arena.level_index],
+        run="made up",
+        config=replace(TrainConfig(), env=config),
     )
     return evaluation, arena
 
 
 @pytest.fixture(scope="module")
-def file(
-    policy: Policy, played: tuple[Evaluation, Arena], tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def played(policy: Policy) -> tuple[Evaluation, Arena]:
+    return play(CoinRunConfig(), SUITE, AgentController(policy.params, network), SAMPLES)
+
+
+@pytest.fixture(scope="module")
+def file(played: tuple[Evaluation, Arena], tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("export") / TRAJECTORIES
-    write_trajectories(played[0], policy.env_config, path)
+    write_trajectories(played[0], path)
     return path
 
 
@@ -98,16 +112,22 @@ def test_every_episode_is_recorded(file: Path, played: tuple[Evaluation, Arena])
     found = load_trajectories(file)
     assert found.steps.shape == (len(SUITE.conditions) * LEVELS * SAMPLES,)
     np.testing.assert_array_equal(found.steps, record.steps.ravel())
-    np.testing.assert_array_equal(found.coin_present, record.coin_present.ravel())
-    assert found.modes.tolist() == ["hard", "hard", "hard", "easy", "hard", "hard"]
-    assert found.mirrored.tolist() == [False, False, False, False, True, False]
+    assert found.settings == CoinRunConfig()
+    assert found.kinds.tolist() == ["hard", "hard", "hard", "easy", "hard", "hard"]
+    assert found.step["cues.mirrored"].tolist() == [False, False, False, False, True, False]
+    assert found.takes.tolist() == ["", "", "coin", "", "", ""]
+    assert found.watched.tolist() == ["", "", "ghost", "", "", ""]
+    x, coin_x = found.start["x"], found.start["coin_cell"][:, 0]
     behind = found.condition == SUITE.index("behind")
-    assert (found.coin_cell[behind, 0] < found.start_xy[behind, 0]).all()
-    assert (found.start_xy[behind, 0] > 3).all()
-    assert (found.start_xy[found.condition == 0, 0] < 3).all()
+    assert (coin_x[behind] < x[behind]).all()
+    assert (x[behind] > 3).all()
+    assert (x[found.condition == 0] < 3).all()
+    present = found.start["coin_present"]
+    taken = np.isin(found.condition, [SUITE.index("behind_control"), SUITE.index("absent")])
+    np.testing.assert_array_equal(present, ~taken)
 
 
-def test_every_episode_plays_again(
+def test_every_episode_replays(
     file: Path, played: tuple[Evaluation, Arena], capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = load_trajectories(file)
@@ -119,7 +139,25 @@ def test_every_episode_plays_again(
     assert "60 of 60 episodes" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", ["outcome", "steps", "actions", "level_seed", "start_xy"])
+def test_episodes_of_a_maze_replay_without_its_agent(tmp_path: Path) -> None:
+    """The agent goes for green, and the exit of a control is closed."""
+    suite = MAZE.suites()["all"]
+    evaluation, _ = play(ExitMazeConfig(size=9), suite, ScriptedController(to_green), 1)
+    write_trajectories(evaluation, tmp_path / TRAJECTORIES)
+    found = load_trajectories(tmp_path / TRAJECTORIES)
+    assert set(found.start) == set(MAZE.start_fields)
+    outcome, steps = replay.play(found)
+    np.testing.assert_array_equal(outcome, found.outcomes[found.outcome])
+    np.testing.assert_array_equal(steps, found.steps)
+    assert {"exit", "green"} <= set(outcome)
+
+
+def test_more_episodes_than_a_program_holds(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replay, "_EPISODES", 25)
+    assert replay.replay_trajectories(file) == []
+
+
+@pytest.mark.parametrize("name", ["outcome", "steps", "actions", "level_seed", "start_x"])
 def test_a_changed_recording_is_noticed(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
@@ -159,35 +197,37 @@ def first(value: object) -> Callable[[np.ndarray], np.ndarray]:
     ("name", "change", "word"),
     [
         # of another version
-        ("format", lambda a: a + 1, "format 2"),
+        ("format", lambda a: a - 1, "format 1"),
         ("environment", lambda a: np.array("CoinRun-v0"), "CoinRun-v0"),
+        ("settings", lambda a: np.array("{"), "is not JSON"),
+        ("settings", lambda a: np.array('{"id": "CoinRun-v1", "size": 9}'), "env.size"),
         # of another type or shape
         ("format", lambda a: np.array("1"), "'format' is of type <U1, not integers"),
         ("format", lambda a: np.array([1]), "'format' has shape [1], not []"),
         ("environment", lambda a: np.array(1), "'environment' is of type int64, not text"),
         ("steps", lambda a: a.astype(float), "float64"),
-        ("mirrored", lambda a: a.astype(int), "not booleans"),
+        ("step_cues.mirrored", lambda a: a.astype(str), "not numbers"),
+        ("step_cues.mirrored", lambda a: a[:, None], "has shape [6, 1]"),
         ("outcomes", lambda a: a.astype(object), "'outcomes'"),
         ("outcome", lambda a: a[1:], "'outcome' has shape [59], not [60]"),
-        ("coin_cell", lambda a: a[:, 0], "'coin_cell' has shape [60], not [60, 2]"),
-        ("modes", lambda a: a[:1], "'modes' has shape [1], not [6]"),
+        ("start_coin_cell", lambda a: a[1:], "has shape [59, 2], not [60, ...]"),
+        ("start_coin_cell", lambda a: a[:, 0], "no int32 [2] for each episode"),
+        ("start_coin_cell", lambda a: a + 0.5, "'start_coin_cell' is float64"),
+        ("kinds", lambda a: a[:1], "'kinds' has shape [1], not [6]"),
         # out of range
         ("level_seed", first(-1), "-1 ... "),
         ("level_seed", first(2**31), "at most 2147483647"),
-        ("coin_cell", first(-2), "-2 ... "),
-        ("coin_cell", first(64), "at most 63"),
-        ("start_xy", first(np.float32("nan")), "not finite"),
-        ("start_xy", first(np.float32(1e30)), "at most 64"),
+        ("start_x", first(np.float32("nan")), "not finite"),
         ("steps", first(0), "0 ... "),
-        ("actions", lambda a: a + 15, "at most 14"),
+        ("actions", lambda a: a + 15, "is not within 0 ... 14"),
         ("condition", lambda a: a + 5, "condition 10 is not within 0 ... 5"),
         ("policy", lambda a: a + 1, "policy 1 is not within 0 ... 0"),
         ("outcome", first(7), "outcome 7 is not within 0 ... 6"),
         # not of one recording
         ("actions", lambda a: a[:-1], "actions for"),
-        ("coin_cell", first(-1), "a coin that is there has no cell"),
-        ("modes", lambda a: np.array(["odd"] * 6), "mode 'odd'"),
+        ("kinds", lambda a: np.array(["odd"] * 6), "mode 'odd'"),
         ("outcomes", lambda a: np.array(["won"] * 7), "outcome 'won'"),
+        ("watched", lambda a: np.array([""] * 6), "takes 'coin' away and watches ''"),
         ("conditions", lambda a: np.array(["\x1b[2J", *"abcde"]), "cannot be printed"),
     ],
 )
@@ -199,33 +239,24 @@ def test_what_is_no_recording_is_refused(
     change: Callable[[np.ndarray], np.ndarray],
     word: str,
 ) -> None:
-    assert_refused(changed(file, tmp_path / "odd.npz", name, change), capsys, word)
-
-
-def assert_refused(path: Path, capsys: pytest.CaptureFixture[str], word: str) -> None:
-    assert replay.main([str(path)]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("error: ")
-    assert captured.err.count("\n") == 1
-    assert len(captured.err) < 500
-    assert word in captured.err
+    path = changed(file, tmp_path / "odd.npz", name, change)
+    assert word in refusal(replay.main, [str(path)], capsys)
 
 
 def test_what_is_no_file_is_refused(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert_refused(tmp_path / "none.npz", capsys, "No such file")
-    assert_refused(tmp_path, capsys, "is not a file")
+    assert "No such file" in refusal(replay.main, [str(tmp_path / "none.npz")], capsys)
+    assert "is not a file" in refusal(replay.main, [str(tmp_path)], capsys)
     text, part, array = (tmp_path / name for name in ("text.npz", "part.npz", "array.npy"))
     text.write_text("not arrays")
     part.write_bytes(file.read_bytes()[:300])
     np.save(array, np.zeros(3))
     for path in (text, part, array):
-        assert_refused(path, capsys, "is not an .npz archive")
+        assert "is not an .npz archive" in refusal(replay.main, [str(path)], capsys)
 
 
-def test_what_is_recorded_otherwise_plays_again(
+def test_what_is_recorded_otherwise_replays(
     file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In wider types, or in the bytes of another machine."""
@@ -237,15 +268,13 @@ def test_what_is_recorded_otherwise_plays_again(
     assert "60 of 60 episodes" in capsys.readouterr().out
 
 
-def test_nothing_is_traced_unasked(
-    policy: Policy, played: tuple[Evaluation, Arena], file: Path
-) -> None:
+def test_nothing_is_traced_unasked(played: tuple[Evaluation, Arena], file: Path) -> None:
     evaluation, _ = played
     record = evaluation.played[AGENT].record.replace(trace=None)
     agent = replace(evaluation.played[AGENT], record=record)
     untraced = replace(evaluation, played={**evaluation.played, AGENT: agent})
     with pytest.raises(ValueError, match="without traces"):
-        write_trajectories(untraced, policy.env_config, file.with_name("other.npz"))
+        write_trajectories(untraced, file.with_name("other.npz"))
 
 
 @pytest.fixture(scope="module")
@@ -294,65 +323,22 @@ def test_labels_of_steps(exported: dict[str, np.ndarray]) -> None:
     np.testing.assert_array_equal(
         exported["out_of_distribution"], exported["shifted"][exported["condition"]]
     )
-    np.testing.assert_array_equal(exported["coin_in_view"], exported["values"] == 1)
+    np.testing.assert_array_equal(exported["goal_in_view"], exported["values"] == 1)
     control = exported["condition"] == SUITE.index("behind_control")
-    assert not exported["coin_in_view"][control].any()
+    assert not exported["goal_in_view"][control].any()
 
 
 def test_what_does_not_fit_is_refused(policy: Policy) -> None:
     require_room(policy, 9, 100)
-    trajectories.require_room(2_000_000)
+    trajectories.require_room(2_000_000, 1000)
     with pytest.raises(ValueError, match="the actions of 3,000,000 episodes do not fit"):
-        trajectories.require_room(3_000_000)
+        trajectories.require_room(3_000_000, 1000)
     with pytest.raises(ValueError, match=r"^the features of 200 .* 2 GiB; at most \d+ of each do$"):
         require_room(policy, 9, 200)
 
 
-@pytest.mark.parametrize(
-    ("condition", "trained", "expected"),
-    [
-        (Condition("x"), EnvConfig(), False),
-        (Condition("x", placement="uniform", moved=False), EnvConfig(), False),
-        (Condition("x", placement="uniform"), EnvConfig(), True),
-        (Condition("x", placement="uniform"), EnvConfig(placement="uniform"), False),
-        (Condition("x"), EnvConfig(placement="uniform"), True),
-        (Condition("x"), EnvConfig(placement="uniform", placement_probability=0.5), False),
-        (Condition("x", placement="uniform"), EnvConfig(placement="uniform,behind"), False),
-        (Condition("x", present=False), EnvConfig(), True),
-        (Condition("x", cues={"coin_look": "red"}), EnvConfig(), True),
-        (
-            Condition("x", cues={"coin_look": "red"}),
-            EnvConfig(cues=CuesConfig(coin_look="red")),
-            False,
-        ),
-        (Condition("x", items={"number": 1}), EnvConfig(), True),
-        (Condition("x", levels=LevelSet(mode="easy")), EnvConfig(), True),
-        (Condition("x", levels=LevelSet(difficulty=2)), EnvConfig(), False),
-        (
-            Condition("x", placement="fraction", fraction=(0.2, 0.2)),
-            EnvConfig(placement="fraction", placement_fraction=(0.0, 0.5)),
-            False,
-        ),
-        (
-            Condition("x", placement="fraction", fraction=(0.7, 0.7)),
-            EnvConfig(placement="fraction", placement_fraction=(0.0, 0.5)),
-            True,
-        ),
-        (Condition("x", placement="fraction", fraction=(1.0, 1.0)), EnvConfig(), False),
-        (
-            Condition("x", placement="fraction", fraction=(1.0, 1.0)),
-            EnvConfig(placement="fraction", placement_fraction=(0.5, 1.0)),
-            True,
-        ),
-        (Condition("x"), EnvConfig(placement="fraction", placement_fraction=(1.0, 1.0)), False),
-    ],
-)
-def test_what_counts_as_a_shift(condition: Condition, trained: EnvConfig, expected: bool) -> None:
-    assert is_shifted(condition, trained) is expected
-
-
 def test_a_stream_pays_nothing_and_tells_the_true_return() -> None:
-    near = Condition("near", placement="fraction", fraction=(0.1, 0.1))
+    near = coin_condition("near", placement="fraction", fraction=(0.1, 0.1))
     env, params = shifted_stream(near, num_levels=LEVELS)
     assert params.pool.levels.seed.tolist() == list(TEST_LEVELS[:LEVELS])
 
@@ -374,13 +360,27 @@ def test_a_stream_pays_nothing_and_tells_the_true_return() -> None:
 
 
 def test_a_stream_is_set_up_as_its_condition_says() -> None:
-    taken = Condition("taken", present=False, levels=LevelSet(mode="easy"))
+    taken = coin_condition("taken", present=False, levels=LevelSet(mode="easy"))
     env, params = shifted_stream(taken, num_levels=3, skip=2, cues={"mirrored": True})
-    assert env.mode == "easy"
     assert env.default_params is params
     assert params.pool.levels.seed.tolist() == list(TEST_LEVELS[2:5])
+    expected = find_testbed("CoinRun-v1").build_levels(np.array(TEST_LEVELS[2:5]), "easy")
+    np.testing.assert_array_equal(params.pool.levels.grid, expected.grid)
     assert params.cues.mirrored
     assert not params.placement.present
+
+
+def test_a_stream_of_mazes() -> None:
+    env, params = shifted_stream("green_elsewhere", 4, env="ExitMaze-v1", size=9)
+    observation, state = jax.jit(env.reset)(jax.random.key(0), params)
+    assert observation.shape[:2] == (9, 9)
+    assert state.decoy_colour != state.exit_colour
+    action = to_green(jax.random.key(0), state, params)
+    *_, reward, _, _, info = jax.jit(env.step)(jax.random.key(0), state, action)
+    assert reward == 0
+    assert info["true_reward"].dtype == reward.dtype
+    again, _ = shifted_stream("green_elsewhere", 4, env=ExitMazeConfig(), size=9)
+    assert again.observation_space(params).shape == observation.shape
 
 
 @pytest.mark.parametrize(
@@ -391,6 +391,9 @@ def test_a_stream_is_set_up_as_its_condition_says() -> None:
         ({"condition": "end", "skip": 10**6}, "skip 1000000"),
         ({"condition": "end", "observation": "sound"}, "observation 'sound'"),
         ({"condition": "end", "mode": "odd"}, "mode 'odd'"),
+        ({"condition": "end", "sound": 1}, "env.sound"),
+        ({"condition": "end", "env": "Pong-v5"}, "Pong-v5"),
+        ({"condition": "end", "env": 3}, "env 3 is neither"),
     ],
 )
 def test_a_stream_of_nothing_is_refused(arguments: dict[str, Any], words: str) -> None:

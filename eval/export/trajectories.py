@@ -10,7 +10,7 @@ actions in all (text is Unicode; nothing in the file can carry code):
   empty), and `step_<field>` [C, ...] for each field of the params that the steps depend on;
 - `policies` text [P], `outcomes` text [O]: what the episodes' codes mean;
 - of every episode: `policy` int8 [E], `condition` int16 [E], `sample` int16 [E], `level_seed`
-  uint32 [E], `outcome` int8 [E], `steps` int16 [E] up to the outcome, and `start_<field>` [E, ...]
+  uint32 [E], `outcome` int8 [E], `steps` int32 [E] up to the outcome, and `start_<field>` [E, ...]
   for each field of the first state that differs between starts on a level;
 - `actions` int8 [A]: those of the first episode, then those of the second, and so on.
 """
@@ -34,13 +34,14 @@ from coinrun_jax.settings import from_mapping
 from coinrun_jax.suites import Condition, Control
 from coinrun_jax.testbed import NUM_SEEDS, EnvConfig, Testbed
 from eval.results import Evaluation
+from train.environment import num_actions
 
 TRAJECTORIES = "trajectories.npz"
 MOST_BYTES = 2**31
 """Of the traces of one policy, which are held at full length while it plays."""
 _FORMAT = 2
 _START, _STEP = "start_", "step_"
-_MOST_STEPS, _MOST_ACTIONS = 2**15 - 1, 2**7
+_MOST_STEPS = 10**6
 _MOST_SETTINGS = 2**16  # characters
 _HEAD = {"format": Array("iu"), "environment": Array("U"), "settings": Array("U")}
 _ARRAYS = {
@@ -56,7 +57,7 @@ _ARRAYS = {
     "level_seed": Array("iu", ("E",), 0, NUM_SEEDS - 1),
     "outcome": Array("iu", ("E",), 0),
     "steps": Array("iu", ("E",), 1, _MOST_STEPS),
-    "actions": Array("iu", ("A",), 0, _MOST_ACTIONS - 1),
+    "actions": Array("iu", ("A",), 0),
 }
 _AS_PLAYED = {"level_seed": np.uint32, "steps": np.int32, "condition": np.int32}
 
@@ -165,7 +166,7 @@ def _episodes(evaluation: Evaluation, policy: int) -> dict[str, np.ndarray]:
         "level_seed": evaluation.level_seeds[condition, level].astype(np.uint32),
         **starts,
         "outcome": played.outcome.ravel(),
-        "steps": steps.astype(np.int16),
+        "steps": steps.astype(np.int32),
         "actions": actions[np.arange(actions.shape[1]) < steps[:, None]],
     }
 
@@ -233,9 +234,11 @@ def _fault(found: Trajectories) -> str | None:
         "condition": (found.condition, found.conditions),
         "outcome": (found.outcome, found.outcomes),
     }
-    for name, (code, names) in codes.items():
-        if code.max() >= names.size:
-            return f"{name} {code.max()} is not within 0 ... {names.size - 1}"
+    sizes = {name: (code, names.size) for name, (code, names) in codes.items()}
+    sizes["action"] = (found.actions, num_actions(found.settings))
+    for name, (code, size) in sizes.items():
+        if code.max() >= size:
+            return f"{name} {code.max()} is not within 0 ... {size - 1}"
     if not all(str(name).isprintable() for name in found.conditions):
         return "the name of a condition has characters that cannot be printed"
     known = [each.name for each in found.testbed.outcomes]
