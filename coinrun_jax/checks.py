@@ -1,7 +1,7 @@
-"""What is asked of values from outside: whole numbers, finite numbers, yes or no.
+"""Checks of values from outside: whole numbers, finite numbers, true or false.
 
-Every function returns the value, as Python's own type, or raises an `InputError` that says
-what it is of, what was given and what is allowed.
+Every function returns the value as one of Python's own types, or raises an `InputError` that
+names the setting, the value that was given and what is allowed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class InputError(ValueError):
 
 
 class _Repr(reprlib.Repr):
-    """`repr` of the beginning of a value, also where it holds integers of a million digits."""
+    """A bounded `repr`, even for values that contain integers of a million digits."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,20 +39,20 @@ _repr = _Repr()
 
 
 def shown(value: Any) -> str:
-    """`repr` of a value, or its beginning: a message stays one line whatever it is about."""
+    """`repr` of a value, or the beginning of it, so that any message fits on one line."""
     text = " ".join(_repr.repr(_scalar(value)).split())
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
 
 
 def one_line(error: object) -> str:
-    """The first words of an error, without line breaks and without what moves the cursor."""
+    """The beginning of an error's message, without line breaks or control characters."""
     text = " ".join(str(error).split()) or repr(error)
     text = text if len(text) <= 400 else text[:397] + "..."
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def _scalar(value: Any) -> Any:
-    """NumPy's and jax's scalars as Python's; what is being traced stays as it is."""
+    """Scalars of NumPy and JAX as Python's own; traced values stay as they are."""
     is_array = isinstance(value, np.generic | np.ndarray | jax.Array)
     if not is_array or isinstance(value, jax.core.Tracer) or np.ndim(value):
         return value
@@ -63,7 +63,7 @@ def _scalar(value: Any) -> Any:
 
 
 def whole(what: str, value: Any, low: int, high: int) -> int:
-    """An integer in [low, high]; no boolean, and no float even where it has no fraction."""
+    """An integer in [low, high]; booleans are refused, and floats even without a fraction."""
     number = _scalar(value)
     if not isinstance(number, numbers.Integral) or isinstance(number, bool):
         raise InputError(f"{what} {shown(value)} is not a whole number")
@@ -112,20 +112,20 @@ def choice(what: str, value: Any, allowed: Iterable[str]) -> str:
 
 
 def known(value: Any) -> np.ndarray | None:
-    """A value as far as it is known by now; None for what is traced by jit.
+    """A value if it is concrete; None if it is traced by jit.
 
-    Of what a bare `vmap` is mapped over it is the whole batch.
+    Under a bare `vmap` this is the whole batch.
     """
-    # jax has no public name for it; where it should change, nothing is known.
+    # JAX has no public name for this; should it change, nothing counts as known.
     while type(value).__name__ == "BatchTracer" and hasattr(value, "val"):
         value = value.val
     return None if isinstance(value, jax.core.Tracer) else np.asarray(value)
 
 
 def whole_or_traced(what: str, value: Any, low: int, high: int) -> Any:
-    """As `whole`, but what is traced is returned as it is.
+    """As `whole`, but traced values are returned unchanged.
 
-    Its type and shape are checked all the same, and under a bare `vmap` its range.
+    Their type and shape are still checked, and under a bare `vmap` their range, too.
     """
     if shape := getattr(value, "shape", ()):
         raise InputError(f"{what} is one number, not an array {list(shape)}: use vmap")

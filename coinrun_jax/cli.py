@@ -1,8 +1,8 @@
-"""What all command lines share: how they end, and the types of their arguments.
+"""What all command lines share: exit status, and types of arguments.
 
-Exit status: 0 where all went well; 1 where something did not hold or the machine failed (a full
-disk, too little memory); 2 for input that cannot be used; 130 and 143 where SIGINT or SIGTERM
-stopped it, as in a shell. Whatever is said of a failure is one line on stderr.
+Exit status: 0 for success; 1 if a check failed or the machine did (a full disk, too little
+memory); 2 for unusable input; 130 and 143 after SIGINT and SIGTERM, as in a shell. Failures are
+reported in one line on stderr.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 
 class Fault(RuntimeError):
-    """Why a command had to stop although its input was usable; one line, exit status 1."""
+    """Stops a command whose input was usable; the message is one line, the exit status 1."""
 
 
 class Terminated(BaseException):
-    """SIGTERM: unwinds like KeyboardInterrupt, so that no half-written file stays."""
+    """SIGTERM; unwinds like KeyboardInterrupt, so that no partial file is left behind."""
 
 
-_LONG = re.compile(r"'[^']{79,}'|\S{81,}")  # what argparse repeats of the arguments, or a part
+_LONG = re.compile(r"'[^']{79,}'|\S{81,}")  # arguments, or parts of them, as argparse quotes them
 
 
 class Parser(argparse.ArgumentParser):
@@ -45,13 +45,13 @@ class Parser(argparse.ArgumentParser):
 
 
 class Main(Protocol):
-    """Of a module that is run: takes arguments, or the command line's, and returns a status."""
+    """Takes arguments, by default those of the command line, and returns the exit status."""
 
     def __call__(self, arguments: list[str] | None = None) -> int: ...
 
 
 def command(main: Main) -> Main:
-    """Make a `main(arguments) -> exit status` end as this module says."""
+    """Give a `main(arguments)` the exit status and error messages that this module describes."""
 
     @functools.wraps(main)
     def run(arguments: list[str] | None = None) -> int:
@@ -61,7 +61,7 @@ def command(main: Main) -> Main:
         try:
             status = main(arguments)
             if sys.stdout is not None:
-                sys.stdout.flush()  # or nobody would hear of what it cannot take
+                sys.stdout.flush()  # so that a full disk, say, is reported
             return status
         except InputError as error:
             return _complain(error, 2)
@@ -77,7 +77,7 @@ def command(main: Main) -> Main:
         except Fault as error:
             return _complain(error, 1)
         except Exception as error:
-            if "RESOURCE_EXHAUSTED" not in str(error):  # jax's word for too little memory
+            if "RESOURCE_EXHAUSTED" not in str(error):  # how JAX reports too little memory
                 raise
             return _complain(f"not enough memory: {error}", 1)
         finally:
@@ -99,7 +99,7 @@ def _complain(error: object, status: int) -> int:
 
 
 def _raise_on_sigterm() -> Any:
-    """The handler of before; None where signals are another's business."""
+    """Returns the previous handler; None outside the main thread."""
     if threading.current_thread() is not threading.main_thread():
         return None
 
@@ -110,10 +110,10 @@ def _raise_on_sigterm() -> Any:
 
 
 class _Unbroken:
-    """A stream whose reader may leave: `train | head -1` must not end the training.
+    """A stream whose reader may go away: `train | head -1` must not end the training.
 
-    What it cannot take otherwise is an `OSError` that names it, once, and not again as Python
-    ends. Characters that it does not know are written as escapes.
+    Other failures raise an `OSError` that names the stream, once, and not again when Python
+    exits. Characters that the stream cannot encode are written as escapes.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -147,7 +147,7 @@ class _Unbroken:
 
 
 def _unbroken(stream: Any) -> Any:
-    """None where there is no such stream: `train >&-`."""
+    """None if there is no such stream: `train >&-`."""
     return stream if stream is None or isinstance(stream, _Unbroken) else _Unbroken(stream)
 
 
@@ -173,17 +173,17 @@ def _short(text: str) -> str:
 
 
 def add_force(parser: argparse.ArgumentParser) -> None:
-    """--force, where outputs are otherwise not overwritten."""
-    parser.add_argument("--force", action="store_true", help="overwrite what is there already")
+    """Add --force, without which outputs are not overwritten."""
+    parser.add_argument("--force", action="store_true", help="overwrite existing files")
 
 
 def require_outputs(force: bool, *paths: Path | None, inputs: Iterable[Path | None] = ()) -> None:
-    """Refuse outputs that exist or cannot be made, that are one file, or the one that is read.
+    """Refuse outputs that exist, cannot be created, coincide, or are also inputs.
 
     Args:
-      force: let them exist.
-      paths: of the outputs; None for those that are not wanted.
-      inputs: files that are read, alike.
+      force: allow them to exist.
+      paths: of the outputs; None for unused ones.
+      inputs: files that are read; None for unused ones.
 
     Raises:
       InputError: for the first of them.
@@ -192,7 +192,7 @@ def require_outputs(force: bool, *paths: Path | None, inputs: Iterable[Path | No
     for path in paths:
         if path is None:
             continue
-        if not os.path.isdir(path.absolute().parent):  # as Path asks it, a long path is an OSError
+        if not os.path.isdir(path.absolute().parent):  # Path.is_dir raises OSError for a long path
             raise InputError(f"the folder of {shortened(path)} does not exist")
         require_free(path, force)
         if (place := os.path.realpath(path)) in taken:
@@ -201,7 +201,7 @@ def require_outputs(force: bool, *paths: Path | None, inputs: Iterable[Path | No
 
 
 def seed_range(text: str) -> range:
-    """Type of an argument A:B, the level seeds A ... B - 1."""
+    """Type of an argument A:B, which stands for the level seeds A ... B - 1."""
     first, colon, stop = text.partition(":")
     if not (colon and first.isdecimal() and stop.isdecimal() and text.isascii() and len(text) < 40):
         raise argparse.ArgumentTypeError(f"{_short(text)} is not A:B, two level seeds")

@@ -1,4 +1,4 @@
-"""Compile once per machine: jax's persistent compilation cache, where the user keeps caches."""
+"""Compile once per machine: JAX's persistent compilation cache, in the user's cache folder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import jax
 
 
 def enable_compilation_cache() -> None:
-    """Turn the cache on unless the user has configured jax's own settings for it."""
+    """Turn the cache on, unless the user has configured it."""
     config: Any = jax.config  # its attributes are made at run time
     if config.jax_compilation_cache_dir is None:
         caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"

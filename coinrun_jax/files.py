@@ -1,8 +1,7 @@
-"""Files in and out: everything that is read is checked first, everything written appears whole.
+"""Reading and writing files: all input is checked first, all output is written atomically.
 
-One reader for each kind of file. Each refuses what is no such file in one line, whoever made
-it: nothing in a file is executed, and no file makes a reader use more memory or time than its
-limits say.
+There is one reader for each kind of file. It refuses invalid files with a one-line message,
+executes nothing that is in a file, and never uses more memory or time than its limits allow.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ def shortened(path: Path) -> str:
 
 
 def _open(path: Path, what: str, most: int | None = None) -> IO[bytes]:
-    """A regular file: no folder, and no pipe or device, which could be waited for forever."""
+    """Open a regular file; folders are refused, and so are pipes and devices, which may block."""
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
@@ -72,7 +71,7 @@ def read_text(path: Path, what: str, most: int = MOST_JSON) -> str:
       most: bytes.
 
     Raises:
-      InputError: where it cannot be read; so do the other readers.
+      InputError: if it cannot be read. The other readers do the same.
     """
     with _open(path, what, most) as file:
         try:
@@ -92,7 +91,7 @@ def read_json(path: Path, what: str, most: int = MOST_JSON) -> Any:
 
 
 def parse_json(text: str, what: str) -> Any:
-    """What a text stands for, as `read_json`.
+    """The value of a JSON text, checked as in `read_json`.
 
     Args:
       what: what the text is, for the message.
@@ -122,7 +121,7 @@ def parse_json(text: str, what: str) -> Any:
 
 
 def _repeated(keys: Iterable[Any]) -> Any:
-    """The first key that comes a second time, or None."""
+    """The first key that occurs twice, or None."""
     seen = set()
     for key in keys:
         if key in seen:
@@ -140,8 +139,8 @@ def read_mapping(path: Path, what: str, most: int = MOST_JSON) -> dict[str, Any]
 
 
 def read_yaml(path: Path, what: str) -> Any:
-    """The content of a YAML file: plain values, no key twice, few enough when unfolded."""
-    import yaml  # of the extras `train` and `eval`
+    """The content of a YAML file: plain values, unique keys, limited size with aliases expanded."""
+    import yaml  # from the extras `train` and `eval`
 
     text = read_text(path, what, MOST_YAML)
     try:
@@ -155,12 +154,12 @@ def read_yaml(path: Path, what: str) -> Any:
         raise InputError(f"{what} {shortened(path)} is nested too deeply") from error
     except InputError as error:
         raise InputError(f"{what} {shortened(path)}: {error}") from error
-    except Exception as error:  # of many types, for a tag and a text that do not go together
+    except Exception as error:  # of many types, for a value that does not fit its tag
         raise InputError(f"{what} {shortened(path)} is not YAML: {one_line(error)}") from error
 
 
 def _require_plain(root: Any, loader: Any) -> None:
-    """Keys once in a mapping, no node within itself, and few values with aliases unfolded."""
+    """Require unique keys, no recursion, and a limited size with aliases expanded."""
     sizes: dict[int, int] = {}
 
     def size(node: Any) -> int:
@@ -171,7 +170,7 @@ def _require_plain(root: Any, loader: Any) -> None:
         sizes[id(node)] = 0
         children = []
         if node.id == "mapping":
-            # As values: `1` and `0x1` are one key, of which only the last would be heard of.
+            # Compared as values: `1` and `0x1` are the same key, and only the last would count.
             keys = (
                 loader.construct_object(key)
                 for key, _ in node.value
@@ -200,7 +199,7 @@ def read_rows(path: Path, what: str, columns: Sequence[str] = ()) -> list[dict[s
     """Rows of a CSV file with a header, as text.
 
     Args:
-      columns: that there must be; others may be there too.
+      columns: required ones; others are allowed.
     """
     reader = csv.DictReader(io.StringIO(read_text(path, what, MOST_ROWS), newline=""), strict=True)
     try:
@@ -214,21 +213,23 @@ def read_rows(path: Path, what: str, columns: Sequence[str] = ()) -> list[dict[s
             raise InputError(f"{what} {shortened(path)} has no column {name!r}")
     for number, row in enumerate(rows, start=2):
         if None in row or None in row.values():
-            raise InputError(f"{what} {shortened(path)}: row {number} has not {len(names)} values")
+            raise InputError(
+                f"{what} {shortened(path)}: row {number} does not have {len(names)} values"
+            )
     return rows
 
 
 @dataclasses.dataclass(frozen=True)
 class Array:
-    """What an array of an archive must be.
+    """Requirements on an array of an archive.
 
     A size in `shape` is a number, or a name that stands for the same size everywhere in the
-    archive, or such a name with "+1" behind it; `...` as the last one stands for any further sizes.
+    archive, or such a name followed by "+1"; a final `...` stands for any further sizes.
     """
 
     kind: str
-    """Of `numpy.dtype.kind`, one or several: "iu" integers, "f" floats, "b", "U" text, "biuf"; or
-    the name of one type, such as "float32"."""
+    """One or several letters of `numpy.dtype.kind`: "iu" integers, "f" floats, "b", "U" text,
+    "biuf"; or the name of a type, such as "float32"."""
     shape: tuple[int | str | EllipsisType, ...] = ()
     low: float | None = None
     high: float | None = None
@@ -236,7 +237,7 @@ class Array:
     optional: bool = False
 
     def takes(self, dtype: np.dtype) -> bool:
-        """Whether an array of this type is one."""
+        """Whether an array of this type meets them."""
         return dtype.kind in self.kind if self.kind in _KINDS else dtype.name == self.kind
 
 
@@ -260,14 +261,14 @@ class _Header:
 def read_arrays(
     path: Path, what: str, expected: Mapping[str, Array], most: int = MOST_ARRAYS
 ) -> dict[str, np.ndarray]:
-    """Arrays of an .npz archive; those that are not expected are left alone.
+    """Arrays of an .npz archive; unexpected ones are ignored.
 
-    Types and shapes are checked before memory is taken, values afterwards.
+    Types and shapes are checked before memory is allocated, values afterwards.
 
     Args:
       what: what the file should be, for the message.
       expected: arrays by name.
-      most: bytes that the expected arrays may have together.
+      most: total bytes of the expected arrays.
     """
     with _open(path, what) as file:
         try:
@@ -311,7 +312,7 @@ def _headers(archive: zipfile.ZipFile) -> dict[str, _Header]:
     for member in archive.infolist():
         name = member.filename.removesuffix(".npy")
         if name in headers:
-            raise InputError(f"array {shown(name)} is there twice")
+            raise InputError(f"array {shown(name)} occurs twice")
         if member.flag_bits & 1:
             raise InputError(f"array {shown(name)} is encrypted")
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -370,7 +371,7 @@ def _require_expected(
                 "..." if each is ... else str(_size(each, sizes)) for each in wanted.shape
             )
             raise InputError(f"array {name!r} has shape {list(header.shape)}, not [{known}]")
-        if not header.dtype.itemsize:  # any number of them fits into no bytes
+        if not header.dtype.itemsize:  # any number of them takes no bytes
             raise InputError(f"array {name!r} is of type {header.dtype}, which has no bytes")
         if header.dtype.kind == "U" and header.member.file_size > MOST_TEXT:
             raise InputError(
@@ -431,7 +432,7 @@ def _require_values(name: str, array: np.ndarray, wanted: Array) -> None:
     if array.size and array.dtype.kind == "U":
         codes = np.ascontiguousarray(array).view(np.uint32)
         if ((codes > 0x10FFFF) | (codes >> 11 == 0xD800 >> 11)).any():
-            raise InputError(f"array {name!r} holds what is no text")
+            raise InputError(f"array {name!r} contains values that are not text")
     if not array.size or array.dtype.kind not in "iuf":
         return
     least, most = (array.min(), array.max()) if wanted.finite else _finite_extremes(array)

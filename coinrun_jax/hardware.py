@@ -1,4 +1,4 @@
-"""What a measurement ran on, in words."""
+"""A description of the hardware that a measurement ran on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jax
 
-# Version 2 and 1 of Linux's control groups.
+# Versions 2 and 1 of Linux's control groups.
 _CONTAINER_LIMITS = (
     "/sys/fs/cgroup/memory.max",
     "/sys/fs/cgroup/memory/memory.limit_in_bytes",
@@ -17,7 +17,7 @@ _CONTAINER_LIMITS = (
 
 
 def device_name() -> str:
-    """Kind and number of jax's devices; on CPU the processor's name and the cores we may use."""
+    """Kind and number of JAX devices; on CPU the processor's name and the usable cores."""
     devices = jax.devices()
     if devices[0].platform != "cpu":
         return f"{len(devices)} x {devices[0].device_kind}"
@@ -27,7 +27,7 @@ def device_name() -> str:
 
 
 def num_cores() -> int:
-    """That this process may use."""
+    """Cores that this process may use."""
     try:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # only Linux has it
@@ -35,7 +35,7 @@ def num_cores() -> int:
 
 
 def memory_per_device() -> int | None:
-    """Bytes of a device's memory that a program may use; None where it cannot be known."""
+    """Bytes of a device's memory that a program may use; None if unknown."""
     device = jax.local_devices()[0]
     if device.platform != "cpu":
         stats = device.memory_stats() or {}

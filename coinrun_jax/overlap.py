@@ -1,7 +1,7 @@
 """How many test levels an agent has seen: `python -m coinrun_jax.overlap --train A:B --test C:D`.
 
-Different level seeds may build the same layout: short levels have few draws. A test level
-whose layout is among the training levels says nothing about generalisation.
+Different level seeds may build the same layout, since short levels take few random draws. A test
+level whose layout is among the training levels says nothing about generalisation.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from coinrun_jax.compilation import enable_compilation_cache
 from coinrun_jax.files import read_text, shortened, write_text
 
 BATCH = 512  # levels built at a time
-PROGRESS = 2**16  # levels from one line about it to the next
+PROGRESS = 2**16  # levels between progress messages
 MOST_LEVELS = 10_000_000  # whose hashes are compared
 
 
@@ -66,7 +66,7 @@ def hash_seeds(
       seeds: of the levels.
       mode: "hard" or "easy".
       looks: as in `layout.layout_words`.
-      progress: told after every `PROGRESS` levels how many are done, and of how many.
+      progress: called after every `PROGRESS` levels with the numbers of levels done and in all.
     """
     parts = []
     for first in range(seeds.start, seeds.stop, BATCH):
@@ -104,17 +104,17 @@ def _named(args: Namespace, overlap: Overlap) -> dict[str, object]:
 
 
 def _require_appendable(path: Path, columns: list[str]) -> str:
-    """What a CSV file of such rows holds by now, "" if it is new.
+    """The present content of a CSV file of such rows, "" if it is new.
 
     Raises:
-      InputError: for a file of anything else, or one that cannot be made.
+      InputError: for a file of another kind, or one that cannot be created.
     """
     require_outputs(True, path)
     if not path.exists():
         return ""
     text, header = read_text(path, "--csv"), ",".join(columns)
     if text and text.splitlines()[0] != header:
-        raise InputError(f"--csv {shortened(path)} has not the header {header}")
+        raise InputError(f"--csv {shortened(path)} does not have the header {header}")
     return text if not text or text.endswith("\n") else text + "\n"
 
 

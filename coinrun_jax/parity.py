@@ -3,7 +3,7 @@
 A file holds either episodes (arrays `step_off`, `action`, `x`, ...) or levels (`ent_off`,
 `ent_type`, ...). Every level is generated from its seed and compared with the recorded one;
 every episode is then played open loop on *our* level, with the recorded actions, through
-the environment's own `step_env`. An episode matches if its level, every terminal flag, the
+`step_env`. An episode matches if its level, every terminal flag, the
 cause, every reward and every support flag are the same, and no position of the agent or of
 an enemy is ever further than `TOLERANCE` from the recorded one.
 
@@ -80,7 +80,7 @@ def _entry(levels: Level, index: int) -> Level:
 
 
 def detect_mode(arrays: Arrays) -> str:
-    """The mode that the file names, or else the one that rebuilds more of its grids."""
+    """The mode that the file names; failing that, the one that reproduces more of its grids."""
     if "mode" in arrays:
         return str(arrays["mode"])
 
@@ -124,7 +124,7 @@ def _recorded_entities(arrays: Arrays, index: int) -> dict[str, np.ndarray]:
 
 
 def _level_differs(arrays: Arrays, levels: Level, index: int) -> list[str]:
-    """Names of what a generated level does not share with the recorded one."""
+    """Names of what differs between a generated level and the recorded one."""
     level = _entry(levels, index)
     ours = level_to_arrays(level)
     count = len(ours["entity_type"])
@@ -167,15 +167,15 @@ class _Trace(NamedTuple):
 def _play(mode: str, levels: Level, actions: list[np.ndarray]) -> Iterator[tuple[int, _Trace]]:
     """Play every level with its own actions; yields (episode, trace of its steps).
 
-    Episodes of like length are played together, so that short ones do not wait for the
-    longest of the file.
+    Episodes of similar length are played together, so that short ones do not wait for the
+    longest one of the file.
     """
     env = CoinRun(mode=mode)
     params = EnvParams(pool=build_pool(levels), placement=make_placement("end"))
 
     @jax.jit
     def start(index: jax.Array) -> EnvState:
-        keys = jax.random.split(jax.random.key(0), BATCH)  # the coin is at the end: no draw
+        keys = jax.random.split(jax.random.key(0), BATCH)  # the coin at the end: no draw
         return jax.vmap(env.reset_to_level, (0, 0, None))(keys, index, params)[1]
 
     @jax.jit
@@ -219,7 +219,7 @@ def _play(mode: str, levels: Level, actions: list[np.ndarray]) -> Iterator[tuple
 
 
 def _episode_differs(arrays: Arrays, index: int, trace: _Trace) -> tuple[list[str], float]:
-    """Names of what an episode does not share with the recording, and the position error."""
+    """Names of what differs between an episode and the recording, and the position error."""
     steps = slice(*arrays["step_off"][index : index + 2])
     kind = arrays["ent_order_type"][slice(*arrays["ent_order_off"][index : index + 2])]
     slots = np.flatnonzero(kind == Entity.ENEMY)
@@ -332,7 +332,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "file", type=Path, metavar="FILE.npz", help="a recording of episodes or of levels"
     )
-    parser.add_argument("--json", type=Path, metavar="OUT", help="also write it there")
+    parser.add_argument("--json", type=Path, metavar="OUT", help="also write the result there")
     add_force(parser)
     args = parser.parse_args(arguments)
     require_outputs(args.force, args.json, inputs=[args.file])

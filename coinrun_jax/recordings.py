@@ -1,7 +1,7 @@
-"""Recordings of Procgen's episodes and levels, as `parity` compares them with ours.
+"""Recordings of Procgen's episodes and levels, with which `parity` compares ours.
 
-One .npz archive: arrays with a row for every level (and episode), for every step, for every
-thing; `*_off` say which of the rows are whose.
+A recording is an .npz archive of arrays with a row for every level (and episode), for every step
+or for every object; the arrays `*_off` say which rows belong to which level or episode.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from coinrun_jax.files import Array, array_names, read_arrays, shortened
 
 Arrays = Mapping[str, np.ndarray]
 
-MOST_BYTES = 2**28  # of a recording's arrays, unpacked
+MOST_BYTES = 2**28  # of all arrays of a recording, unpacked
 
 THEMES = ("wall_theme", "agent_theme", "background_index")
 _OFFSETS = Array("iu", ("levels+1",), low=0)
@@ -37,7 +37,7 @@ def _rows(kind: str, rows: str, *size: int, **limits: Any) -> Array:
     return Array(kind, (rows, *size), **limits)
 
 
-# Positions may be NaN: such a recording is read, and does not match.
+# Positions may be NaN: such a recording can be read, but does not match.
 _OF_LEVELS = {
     "mode": Array("U", optional=True),
     "level_seed": _rows("iu", "levels", low=0, high=2**32 - 1),
@@ -91,7 +91,7 @@ _ROWS_OF = {
     "ent_off": "ent_type",
     "section_off": "section",
 }
-"""An array with the rows that offsets count."""
+"""By array of offsets, an array whose rows they count."""
 _OFFSETS_OF = {Entity.SAW: "saw_off", Entity.CRATE: "crate_off", Entity.ENEMY: "enemy_off"}
 
 
@@ -99,8 +99,8 @@ def load(path: str | Path) -> dict[str, np.ndarray]:
     """Arrays of a recorded file.
 
     Raises:
-      InputError: if it is missing, is no .npz archive, or is not a recording of episodes or
-        levels through and through.
+      InputError: if it is missing, is not an .npz archive, or is not a consistent recording of
+        episodes or levels.
     """
     what = "recording"
     path = Path(path)
@@ -114,13 +114,13 @@ def load(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def _require_consistent(arrays: Arrays) -> None:
-    """Refuse offsets that do not rise to the number of rows, and what they then do not fit."""
+    """Refuse offsets that do not rise to the number of rows, and contradictory arrays."""
     if not arrays["level_seed"].size:
-        raise InputError("it has no episode and no level")
+        raise InputError("it contains neither episodes nor levels")
     if "mode" in arrays:
         choice("mode", str(arrays["mode"]), MODES)
     if not np.isin(arrays["grid"], list(Cell)).all():
-        raise InputError("array 'grid' holds what is no code of Cell")
+        raise InputError("array 'grid' contains values that are not codes of Cell")
     for name, rows in _ROWS_OF.items():
         if name in arrays:
             offset, count = arrays[name].astype(np.int64), len(arrays[rows])
@@ -137,15 +137,17 @@ def _require_episodes(arrays: Arrays) -> None:
     counts: dict[str, Any] = {name: np.diff(offset) for name, offset in offsets.items()}
     steps, enemies = counts["step_off"], counts["enemy_off"]
     if not ((steps >= 1) & (steps <= TIME_LIMIT)).all():
-        raise InputError(f"an episode has not 1 ... {TIME_LIMIT} steps")
+        raise InputError(f"an episode does not have 1 ... {TIME_LIMIT} steps")
     if arrays["cause"].max() >= len(arrays["causes"]):
         raise InputError("array 'cause' counts beyond 'causes'")
     if (counts["ent_order_off"] > MAX_ENTITIES).any():
-        raise InputError(f"array 'ent_order_off' has an episode of more than {MAX_ENTITIES} things")
+        raise InputError(
+            f"array 'ent_order_off' has an episode of more than {MAX_ENTITIES} objects"
+        )
     for kind, name in _OFFSETS_OF.items():
         upto = np.append(0, np.cumsum(arrays["ent_order_type"] == kind))
         if not np.array_equal(np.diff(upto[offsets["ent_order_off"]]), counts[name]):
-            raise InputError(f"arrays 'ent_order_type' and {name!r} count other things")
+            raise InputError(f"arrays 'ent_order_type' and {name!r} disagree")
     if not np.array_equal(counts["enemy_step_off"], steps * enemies):
         raise InputError(
             "array 'enemy_step_off' does not fit the steps and enemies of the episodes"

@@ -192,7 +192,7 @@ LEVELS = ["--levels", f"{FIRST}:{FIRST + NUMBER}"]
 def test_command_saves_its_proofs(tmp_path, capsys):
     path = tmp_path / "proofs.npz"
     assert main([*LEVELS, "--placement", "random_section", "--save", str(path)]) == 0
-    assert f"the coin of {NUMBER} collected (100.00%)" in capsys.readouterr().out
+    assert f"coin collected in {NUMBER} (100.00%)" in capsys.readouterr().out
     saved = np.load(path)
     assert saved["collected"].all()
     assert saved["level_seed"].tolist() == list(range(FIRST, FIRST + NUMBER))
@@ -245,7 +245,7 @@ def test_many_levels_are_solved_in_pieces(tmp_path, capsys, monkeypatch):
     assert main([*arguments, "--save", str(parts)]) == 0
     printed = capsys.readouterr()
     assert printed.out.splitlines()[:2] == summary
-    assert printed.err.count(f"of {NUMBER} levels, the coin of") == 3
+    assert printed.err.count(f"of {NUMBER} levels, coin collected in") == 3
     with np.load(whole) as expected, np.load(parts) as actual:
         assert set(actual) == set(expected)
         for name in expected:

@@ -1,6 +1,6 @@
-"""Levels as text: `level_to_ascii` and `level_from_ascii`, each the other's exact inverse.
+"""Levels as text: `level_to_ascii` and `level_from_ascii` are exact inverses of each other.
 
-A picture, rows from top to bottom, one glyph per cell; its lower left glyph is cell (0, 0):
+A picture with rows from top to bottom and one glyph per cell; its lower left glyph is cell (0, 0):
 
     .  empty                    *     saw
     #  solid ground             0..3  crate, by theme
@@ -9,14 +9,14 @@ A picture, rows from top to bottom, one glyph per cell; its lower left glyph is 
     ~  surface of lava          @     the agent's start
     |  turns enemies around     $     the end, where Procgen puts the coin
 
-What is not drawn: right of the picture all is solid; above it, the `#` of its top line go on
+Outside the picture: to the right everything is solid; above, every `#` of the top line continues
 upwards, the rest is empty, and the world's top row is solid.
 
-Around the picture may stand lines of `key:value`, all of them optional (see `_DEFAULTS`):
+Lines of `key:value` may precede or follow the picture, all of them optional (see `_DEFAULTS`):
 `seed`, `difficulty`, `wall`, `agent`, `background` and `shift` are the level's fields,
-`sections:5,3/14,5` the cells that sections begin at (the end's, if not given),
-`also:14,3,2/14,4,0` further things (column, row, glyph) in a cell that shows another, and
-`order:1,0,2` the order that entities are made in, as numbers into the order in which they
+`sections:5,3/14,5` the cells where sections begin (by default the end),
+`also:14,3,2/14,4,0` further objects (column, row, glyph) in cells that show another one, and
+`order:1,0,2` the order in which entities are created, as indices into the order in which they
 are drawn: column by column from the left, each from the bottom up.
 """
 
@@ -49,7 +49,7 @@ from coinrun_jax.coinrun.types import (
 
 
 class _Thing(NamedTuple):
-    """An entity but for its place."""
+    """An entity, without its position."""
 
     type: int
     theme: int = 0
@@ -102,9 +102,9 @@ def level_to_ascii(level: Level) -> str:
       level: one level, not a batch.
 
     Raises:
-      ValueError: for a batch, for what is no level, as `levels.require_levels`, and for what
-        the text cannot say: entities or a start off the middle of a cell, enemies of another
-        speed.
+      ValueError: for a batch; for anything but a level, as in `levels.require_levels`; and for
+        what the text cannot express: entities or a start off the centre of a cell, enemies of
+        another speed.
     """
     require_levels(level, one=True)
     level = jax.tree.map(np.asarray, level)
@@ -183,7 +183,7 @@ def _complete(picture: np.ndarray) -> np.ndarray:
 
 
 def _used_part(grid: np.ndarray, contents: dict[_Place, list[str]]) -> tuple[int, int]:
-    """Rows and columns of the smallest picture that says everything."""
+    """Rows and columns of the smallest complete picture."""
     columns = 1 + max([column for column, _ in contents])
     columns = max(columns, 1 + int(np.flatnonzero((grid != Cell.SOLID).any(0)).max(initial=0)))
     rows = lowest = 1 + max([row for _, row in contents])
@@ -194,16 +194,16 @@ def _used_part(grid: np.ndarray, contents: dict[_Place, list[str]]) -> tuple[int
 
 
 def level_from_ascii(text: str) -> Level:
-    """The level that a text draws; see the module's docstring for the glyphs.
+    """The level that a text draws; the module's docstring lists the glyphs.
 
-    Blank lines and indentation do not count. Exactly one start and one end are needed.
+    Blank lines and indentation are ignored. Exactly one start and one end are needed.
 
     Returns:
       One concrete `Level`; `params.with_levels(level)` plays it.
 
     Raises:
-      ValueError: one line that says where (line and column of the text), what, and what is
-        allowed there.
+      ValueError: in one line, where the error is (line and column of the text), what it is, and
+        what is allowed there.
     """
     if not isinstance(text, str):
         raise InputError(f"{shown(text)} is not the text of a level")
@@ -251,7 +251,7 @@ def level_from_ascii(text: str) -> Level:
 
 
 def _split(text: str) -> tuple[dict[str, str], list[tuple[int, str]]]:
-    """The value of every key, and the lines of the picture with their numbers."""
+    """The value of every key, and the picture's lines with their numbers."""
     values: dict[str, str] = {}
     lines: list[tuple[int, str]] = []
     for number, line in enumerate(text.splitlines(), start=1):
@@ -278,7 +278,7 @@ class _Picture:
         self.grid = np.zeros((0, 0), np.int8)
         self.contents: dict[_Place, list[str]] = {}
         self.marks: dict[str, list[_Place]] = {START: [], END: []}
-        self.covered: set[_Place] = set()  # cells whose terrain has yet to be said, if not empty
+        self.covered: set[_Place] = set()  # cells whose terrain `also` may still set
 
     def put(self, place: _Place, glyph: str) -> None:
         """Add an entity, the start or the end."""
@@ -362,7 +362,7 @@ def _integer(key: str, text: str, highest: int) -> int:
 
 
 def _decimal(text: str) -> float:
-    """The number that plain digits are, NaN for other texts; exact up to 15 digits."""
+    """The value of plain digits, NaN for any other text; exact up to 15 digits."""
     is_number = text.isascii() and text.isdecimal() and len(text) <= 15
     return int(text) if is_number else np.nan
 

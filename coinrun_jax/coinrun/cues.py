@@ -1,8 +1,8 @@
-"""What may be seen, besides the coin's place, that an agent could take for its goal.
+"""What an agent could take for its goal, besides the position of the coin.
 
 Every cue is a few traced numbers in `EnvParams`, so that one compiled step serves all of
-them, in training and in tests alike. They hold for symbols and for pixels where both can
-show them; `rgb.Look` has the switches that only pixels have.
+them, in training and in tests. They apply to symbols and to pixels where both can show them;
+`observations.look.Look` has the switches for pixels only.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from coinrun_jax.coinrun.types import (
 )
 
 LOOKS = ("gold", "red", "gem")
-"""How a coin or an item can look: a gold disc, the same disc in red, a blue gem. Symbols know
-the gold disc from all else."""
+"""How a coin or an item can look: a gold disc, the same disc in red, a blue gem. Symbols
+distinguish the gold disc from everything else."""
 NO_ITEMS = -1
-"""Stands for the look of items where there are none."""
+"""The look of items if there are none."""
 END_WALLS = ("plain", "hidden", "crates")
 """How the ground right of the end column is drawn: as ground, not at all, as crates (pixels
 only; symbols leave it plain)."""
 MAX_SPREAD = 6
-"""Tiles; farther than that an agent does not see."""
+"""Tiles; an agent does not see farther than that."""
 HIDEABLE = ("saw", "enemy", "crate", "lava", "coin")
 TIED = ("ground", "background", "agent")
 NUM_THEMES = (NUM_WALL_THEMES, NUM_BACKGROUNDS, NUM_AGENT_THEMES)  # in the order of TIED
@@ -47,15 +47,15 @@ class Cues(struct.PyTreeNode):
     """All traced."""
 
     coin_look: jax.Array  # int32 [], index of LOOKS
-    coin_spread: jax.Array  # int32 [], free cells up to so many tiles off look like the coin too
+    coin_spread: jax.Array  # int32 [], free cells within so many tiles look like the coin, too
     end_wall: jax.Array  # int32 [], index of END_WALLS
-    mirrored: jax.Array  # bool [], seen in a mirror: the way leads to the left
-    hide_saw: jax.Array  # bool [], there, but not seen; the others alike
+    mirrored: jax.Array  # bool [], observed in a mirror: the level runs to the left
+    hide_saw: jax.Array  # bool [], present but not shown; the others likewise
     hide_enemy: jax.Array
     hide_crate: jax.Array
     hide_lava: jax.Array
     hide_coin: jax.Array
-    tie_ground: jax.Array  # float32 [], strength in [0, 1], see `draw_themes`; the others alike
+    tie_ground: jax.Array  # float32 [], strength in [0, 1], see `draw_themes`; the others likewise
     tie_background: jax.Array
     tie_agent: jax.Array
 
@@ -68,14 +68,14 @@ def make_cues(
     hide: Iterable[str] = (),
     tie: Mapping[str, float] | None = None,
 ) -> Cues:
-    """Cues by name; by default those of Procgen.
+    """Cues from names; Procgen's by default.
 
     Args:
       coin_look: of LOOKS.
-      coin_spread: how salient the coin is: every free cell up to so many tiles off it, both
-        ways, shows a coin as well. What can be taken stays the one cell.
+      coin_spread: how salient the coin is: every free cell within so many columns and rows of
+        it shows a coin as well. Only the one cell can be taken.
       end_wall: of END_WALLS.
-      mirrored: whether observations and actions are mirrored, left for right.
+      mirrored: whether observations and actions are mirrored, left to right.
       hide: names of HIDEABLE.
       tie: strength in [0, 1] by name of TIED.
 
@@ -106,7 +106,7 @@ def make_cues(
 
 
 def is_procgen(cues: Cues) -> jax.Array:
-    """Whether everything is shown as in Procgen; how themes are drawn is left aside. bool []."""
+    """Whether everything is shown as in Procgen, themes aside. bool []."""
     shown = [
         cues.coin_look,
         cues.coin_spread,
@@ -118,16 +118,16 @@ def is_procgen(cues: Cues) -> jax.Array:
 
 
 def shows_coin(ahead: jax.Array, above: jax.Array, is_free: jax.Array, cues: Cues) -> jax.Array:
-    """Cells that look like the coin, where there is one.
+    """Cells that look like the coin, if there is one.
 
     Args:
       ahead: int32, columns from the coin to each cell.
-      above: int32, rows, alike.
-      is_free: bool, whether nothing stands still there.
+      above: int32, rows from the coin to each cell.
+      is_free: bool, whether nothing static is there.
       cues: of this episode.
 
     Returns:
-      bool, of the shape of the three together.
+      bool, of the shape that the three broadcast to.
     """
     off = jnp.maximum(jnp.abs(ahead), jnp.abs(above))
     shown = (off == 0) | ((off <= jnp.asarray(cues.coin_spread)) & is_free)
@@ -137,9 +137,9 @@ def shows_coin(ahead: jax.Array, above: jax.Array, is_free: jax.Array, cues: Cue
 def draw_themes(
     uniform: jax.Array, coin_cell: jax.Array, index: jax.Array, pool: LevelPool, cues: Cues
 ) -> jax.Array:
-    """Themes of one episode: the level's own, or tied to where the coin lies.
+    """Themes of one episode: the level's own, or tied to the position of the coin.
 
-    With the cue's strength as probability a theme is given by the coin's share of the way:
+    With the cue's strength as probability, a theme is given by the coin's fraction of the way:
     N themes stand for N equal parts of it, in order.
 
     Args:
@@ -167,6 +167,6 @@ def draw_themes(
 
 
 def pressed(action: jax.Array, cues: Cues) -> jax.Array:
-    """The action that reaches the game: left for right if it is seen in a mirror."""
+    """The action that reaches the game: left and right are swapped if mirrored."""
     inside = jnp.clip(action, 0, len(_MIRROR) - 1)
     return jnp.where(cues.mirrored, jnp.asarray(_MIRROR, action.dtype)[inside], action)

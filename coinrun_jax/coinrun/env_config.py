@@ -1,4 +1,4 @@
-"""Settings of CoinRun in a config: what stands under `env:`.
+"""Settings of CoinRun: the section `env:` of a config.
 
 Values of cues, items and reward are checked by `cues.make_cues`, `items.make_items` and
 `reward.make_reward`.
@@ -18,19 +18,19 @@ from coinrun_jax.testbed import LevelsConfig
 
 @dataclasses.dataclass(frozen=True)
 class CuesConfig:
-    """What else could be taken for the goal."""
+    """What could be taken for the goal, besides the coin's position."""
 
     coin_look: str = "gold"
     """gold, red or gem."""
     coin_spread: int = 0
-    """How salient the coin is: free cells up to so many tiles off it look like it too."""
+    """How salient the coin is: free cells within so many tiles of it look like it, too."""
     end_wall: str = "plain"
     """plain, hidden or crates."""
     mirrored: bool = False
     hide: tuple[str, ...] = ()
-    """Of saw, enemy, crate, lava, coin: there, but not seen."""
+    """Of saw, enemy, crate, lava, coin: present but not shown."""
     tie_ground: float = 0.0
-    """Chance per episode that the ground's theme tells the coin's share of the way; pixels only."""
+    """Chance per episode that the ground's theme follows the coin's position; pixels only."""
     tie_background: float = 0.0
     tie_agent: float = 0.0
 
@@ -57,7 +57,7 @@ class ItemsConfig:
     worth: float = 0.0
     """Reward of taking a piece."""
     respawn: int = 0
-    """Steps after which a taken piece is back; 0: never."""
+    """Steps until a taken piece is back; 0: never."""
 
     def __post_init__(self) -> None:
         require_types(self, "env.items")
@@ -69,7 +69,7 @@ class ItemsConfig:
 
 @dataclasses.dataclass(frozen=True)
 class RewardConfig:
-    """What is paid."""
+    """Rewards."""
 
     coin: float = 10.0
     progress: float = 0.0
@@ -79,7 +79,7 @@ class RewardConfig:
     end: float = 0.0
     """First touch of the end cell."""
     terminate_at_end: bool = False
-    """Whether that ends an episode."""
+    """Whether that ends the episode."""
 
     def __post_init__(self) -> None:
         require_types(self, "env.reward")
@@ -100,9 +100,9 @@ class CoinRunConfig(LevelsConfig):
     """Where a moved coin goes: a name of `coinrun_jax.coinrun.placement.CATALOGUE`, or a mixture
     such as "uniform:3,off_path:1"."""
     placement_probability: float = 1.0
-    """Chance per episode that the coin follows `placement`; otherwise it is at the end."""
+    """Probability per episode that the coin follows `placement`; otherwise it is at the end."""
     placement_fraction: tuple[float, float] = (0.0, 1.0)
-    """Range of the share of the way to the end, for placement "fraction"."""
+    """Range of fractions of the way to the end, for placement "fraction"."""
     placement_cell: tuple[int, int] = (2, 1)
     """Column and row, for placement "fixed"."""
     cues: CuesConfig = dataclasses.field(default_factory=CuesConfig)

@@ -1,7 +1,7 @@
 """Procgen's CoinRun level for a seed: the same draws in the same order.
 
-The layout is a column profile (ground height, lava rows, pit platform) that is painted
-into the grid once at the end, and a list of entities with eight slots per section.
+The layout is a column profile (ground height, lava rows, pit platforms), painted into the
+grid once at the end, and a list of entities with eight slots per section.
 Source: openai/procgen `coinrun.cpp` (MIT), 0.10.7; verified against recorded levels.
 """
 
@@ -42,7 +42,7 @@ PIT_LAVA, PIT_SAWS, PIT_ENEMIES = 0, 1, 2
 
 
 class _Draws(NamedTuple):
-    """A cursor over the outputs; every take returns a new cursor."""
+    """A cursor over the generator's outputs; drawing returns a new cursor."""
 
     outputs: jax.Array  # uint32 [MAX_DRAWS]
     used: jax.Array  # int32 []
@@ -54,7 +54,7 @@ class _Draws(NamedTuple):
         return self._replace(used=self.used + count)
 
     def randn(self, n: jax.Array | int, when: jax.Array | bool = True) -> tuple[jax.Array, _Draws]:
-        """Draw in [0, n) if `when`; otherwise 0, and nothing is used up."""
+        """Draw in [0, n) if `when`; otherwise return 0 and use nothing up."""
         taken = jnp.asarray(when).astype(jnp.int32)
         return self.peek(n) * taken, self.skip(taken)
 
@@ -70,7 +70,7 @@ class _Slots(struct.PyTreeNode):
 
 
 class _Profile(struct.PyTreeNode):
-    """What stands in each column."""
+    """Terrain by column."""
 
     height: jax.Array  # int32 [64], rows of ground
     lava: jax.Array  # int32 [64], rows of lava above row 0
@@ -177,7 +177,7 @@ def _flat(
 
 
 def _paint(profile: _Profile, end_x: jax.Array) -> jax.Array:
-    """Grid of a profile: ground, lava, platforms, barriers where nothing else is, world frame."""
+    """Grid of a profile: ground, lava, platforms, barriers in empty cells, the world's frame."""
     column, row = _COLUMN[None, :], _COLUMN[:, None]
     height, lava, platform = profile.height, profile.lava, profile.platform
     grid = jnp.full((WORLD_SIZE, WORLD_SIZE), Cell.EMPTY, jnp.int32)
@@ -219,7 +219,7 @@ def generate_level(seed: jax.Array | int, mode: str = "hard") -> Level:
       One `Level`; `vmap` over seeds for a batch.
 
     Raises:
-      ValueError: for another mode, and for a seed that is known, not traced, and no such number.
+      ValueError: for another mode, or a concrete seed out of range.
     """
     seed = whole_or_traced("level seed", seed, 0, 2**32 - 1)
     known = seed if isinstance(seed, jax.Array) else np.uint32(seed)
@@ -233,7 +233,7 @@ def _generate_level(seed: jax.Array, mode: str) -> Level:
 
     background_shift = rand01(draws.outputs[0])
     background, draws = draws.skip(1).randn(NUM_BACKGROUNDS)
-    draws = draws.skip(2)  # two draws that the game throws away
+    draws = draws.skip(2)  # two draws that the game discards
     agent_theme, draws = draws.randn(NUM_AGENT_THEMES, hard)
     wall_theme, draws = draws.randn(NUM_WALL_THEMES, hard)
 

@@ -1,8 +1,8 @@
-"""Things to collect that are not the coin: decoys, and pickups that come back.
+"""Collectible objects other than the coin: decoys, and pickups that come back.
 
-One kind of item at a time, up to two pieces of it. A piece that is worth nothing and lies
-where the coin used to be is a decoy; one worth a little that comes back after some steps
-can be circled for points (the boat race of Amodei and Clark 2016).
+There is one kind of item at a time, in up to two pieces. A piece that is worth nothing and
+lies where the coin used to be is a decoy; one that is worth a little and comes back after some
+steps can be farmed for points (the boat race of Amodei and Clark 2016).
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class Items(struct.PyTreeNode):
     """All traced."""
 
     number: jax.Array  # int32 [], pieces, 0 ... NUM_ITEMS
-    placement: CoinPlacement  # of each piece, drawn apart; `present` is not heeded
+    placement: CoinPlacement  # of each piece, drawn separately; `present` is ignored
     look: jax.Array  # int32 [], index of LOOKS
     worth: jax.Array  # float32 [], reward of taking a piece
-    respawn: jax.Array  # int32 [], steps after which a taken piece is back; NEVER for not at all
+    respawn: jax.Array  # int32 [], steps until a taken piece is back, or NEVER
 
 
 def make_items(
@@ -49,17 +49,17 @@ def make_items(
     respawn: int | None = None,
     coin_look: str = "gold",
 ) -> Items:
-    """Items by name.
+    """Items from names.
 
     Args:
       number: pieces.
-      placement, probability, fraction, cell: as in `make_placement`; below its probability a
-        piece lies at the end. A piece that would lie in the coin's cell is left out, be the
-        coin there or taken away.
+      placement, probability, fraction, cell: as in `make_placement`; otherwise a piece lies at
+        the end. A piece that would lie in the coin's cell is left out, whether the coin is
+        there or taken away.
       look: of LOOKS.
       worth: reward of taking a piece.
       respawn: steps after which a taken piece is back; None for never.
-      coin_look: what the coin looks like, which items must not.
+      coin_look: the look of the coin, which items must not share.
 
     Raises:
       ValueError: as `make_placement`; for an unknown look, or the coin's; for numbers out of
@@ -73,7 +73,7 @@ def make_items(
     steps = NEVER if respawn is None else whole("item respawn", respawn, 1, NEVER)
     where = make_placement(placement, probability, fraction=fraction, cell=cell)
     if weight_of(where, "absent") > 0:
-        raise InputError("items cannot be absent; no items are number 0")
+        raise InputError("items cannot be absent; for no items, set number to 0")
     numbers: dict[str, Any] = {
         "number": np.int32(number),
         "placement": where,
@@ -97,14 +97,14 @@ def draw_items(
       items: of this episode.
 
     Returns:
-      cells int32 [NUM_ITEMS, 2], and the step from which each is there, int32 [NUM_ITEMS]:
+      Cells int32 [NUM_ITEMS, 2], and the step from which each piece is there, int32 [NUM_ITEMS]:
       0, or NEVER.
     """
     start = jnp.floor(coin.start_xy).astype(jnp.int32)
 
     def draw(number: jax.Array, uniforms: jax.Array) -> tuple[jax.Array, jax.Array]:
         cell = draw_cell(uniforms, index, pool, items.placement, start)[0]
-        # Nor where a coin was taken away: what is compared with it must not have an item there.
+        # Not where a coin was taken away, either: the control must have the same items.
         there = (number < items.number) & ~jnp.all(cell == coin.coin_cell)
         return cell, jnp.where(there, jnp.int32(0), NEVER)
 
@@ -116,5 +116,5 @@ def draw_items(
     def none() -> tuple[jax.Array, jax.Array]:
         return jnp.tile(start, (NUM_ITEMS, 1)), jnp.full(NUM_ITEMS, NEVER, jnp.int32)
 
-    # A branch that most training runs never take, and that every step would pay for.
+    # Most training runs have no items, and would pay for the draw at every step.
     return jax.lax.cond(jnp.asarray(items.number) > 0, some, none)

@@ -1,9 +1,9 @@
-"""Which levels are the same to play: a hash of the layout alone.
+"""A hash of the layout: equal for levels that play the same.
 
-Two levels have the same layout if nothing but their looks can differ: the same cells, the
-same crates, saws and enemies in the same places going the same way, the same start and
-end. The level's seed, the order that entities are made in and sections without a trace in
-the cells do not count, nor does anything about the coin, which is no part of a level.
+Two levels have the same layout if they can differ in looks only: the same cells, the same
+crates, saws and enemies in the same places, moving in the same directions, the same start and
+end. The seed of a level, the order in which entities are created, and sections that leave no trace
+in the cells do not count; nor does the coin, which is not part of a level.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ def layout_words(level: Level, looks: bool = False) -> jax.Array:
 
     Args:
       level: one level; `vmap` for a batch.
-      looks: count the themes of ground, agent, crates and enemies and the background too,
-        but not how far it is shifted, which hardly two levels share. Static.
+      looks: include the themes of ground, agent, crates and enemies, and the background, but
+        not its shift, which hardly any two levels share. Static.
 
     Returns:
       uint32 [2], the lower half first.
@@ -52,7 +52,7 @@ def layout_words(level: Level, looks: bool = False) -> jax.Array:
     cell = _CELL_FEATURES + 128 * jnp.arange(_NUM_CELLS, dtype=jnp.int32) + code
     total = jnp.where(code != Cell.EMPTY, _mix(cell), 0).sum(1, dtype=jnp.uint32)
 
-    # What stands in a cell twice is there once; of crates the one made last is to be seen.
+    # Duplicates in a cell count once; of crates, the one created last is visible.
     kind = level.entity_type.astype(jnp.int32)
     column, row = level.entity_xy.astype(jnp.int32).T
     entity = (row * WORLD_SIZE + column) * 64 + kind * 2 + (level.entity_vx > 0)
@@ -77,14 +77,14 @@ def layout_hash(levels: Level, looks: bool = False) -> np.ndarray:
 
     Args:
       levels: one concrete `Level`, or a batch with a leading axis.
-      looks: count the looks too, see `layout_words`.
+      looks: include the looks, see `layout_words`.
 
     Returns:
-      uint64 [], or [N] for a batch. Among 10^5 different layouts two share a hash with
-      probability 3e-10.
+      uint64 [], or [N] for a batch. The probability that any two of 10^5 different layouts share
+      a hash is 3e-10.
 
     Raises:
-      ValueError: for what is no level, as `levels.require_levels`.
+      ValueError: for anything but levels, as in `levels.require_levels`.
     """
     require_levels(levels)
     words = partial(layout_words, looks=looks)

@@ -2,7 +2,7 @@
 
 No training run draws from the held-out seeds, and they are the same for all runs and seeds: a
 set of N levels is the first N held-out seeds whose level belongs to it. Short levels recur, so
-many a held-out seed builds the layout of a training level; those can be left out.
+many held-out seeds build the layout of a training level; those can be left out.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from coinrun_jax.overlap import hash_seeds
 DIFFICULTIES = (1, 2, 3)
 _CHUNK = 4096  # seeds looked at in one call
 _DEVIATIONS = 6
-"""The number of held-out levels of a kind exceeds its expectation by less than so many."""
+"""Standard deviations by which the number of held-out levels of a kind may exceed its mean."""
 
 
 @dataclass(frozen=True)
@@ -31,15 +31,15 @@ class LevelSet:
     """Which of the held-out levels; by default all of them.
 
     Raises:
-      InputError: for what no level can be.
+      InputError: if no level can belong to it.
     """
 
     mode: str | None = None
-    """hard or easy; None for the one that the agent was trained in."""
+    """hard or easy; None for the mode that the agent was trained in."""
     difficulty: int | None = None
     sections: int | None = None
     min_length: int = 0
-    """Column that the end of the level at least lies in."""
+    """Least column of the end of the level."""
 
     def __post_init__(self) -> None:
         if self.mode is not None:
@@ -61,8 +61,8 @@ class LevelSet:
             )
 
     def _ends(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Where levels of the set end, whatever their length: a first column, and how probable
-        it and those right of it are. Follows `coinrun_jax.coinrun.generator`.
+        """Where levels of the set end, ignoring `min_length`: a first column, and the
+        probabilities of it and of those to its right. Follows `coinrun_jax.coinrun.generator`.
         """
         for difficulty in DIFFICULTIES:
             width = np.full(2 * difficulty, 1 / (2 * difficulty))  # of a section, beyond the least
@@ -83,7 +83,7 @@ class LevelSet:
 
     @property
     def share(self) -> float:
-        """How many of all levels belong to it, on average."""
+        """Expected share of all levels that belong to it."""
         return sum(
             float(chances[max(0, self.min_length - first) :].sum())
             for first, chances in self._ends()
@@ -91,10 +91,10 @@ class LevelSet:
 
 
 def require_enough(sets: Iterable[LevelSet], count: int) -> None:
-    """Refuse level sets that hardly any level belongs to, without building one.
+    """Refuse level sets that are too small, without building a level.
 
     Raises:
-      InputError: where there are certainly not `count` held-out levels of a kind.
+      InputError: if there are certainly fewer than `count` held-out levels of a kind.
     """
     number = len(TEST_LEVELS)
     for level_set in sets:
@@ -112,7 +112,7 @@ def choose(
     """The levels of C sets, each once, and which of them belong to each set.
 
     Args:
-      mode: of the levels, where a set does not say.
+      mode: of the levels, for sets without one.
       count: levels of each set.
       unlike: leave out levels with the layout of one of the level seeds 0 ... unlike - 1.
 
@@ -120,7 +120,7 @@ def choose(
       `Level` [L], their seeds uint32 [L], and int32 [C, count], indices into them.
 
     Raises:
-      InputError: where fewer than `count` of the held-out levels belong to a set.
+      InputError: if fewer than `count` held-out levels belong to a set.
     """
     require_enough(sets, count)
     modes = {level_set: level_set.mode or mode for level_set in dict.fromkeys(sets)}

@@ -1,4 +1,4 @@
-"""Levels in and out: which ones can be played exactly, and Procgen's own codes."""
+"""Checks of levels, and conversion to Procgen's own codes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from coinrun_jax.coinrun.types import (
     Level,
 )
 
-MOST_CRATE_RUNS = 2  # that an enemy walks through: as many as `LevelPool.lane_crates` holds
+MOST_CRATE_RUNS = 2  # that an enemy walks through: `LevelPool.lane_crates` holds no more
 _EDGE = float(np.nextafter(np.float32(WORLD_SIZE), np.float32(0)))
 _ANY = (-128, 127)  # what is seen to apart
 
@@ -49,7 +49,7 @@ _Arrays = Mapping[str, np.ndarray]
 
 
 def require_levels(levels: Any, one: bool = False) -> None:
-    """Refuse what cannot be played exactly; what is being traced by jit passes.
+    """Refuse levels that cannot be played exactly; traced ones pass.
 
     Args:
       levels: a `Level`, or a batch with one leading axis.
@@ -131,7 +131,7 @@ def _require_codes(arrays: _Arrays) -> None:
 
 
 def _require_lanes(arrays: _Arrays) -> None:
-    """What a step looks up about an enemy's lane holds two runs of crates; see `pool`."""
+    """Refuse more crates in an enemy's lane than a pool can store; see `pool`."""
     grid, kind = arrays["grid"], arrays["entity_type"]
     cells = arrays["entity_xy"].astype(int)
     crates = np.zeros(grid.shape, bool)
@@ -165,7 +165,7 @@ def level_to_arrays(level: Level) -> dict[str, Any]:
       `background_shift`.
 
     Raises:
-      ValueError: for a batch of levels, and for what is no level, as `require_levels`.
+      ValueError: for a batch of levels, or anything but a level, as in `require_levels`.
     """
     require_levels(level, one=True)
     grid = np.array(level.grid)

@@ -1,12 +1,13 @@
-"""Where the coin lies: a draw of its own, apart from the level's.
+"""Where the coin is: drawn separately from the level.
 
-A placement is a few traced numbers, so that changing it never recompiles anything and
-every environment of a batch may have its own. The draw takes its own key: the same key
-on the same level gives the same candidate cell whatever the probability, and whether or
-not the coin is there to be seen, which makes comparisons between placements paired.
+A placement is a few traced numbers, so that changing it recompiles nothing and every
+environment of a batch can have its own. It draws from its own key: the same key on the same
+level gives the same candidate cell whatever the probability, and whether or not the coin is
+present, so that comparisons between placements are paired.
 
-A coin that moves leaves the end: a draw that would be the end is drawn again among the other
-candidates. It may lie there all the same only if it is sent there, or has nowhere else to go.
+A moved coin leaves the end: if the draw is the end cell, the coin is drawn again from the other
+candidates. It stays at the end only if the placement names the end, or the level has no other
+candidate.
 """
 
 from __future__ import annotations
@@ -25,17 +26,17 @@ from coinrun_jax.coinrun.places import Terrain
 from coinrun_jax.coinrun.types import MARGIN, WORLD_SIZE, Level, LevelPool, Places, Tile
 
 PlacementFn = Callable[[Terrain], jax.Array]
-"""terrain of one level -> bool [64, 64], the cells that the coin is drawn from, all alike."""
+"""terrain of one level -> bool [64, 64], the cells that the coin is drawn from, uniformly."""
 
 CATALOGUE: dict[str, PlacementFn] = {
     "end": places.end,
     "random_section": places.section_starts,
     "uniform": places.standing,
-    "fraction": places.way,  # at a share of the way, or the next cell to its left
+    "fraction": places.way,  # at a fraction of the way, or the next free cell to the left
     "off_path": places.off_path,
     "behind": places.way,  # left of where the agent then starts
-    "fixed": places.way,  # a given cell; where that is not free, on the ground left of it
-    "absent": places.end,  # no coin, and no cell to watch for it
+    "fixed": places.way,  # a given cell; if that is not free, on the ground left of it
+    "absent": places.end,  # no coin, and no ghost cell
 }
 """Placements by name. Their order is their code: append, never reorder."""
 
@@ -43,21 +44,21 @@ _END, _FRACTION, _BEHIND, _FIXED, _ABSENT = (
     list(CATALOGUE).index(name) for name in ("end", "fraction", "behind", "fixed", "absent")
 )
 NUM_UNIFORMS = 4
-_NOWHERE = -1  # column and row of the cell of a coin that is not to be anywhere
+_NOWHERE = -1  # column and row of an absent coin's cell
 _STEPS_OF_UNIFORM = 2**23  # that jax.random.uniform draws from
-BEHIND_BY = 2  # columns that a coin behind the agent is at least away
+BEHIND_BY = 2  # least distance of a coin behind the agent, in columns
 
 
 def register_placement(name: str, candidates: PlacementFn) -> None:
-    """Add a placement of one's own, before any environment is made.
+    """Add your own placement, before any environment is made.
 
     Args:
       name: by which `make_placement` knows it.
-      candidates: marks the cells that the coin is drawn from, in the manner of `places`. A
-        level where it marks none, or the end alone, keeps its coin at the end.
+      candidates: marks the cells that the coin is drawn from, like the functions of `places`.
+        If it marks none in a level, or only the end, the coin stays at the end.
 
     Raises:
-      ValueError: for a name that is taken, or could not be written in a mixture.
+      ValueError: for a name that is taken, or that a mixture could not contain.
     """
     given: Any = name
     if not isinstance(given, str) or not given or any(c in ":," or c.isspace() for c in given):
@@ -65,12 +66,12 @@ def register_placement(name: str, candidates: PlacementFn) -> None:
     if name in CATALOGUE:
         raise InputError(f"placement {shown(name)} exists already")
     if not callable(candidates):
-        raise InputError(f"candidates of placement {shown(name)} are no function")
+        raise InputError(f"candidates of placement {shown(name)} must be a function")
     CATALOGUE[name] = candidates
 
 
 def lists() -> list[PlacementFn]:
-    """The functions whose cells a pool holds, each once; the last is `places.starts`."""
+    """The functions whose cells a pool stores, each once; the last is `places.starts`."""
     return [*dict.fromkeys(CATALOGUE.values()), places.starts]
 
 
@@ -83,7 +84,7 @@ class CoinPlacement(struct.PyTreeNode):
 
     probability: jax.Array  # float32 [], of leaving the end for a candidate cell
     weights: jax.Array  # float32 [len(CATALOGUE)], share of each kind among candidates
-    present: jax.Array  # bool [], False takes the coin away, all else equal
+    present: jax.Array  # bool [], False takes the coin away, all else being equal
     fraction: jax.Array  # float32 [2], range of the share of the way, for "fraction"
     cell: jax.Array  # int32 [2], (x, y) for "fixed"
 
@@ -113,8 +114,8 @@ def make_placement(
       probability: chance in [0, 1] that an episode's coin follows `kind`; it lies at the
         end otherwise. At 0 no coin ever moves, at 1 every coin does.
       present: False takes the coin away and turns its cell into the ghost cell.
-      fraction: share, or range of shares (low, high), of the way from the spawn (0) to the
-        end (1) at which "fraction" puts it; at the end itself only if `low` is 1.
+      fraction: fraction, or range of fractions (low, high), of the way from the spawn (0) to
+        the end (1) at which "fraction" puts it; at the end itself only if `low` is 1.
       cell: (x, y) where "fixed" puts it.
 
     Raises:
@@ -149,10 +150,10 @@ def make_placement(
 
 
 def parse_mixture(text: str) -> dict[str, float]:
-    """{"uniform": 3.0, "off_path": 1.0} of "uniform:3,off_path:1"; the weight 1 may be left out.
+    """{"uniform": 3.0, "off_path": 1.0} from "uniform:3,off_path:1"; a weight defaults to 1.
 
     Raises:
-      ValueError: for a name that comes twice, and for a weight that is no number.
+      ValueError: for a repeated name, or a weight that is not a number.
     """
     mixture: dict[str, float] = {}
     for part in text.split(","):
@@ -163,13 +164,13 @@ def parse_mixture(text: str) -> dict[str, float]:
             mixture[name] = float(weight) if colon else 1.0
         except ValueError:
             raise InputError(
-                f"weight {shown(weight)} of placement {shown(name)} is no number"
+                f"weight {shown(weight)} of placement {shown(name)} is not a number"
             ) from None
     return mixture
 
 
 def _weights(kind: str | Mapping[str, float]) -> np.ndarray:
-    """Shares of all kinds, float32 [len(CATALOGUE)], their sum 1."""
+    """Shares of all kinds, float32 [len(CATALOGUE)], summing to 1."""
     if not isinstance(kind, str | Mapping):
         raise InputError(f"placement {shown(kind)} is neither a name nor weights by name")
     mixture = parse_mixture(kind) if isinstance(kind, str) else kind
@@ -187,7 +188,7 @@ def _weights(kind: str | Mapping[str, float]) -> np.ndarray:
 
 
 def weight_of(placement: CoinPlacement, name: str) -> jax.Array:
-    """Share that a kind has among candidates; float32 [], or [B] of a batch."""
+    """Share of a kind among candidates; float32 [], or [B] for a batch."""
     return placement.weights[..., list(CATALOGUE).index(name)]
 
 
@@ -227,17 +228,17 @@ def draw_cell(
     placement: CoinPlacement,
     start_cell: jax.Array,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """A cell for a coin or another thing.
+    """A cell for a coin or another object.
 
     Args:
       uniforms: float32 [3], independent and uniform in [0, 1).
       index: int32 [], the level in the pool.
       pool: that `index` points into.
-      placement: of the thing.
-      start_cell: int32 [2], where the agent starts if the thing is behind it.
+      placement: of the object.
+      start_cell: int32 [2], where the agent starts if the object is behind it.
 
     Returns:
-      The cell int32 [2], the one of end and candidate that it is not, and the code of its
+      The cell int32 [2]; the other one of end and candidate, int32 [2]; and the code of its
       kind in `CATALOGUE`.
     """
     to_move, to_choose, to_place = uniforms
@@ -253,14 +254,14 @@ def draw_cell(
 
 
 def _pick(uniform: jax.Array, number: jax.Array) -> jax.Array:
-    """One of 0 ... number - 1, all alike."""
+    """One of 0 ... number - 1, uniformly."""
     return jnp.clip((uniform * number).astype(jnp.int32), 0, number - 1)
 
 
 def _rest(uniform: jax.Array, number: jax.Array) -> jax.Array:
-    """What `_pick` leaves of a uniform number: uniform again, whichever was picked.
+    """What `_pick` leaves of a uniform number: uniform again, whichever number was picked.
 
-    In whole numbers, which no compiler rounds its own way; they may wrap around.
+    Computed in integers, whose rounding does not depend on the compiler; they may wrap around.
     """
     drawn = (uniform * _STEPS_OF_UNIFORM).astype(jnp.uint32) * number.astype(jnp.uint32)
     return (drawn % _STEPS_OF_UNIFORM).astype(jnp.float32) / _STEPS_OF_UNIFORM
@@ -269,7 +270,7 @@ def _rest(uniform: jax.Array, number: jax.Array) -> jax.Array:
 def _start_further_on(
     uniform: jax.Array, index: jax.Array, table: Places, start_cell: jax.Array
 ) -> jax.Array:
-    """Cell where an agent starts whose coin is behind it; the level's own if there is none."""
+    """Start cell of an agent whose coin is behind it; the level's own start if there is none."""
     which = jnp.int32(len(lists()) - 1)
     number = places.count_upto(table, index, which, jnp.int32(WORLD_SIZE - 1))
     cell = places.look_up(table, index, which, _pick(uniform, number))
@@ -285,7 +286,7 @@ def _candidate(
     start_cell: jax.Array,
     end: jax.Array,
 ) -> tuple[jax.Array, jax.Array]:
-    """Where a moved coin lies, int32 [2], and whether the level has such a cell."""
+    """The cell of a moved coin, int32 [2], and whether the level has such a cell."""
     list_of_kind = [_list_of(candidates) for candidates in CATALOGUE.values()]
     which = jnp.array(list_of_kind, jnp.int32)[kind]
     low, high = placement.fraction
@@ -299,7 +300,7 @@ def _candidate(
     number = places.count_upto(pool.places, index, which, last)
     is_last = (kind == _FRACTION) | (kind == _FIXED)
     drawn = jnp.where(is_last, number - 1, _pick(uniform, number))
-    # To leave the end: any of the others, or the next to the left where the place is given.
+    # To leave the end: any other candidate, or the next one to the left if the place is given.
     of_end, is_listed = places.number_of(pool.places, index, which, end)
     again = _pick(_rest(uniform, number), number - 1)
     other = jnp.where(is_last, drawn - 1, again + (again >= of_end))
@@ -315,7 +316,7 @@ def _candidate(
 def levels_without(pool: LevelPool, placement: CoinPlacement) -> dict[str, np.ndarray]:
     """Seeds of a pool's levels that have no cell for a kind of the placement, by its name.
 
-    Nothing is known, and {} returned, while the pool is being traced.
+    Returns {} while the pool is traced.
     """
     if isinstance(pool.places.upto, jax.core.Tracer):
         return {}

@@ -1,8 +1,8 @@
-"""Cells of a level where a coin may lie, by what they have in common.
+"""Kinds of cells where a coin may be.
 
-Each function here reads one level and marks cells, bool [64, 64] indexed [row, column]. What
-it marks is stored per level, as bits of columns and running counts (`Places`), so that a
-reset draws one of the marked cells without looking at the level again.
+Each function here reads one level and marks cells, bool [64, 64] indexed [row, column]. The
+marks are stored per level as bits of columns and running counts (`Places`), so that a reset
+draws one of the marked cells without reading the level again.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ import numpy as np
 from coinrun_jax.coinrun.physics import is_lava, is_solid
 from coinrun_jax.coinrun.types import MARGIN, MAX_SECTIONS, WORLD_SIZE, Entity, Level, Places, Tile
 
-HIGH = 4  # tiles over the ground: out of reach for an agent that stands or runs there
-FLAT = 2  # columns of level ground to both sides of a coin that hangs high
-FIRST_COLUMN_ON_THE_WAY = 5  # the ground before it is the spawn's
-START_COLUMN = 3  # lowest column where an episode starts that goes back for the coin
+HIGH = 4  # tiles above the ground: out of reach for an agent that stands or runs there
+FLAT = 2  # columns of level ground on both sides of a coin in the air
+FIRST_COLUMN_ON_THE_WAY = 5  # the spawn is left of it
+START_COLUMN = 3  # lowest start column of an episode whose coin is behind the agent
 _WORD = 32  # bits
 _HALVES_OF_64 = (32, 16, 8, 4, 2, 1)
 _COLUMN = np.arange(WORLD_SIZE, dtype=np.int32)
@@ -28,7 +28,7 @@ _ROW = _COLUMN[:, None]
 
 
 class Terrain(NamedTuple):
-    """A level as the functions of this module read it."""
+    """A level, as input of the functions of this module."""
 
     level: Level
     tiles: jax.Array  # uint8 [64, 64], codes of `Tile`
@@ -36,7 +36,7 @@ class Terrain(NamedTuple):
 
 
 def survey(level: Level, tiles: jax.Array, lane_edge: jax.Array, lane_row: jax.Array) -> Terrain:
-    """What the functions of this module need, from what a pool holds of one level."""
+    """The terrain of a level, from what a pool stores about it."""
     left, right = (edge[:, None] for edge in lane_edge)
     is_enemy = (level.entity_type == Entity.ENEMY)[:, None]
     row = level.entity_xy[:, 1].astype(jnp.int32)[:, None]
@@ -49,12 +49,12 @@ def survey(level: Level, tiles: jax.Array, lane_edge: jax.Array, lane_row: jax.A
 
 
 def _up(cells: jax.Array, rows: int = 1) -> jax.Array:
-    """Cells moved up, empty ones below."""
+    """Cells shifted up; unmarked ones below."""
     return jnp.pad(cells, ((rows, 0), (0, 0)))[:WORLD_SIZE]
 
 
 def _near(cells: jax.Array, columns: int) -> jax.Array:
-    """Cells with a marked one at most so many columns to the left or right."""
+    """Cells with a marked one within so many columns to the left or right."""
     wide = jnp.pad(cells, ((0, 0), (columns, columns)))
     shifted = [wide[:, k : k + WORLD_SIZE] for k in range(2 * columns + 1)]
     return jnp.any(jnp.stack(shifted), 0)
@@ -73,8 +73,8 @@ def end(terrain: Terrain) -> jax.Array:
 def section_starts(terrain: Terrain) -> jax.Array:
     """First column of each section, on the ground.
 
-    As in procgenAISC's `coinrun_aisc` (Langosco et al. 2022), which however draws it from
-    the level's own stream and so changes the layout too; here the layout stays.
+    As in procgenAISC's `coinrun_aisc` (Langosco et al. 2022). There the draw comes from the
+    level's own random stream and so changes the layout, too; here the layout stays.
     """
     cells = jnp.stack([_one(cell) for cell in terrain.level.section_cell])
     wanted = np.arange(MAX_SECTIONS, dtype=np.int32) < terrain.level.num_sections
@@ -86,22 +86,22 @@ def _on_ground(terrain: Terrain) -> jax.Array:
 
 
 def way(terrain: Terrain) -> jax.Array:
-    """Free cells on the ground, but for pits where several enemies walk."""
+    """Free cells on the ground, except pits where several enemies walk."""
     return _on_ground(terrain) & (terrain.enemies < 2)
 
 
 def standing(terrain: Terrain) -> jax.Array:
-    """Free cells on the ground or on a crate, but for pits where several enemies walk."""
+    """Free cells on the ground or on a crate, except pits where several enemies walk."""
     on_crate = (terrain.tiles == Tile.EMPTY) & _up(terrain.tiles >= Tile.CRATE)
     return way(terrain) | (on_crate & (terrain.enemies < 2))
 
 
 def off_path(terrain: Terrain) -> jax.Array:
-    """Cells that no agent touches that stands, runs or falls on its way.
+    """Cells that an agent does not touch while it stands, runs or falls along the path.
 
-    On top of two or three crates (they do not stop who runs through them), or `HIGH` tiles
-    over harmless ground that is level for `FLAT` columns to both sides; over the spawn only if the
-    level has nothing else.
+    On top of two or three crates (which do not stop an agent that runs through them), or `HIGH`
+    tiles above harmless ground that is level for `FLAT` columns on both sides; above the spawn only
+    if the level has no other such cell.
     """
     is_crate = terrain.tiles >= Tile.CRATE
     is_free = terrain.tiles == Tile.EMPTY
@@ -115,13 +115,13 @@ def off_path(terrain: Terrain) -> jax.Array:
 
 
 def starts(terrain: Terrain) -> jax.Array:
-    """Where an episode may start that goes back for the coin: ground away from all danger."""
+    """Starts of episodes with the coin behind the agent: ground away from all danger."""
     danger = _near(terrain.tiles == Tile.SAW, 2) | _near(terrain.enemies > 0, 1)
     return way(terrain) & ~danger & (_COLUMN >= START_COLUMN) & ~end(terrain)
 
 
 def tabulate(lists: Sequence[jax.Array]) -> Places:
-    """Marked cells of one level, each bool [64, 64], as a reset looks them up."""
+    """Lists of marked cells of one level, each bool [64, 64], in the form that resets read."""
     cells = jnp.stack(list(lists))
     bits = jnp.uint32(1) << (jnp.arange(WORLD_SIZE, dtype=jnp.uint32) % _WORD)
     words = jnp.where(cells, bits[:, None], jnp.uint32(0))
@@ -160,13 +160,13 @@ def look_up(places: Places, index: jax.Array, which: jax.Array, number: jax.Arra
 def number_of(
     places: Places, index: jax.Array, which: jax.Array, cell: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """What `look_up` knows a cell by, int32 [], and whether it is marked at all, bool []."""
+    """The number of a cell in `look_up`, int32 [], and whether it is marked at all, bool []."""
     column, row = cell
     low, high = places.rows[index, which, :, column]
     beyond = row >= _WORD
     word = jnp.where(beyond, high, low)
     bit = jnp.uint32(1) << (row % _WORD).astype(jnp.uint32)
-    # All up to its column, without the column's own, and with those below it.
+    # All marked cells up to its column, minus those of the column, plus those below the cell.
     number = count_upto(places, index, which, column) - _count(low) - _count(high)
     number += _count(word & (bit - 1)) + jnp.where(beyond, _count(low), 0)
     return number, word & bit != 0

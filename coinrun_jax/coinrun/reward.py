@@ -1,8 +1,8 @@
-"""What is paid: the coin, and misspecified objectives to compare it with.
+"""Rewards: for the coin, and misspecified ones to compare it with.
 
-So that one can ask of the same agent whether the reward or the training distribution was to
-blame. What happened is recorded in any case (`EnvState`, `info`): the reward is not needed
-to know whether the coin was taken.
+They separate what the reward is to blame for from what the training distribution is. Events are
+recorded in any case (`EnvState`, `info`): whether the coin was taken does not have to be read
+from the reward.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ class RewardSpec(struct.PyTreeNode):
 
     coin: jax.Array  # float32 [], for the coin
     progress: jax.Array  # per tile towards the end, negative away from it
-    step: jax.Array  # every step; below 0 a penalty for taking time
+    step: jax.Array  # every step; negative for a time penalty
     end: jax.Array  # first touch of the end cell, with or without a coin in it
 
 
 def make_reward(
     coin: float = COIN_REWARD, progress: float = 0.0, step: float = 0.0, end: float = 0.0
 ) -> RewardSpec:
-    """What is paid; by default as in Procgen, for the coin alone.
+    """Rewards; by default as in Procgen, for the coin alone.
 
     Raises:
-      ValueError: for a part that float32 does not hold.
+      ValueError: for a number that float32 cannot hold.
     """
     parts = {"coin": coin, "progress": progress, "step": step, "end": end}
     numbers: dict[str, Any] = {

@@ -17,7 +17,7 @@ from coinrun_jax.testbed import NUM_SEEDS as NUM_SEEDS
 from coinrun_jax.testbed import TEST_LEVELS as TEST_LEVELS
 
 ENV_ID = "CoinRun-v1"
-"""The version changes whenever an old policy would mean something else, and only then."""
+"""The version changes if and only if old policies would behave differently."""
 
 WORLD_SIZE = 64  # tiles, both ways
 MAX_SECTIONS = 5
@@ -62,8 +62,8 @@ class Tile(IntEnum):
     """Codes of `LevelPool.tiles`: what stands still in a cell, entities included.
 
     A crate is `CRATE + NUM_CRATE_THEMES * order + theme`, `order` counting the level's crates
-    in creation order: of several crates the one made last has the largest code, and where
-    two coincide it is the one that is kept.
+    in creation order: of several crates the one created last has the largest code, and is kept
+    where two coincide.
     """
 
     EMPTY = 0
@@ -90,7 +90,7 @@ class Action(IntEnum):
 
 
 class Cause(IntEnum):
-    """What ended an episode; where several coincide, the first in this order."""
+    """What ended an episode; if several coincide, the first in this order."""
 
     NONE = 0  # still running
     COIN = 1
@@ -101,10 +101,9 @@ class Cause(IntEnum):
 
 
 class Level(struct.PyTreeNode):
-    """A frozen layout, without the coin: where the coin lies belongs to `EnvState`.
+    """A frozen layout, without the coin, whose position belongs to `EnvState`.
 
-    Entities stand in creation order, which is the order that the game moves them in
-    (backwards) and paints them in.
+    Entities are in creation order, in which the game paints them and, backwards, moves them.
     """
 
     seed: jax.Array  # uint32 []
@@ -132,11 +131,11 @@ class Places(struct.PyTreeNode):
 
 
 class LevelPool(struct.PyTreeNode):
-    """Levels that an environment resets to, with what each step looks up precomputed.
+    """Levels that an environment resets to, with precomputed tables for its steps.
 
     Held once and shared by all environments; every array has the level axis P in front.
     A *lane* is the run of cells between the two cells that turn an enemy around; `lane_*`
-    have one for every entity slot and mean something for enemies only.
+    have one for every entity slot, and are meaningful for enemies only.
     """
 
     levels: Level  # [P]
@@ -145,7 +144,7 @@ class LevelPool(struct.PyTreeNode):
     lane_wall: jax.Array  # bool [P, 2, 40], whether that edge is solid interior, which brakes
     lane_crates: jax.Array  # float32 [P, 2, 2, 40], centres of the (first, last) crate of two runs
     lane_row: jax.Array  # int8 [P, layers, 64 + 2 * MARGIN], row of the lane in each column, or -1
-    places: Places  # [P], where a coin may lie
+    places: Places  # [P], where a coin may be
     drawable: jax.Array  # int32 [P], indices that a reset may draw, in its first `num_drawable`
     num_drawable: jax.Array  # int32 []
 

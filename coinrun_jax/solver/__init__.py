@@ -1,6 +1,6 @@
-"""What can be reached: for a level and a coin, actions that collect it, as a proof.
+"""Proofs that coins can be reached: actions that collect the coin of a level.
 
-`solve` searches, `replay` plays what was found through the public environment. The command
+`solve` searches for them, `replay` plays them through the public environment. The command
 `python -m coinrun_jax.solver` does both for a range of levels and a placement.
 """
 

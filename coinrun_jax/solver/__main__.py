@@ -36,7 +36,7 @@ MOST_SAVED = 100_000  # levels in a file of proofs
 
 
 def start_states(env: CoinRun, params: EnvParams, seed: int = 0) -> EnvState:
-    """A start on every level of the pool; its coin's key comes from `seed` and the level's."""
+    """A start on every level of the pool; the coin's key comes from `seed` and the level's seed."""
     return _starts(env, params, jax.random.key(seed))
 
 
@@ -71,10 +71,10 @@ def _arguments(arguments: list[str] | None) -> tuple[Namespace, CoinPlacement]:
     add("--fraction", type=partial(_pair, float), metavar="LOW,HIGH")
     add("--cell", type=partial(_pair, int), metavar="X,Y")
     add("--mode", choices=MODES, default="hard")
-    add("--seed", type=seed, default=0, help="of the coins' places")
-    add("--shorten", action="store_true", help="search again for shorter ways")
+    add("--seed", type=seed, default=0, help="of the coins' positions")
+    add("--shorten", action="store_true", help="search again for shorter paths")
     add("--save", type=Path, metavar="FILE.npz", help="write the proofs")
-    add("--pictures", type=Path, metavar="DIR", help="draw what is not proven")
+    add("--pictures", type=Path, metavar="DIR", help="draw the unproven levels")
     add_force(parser)
     args = parser.parse_args(arguments)
     given = {name: getattr(args, name) for name in ("fraction", "cell")}
@@ -90,7 +90,7 @@ def _arguments(arguments: list[str] | None) -> tuple[Namespace, CoinPlacement]:
 
 
 def _require_folder(args: Namespace) -> None:
-    """Refuse a folder for pictures that holds something, or where they cannot be made."""
+    """Refuse a folder that is not empty, or in which pictures cannot be created."""
     folder = args.pictures
     if not os.path.isdir(folder.absolute().parent):
         raise InputError(f"the folder of {shortened(folder)} does not exist")
@@ -115,7 +115,7 @@ class _Piece(NamedTuple):
     states: EnvState
     proofs: Proofs
     played: Replay
-    seconds: float  # that the search took
+    seconds: float  # of the search
 
 
 def _solve(args: Namespace, placement: CoinPlacement, env: CoinRun, seeds: range) -> _Piece:
@@ -123,7 +123,7 @@ def _solve(args: Namespace, placement: CoinPlacement, env: CoinRun, seeds: range
     params = EnvParams.on_levels(levels).replace(placement=placement)
     for without in levels_without(params.pool, placement).values():
         named = ", ".join(str(seed) for seed in without)
-        print(f"no place there, the coin stays at the end: {len(without)} levels, {named}")
+        print(f"no such place, so the coin stays at the end: {len(without)} levels, {named}")
     states = start_states(env, params, args.seed)
     began = time.perf_counter()
     proofs = solve(params, states, shorten=args.shorten)
@@ -132,13 +132,13 @@ def _solve(args: Namespace, placement: CoinPlacement, env: CoinRun, seeds: range
 
 
 class _Totals:
-    """What is said of all levels in the end, however many there are."""
+    """The summary of all levels, in constant memory."""
 
     def __init__(self) -> None:
         self.number = 0
         self.proven = 0
         self.seconds = 0.0
-        self._with_length = np.zeros(TIME_LIMIT + 1, np.int64)  # proofs of that many steps
+        self._with_length = np.zeros(TIME_LIMIT + 1, np.int64)  # proofs by number of steps
 
     def add(self, piece: _Piece) -> None:
         """Count a piece."""
@@ -150,25 +150,25 @@ class _Totals:
         self._with_length += np.bincount(lengths, minlength=TIME_LIMIT + 1)
 
     def print(self, args: Namespace) -> None:
-        """The summary."""
+        """Print it."""
         number, proven = self.number, self.proven
         print(
-            f"{number} {args.mode} levels, placement {args.placement}: the coin of {proven} "
-            f"collected ({proven / number:.2%}), of {number - proven} not proven reachable"
+            f"{number} {args.mode} levels, placement {args.placement}: coin collected in "
+            f"{proven} ({proven / number:.2%}), not proven reachable in {number - proven}"
         )
         if proven:
             low, middle, high = (self._percentile(share) for share in (0.05, 0.5, 0.95))
             steps = np.arange(len(self._with_length))
             mean = (steps * self._with_length).sum() / proven
             print(
-                f"steps, the fewest found: mean {mean:.2f}, median {middle:.0f}, "
+                f"steps of the proofs: mean {mean:.2f}, median {middle:.0f}, "
                 f"5 ... 95 % {low:.0f} ... {high:.0f}, most {np.flatnonzero(self._with_length)[-1]}"
             )
         device = jax.devices()[0].device_kind
         print(f"found in {self.seconds:.1f} s on {device}, compilation included")
 
     def _percentile(self, share: float) -> float:
-        """As `np.percentile` of all lengths."""
+        """Equals `np.percentile` of all lengths."""
         position = share * (self.proven - 1)
         upto = np.cumsum(self._with_length)
         first, second = (
@@ -223,7 +223,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Solve and replay a range of levels; returns the exit status."""
     args, placement = _arguments(arguments)
     enable_compilation_cache()
-    env = CoinRun(args.mode, num_levels=1)  # steps alone; the levels come by seed
+    env = CoinRun(args.mode, num_levels=1)  # only steps; the levels come from their seeds
     totals, to_save = _Totals(), []
     for first in range(args.levels.start, args.levels.stop, PIECE):
         seeds = range(first, min(first + PIECE, args.levels.stop))
@@ -236,8 +236,8 @@ def main(arguments: list[str] | None = None) -> int:
             to_save.append(_to_save(piece))
         if len(args.levels) > PIECE:
             print(
-                f"{totals.number:,} of {len(args.levels):,} levels, the coin of {totals.proven:,} "
-                f"collected, {totals.seconds:.0f} s",
+                f"{totals.number:,} of {len(args.levels):,} levels, coin collected in "
+                f"{totals.proven:,}, {totals.seconds:.0f} s",
                 file=sys.stderr,
                 flush=True,
             )

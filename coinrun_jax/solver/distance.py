@@ -1,11 +1,11 @@
-"""Steps to the coin on a coarse model of the motion: what guides the search, not a proof.
+"""Distance to the coin in a coarse model of the motion, which guides the search.
 
-The model moves in ticks of two steps from cell to cell. In the air a jump has phases, one
-per tick: it rises 3, 2, 1 cells, stays, and falls 1, 2, 3, 3, ... cells, like the jump of
-6.4 tiles that the physics gives; each tick may also move a column to either side. So the
-distance knows that a high ledge takes a jump, that one stands on crates and falls through
-nothing else, and that saws, lava and rows full of enemies are to be avoided. It does not
-know the time it takes to gather speed.
+The model moves from cell to cell in ticks of two steps. A jump has phases, one per tick: it
+rises 3, 2, 1 cells, stays, and falls 1, 2, 3, 3, ... cells, like the jump of
+6.4 tiles in the physics; each tick can also move one column to either side. So the
+distance accounts for high ledges that take a jump, for crates, on which an agent can stand, and
+for saws, lava and rows full of enemies, which are to be avoided. It ignores the time it takes to
+accelerate.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from coinrun_jax.coinrun.physics import (
 from coinrun_jax.coinrun.types import MARGIN, WORLD_SIZE, Entity, LevelPool, Tile
 
 STEPS_PER_TICK = 2
-STANDING = 9  # the phases before it are those of a jump; the last of them goes on
+STANDING = 9  # the phases before it are those of a jump; the last one repeats
 NUM_PHASES = 10
-FAR = np.int16(8000)  # ticks; no path in the model
+FAR = np.int16(8000)  # ticks: no path in the model
 _TURN = 4  # phase in which a jump begins to fall
 _RISE = (3, 2, 1, 0)  # cells, in phases 0 ... 3
 _FALL = (0, 1, 2, 3, 3)  # in phases 4 ... 8
@@ -62,7 +62,7 @@ def distance_map(pool: LevelPool, index: jax.Array, coin_cell: jax.Array) -> jax
       coin_cell: int32 [2], (x, y).
 
     Returns:
-      int16 [NUM_PHASES, 64, 64], FAR where the model knows no way.
+      int16 [NUM_PHASES, 64, 64], FAR where the model has no path.
     """
     inside = slice(MARGIN, MARGIN + WORLD_SIZE)
     tiles = pool.tiles[index][inside, inside]
@@ -77,7 +77,7 @@ def distance_map(pool: LevelPool, index: jax.Array, coin_cell: jax.Array) -> jax
 
     column = np.arange(WORLD_SIZE, dtype=np.int32)
     row = column[:, None]
-    # The head of who stands below the coin reaches it.
+    # The head of an agent that stands below the coin reaches it.
     goal = (column == coin_cell[0]) & ((row == coin_cell[1]) | (row == coin_cell[1] - 1)) & ~closed
 
     def settle(values: jax.Array) -> jax.Array:
@@ -130,7 +130,7 @@ def steps_to_coin(
     coin_cell: jax.Array,
     pose: tuple[jax.Array, jax.Array, jax.Array],
 ) -> jax.Array:
-    """An estimate of the steps that a state is away from its coin; float32 [].
+    """An estimate of the steps from a state to its coin; float32 [].
 
     Args:
       distance: from `distance_map`.
@@ -152,7 +152,7 @@ def steps_to_coin(
     later = jnp.where(stands, STANDING, first + 1)
 
     def blend(a: jax.Array, b: jax.Array, share: jax.Array) -> jax.Array:
-        """Between a and b; the known one of two if there is only one."""
+        """Interpolate between a and b; if only one is known, return it."""
         mixed = (1 - share) * a + share * b
         return jnp.where((a < FAR) & (b < FAR), mixed, jnp.minimum(a, b))
 

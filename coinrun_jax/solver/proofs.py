@@ -1,4 +1,4 @@
-"""`solve`: for each state a sequence of actions that collects its coin, found by search."""
+"""`solve`: search for actions that collect the coin, for many states."""
 
 from __future__ import annotations
 
@@ -41,25 +41,24 @@ THOROUGH = Settings(
     table=1 << 17,
 )
 STAGES = (QUICK, THOROUGH)
-"""What one stage does not solve goes on to the next."""
+"""States that one stage does not solve go to the next."""
 SHORTER = Settings(
     slots=8, width=32, iterations=256, hold=2, fineness=2.0, weight=1.1, table=1 << 17
 )
 
-_FEW_HAZARDS = 8  # most levels have no more; stepping them alone is twice as fast
+_FEW_HAZARDS = 8  # most levels have no more; stepping so few is twice as fast
 _BLOCK = 1024  # states that are in memory at a time
 _MAP_BATCH = 32
 
 
 _Paths = dict[int, np.ndarray]
-"""Actions, int8 [steps], by the number of the state."""
+"""Actions, int8 [steps], by index of the state."""
 
 
 class Proofs(NamedTuple):
-    """What was found for N states; `replay` says whether it holds.
+    """What was found for N states; `replay` verifies it.
 
-    The lengths are an oracle's step counts in the sense of the best that was found: upper
-    bounds of the least possible.
+    Lengths are those of the best paths found: upper bounds of the shortest possible.
     """
 
     solved: np.ndarray  # bool [N]
@@ -73,15 +72,14 @@ def solve(
     stages: Sequence[Settings] = STAGES,
     shorten: bool = False,
 ) -> Proofs:
-    """Look for actions that collect the coin, whether or not it is present.
+    """Search for actions that collect the coin, whether or not it is present.
 
     Args:
-      params: the pool, when an episode ends, and whether it is mirrored. The placement is
-        not looked at.
+      params: for the pool, the end of episodes, and mirroring. The placement is ignored.
       states: `EnvState` with one leading axis N, as resets give them: where the agent
-        starts and in which cell the coin is. Any state that still runs will do.
-      stages: searches, each for what those before it left unsolved.
-      shorten: search once more, for shorter ways.
+        starts and in which cell the coin is. Any running state will do.
+      stages: searches, each for the states that those before it left unsolved.
+      shorten: search once more, for shorter paths.
 
     Returns:
       `Proofs` of the N states.
@@ -104,18 +102,18 @@ def solve(
     actions = np.full((number, length.max()), Action.NOOP, np.int8)
     for index, path in paths.items():
         actions[index, : len(path)] = path
-    actions = np.asarray(pressed(jnp.asarray(actions), params.cues))  # a mirror's own inverse
+    actions = np.asarray(pressed(jnp.asarray(actions), params.cues))  # mirroring is its own inverse
     return Proofs(solved=length > 0, actions=actions, length=length)
 
 
 def _search_all(
     params: EnvParams, states: EnvState, which: np.ndarray, settings: Settings, known: _Paths
 ) -> _Paths:
-    """Paths from the states numbered `which`, shorter than the `known` ones."""
+    """Paths from the states with indices `which`, shorter than the `known` ones."""
     if not len(which):
         return {}
     few = count_hazards(params.pool)[states.level_index[which]] <= _FEW_HAZARDS
-    # A second program does not pay for a handful of levels.
+    # For a handful of levels a second program is not worth compiling.
     groups = [which[few], which[~few]] if len(which) > 2 * settings.slots else [which[:0], which]
     found: _Paths = {}
     for size, group in zip((_FEW_HAZARDS, MAX_ENTITIES), groups, strict=True):
@@ -136,7 +134,7 @@ def _take(states: EnvState, which: np.ndarray) -> EnvState:
 
 
 def distance_maps(pool: LevelPool, states: EnvState, which: np.ndarray) -> np.ndarray:
-    """`distance_map` of the states numbered `which`, [len(which), ...]; all in numpy."""
+    """`distance_map` of the states with indices `which`, [len(which), ...]; all in numpy."""
     parts = []
     filled = np.resize(which, -(-len(which) // _MAP_BATCH) * _MAP_BATCH)
     for batch in filled.reshape(-1, _MAP_BATCH):

@@ -1,4 +1,4 @@
-"""`replay`: whether a proof holds, in the public environment and by its own account."""
+"""`replay`: verify proofs in the public environment."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _STEPS = 256  # lengths are padded to multiples of it, so that few programs are 
 
 
 class Replay(NamedTuple):
-    """What came of N proofs; nothing was played of the unsolved ones."""
+    """Outcome of N proofs; unsolved ones are not played."""
 
     collected: np.ndarray  # bool [N], the coin was collected in the proof's last step
     episode_return: np.ndarray  # float32 [N], the oracle's
@@ -59,10 +59,10 @@ def _play(
 
 
 def replay(env: CoinRun, params: EnvParams, states: EnvState, proofs: Proofs) -> Replay:
-    """Play proofs through `env.step_env`, the coin being present.
+    """Play proofs through `env.step_env`, with the coin present.
 
     Args:
-      env: any environment of the same mode; its steps are what counts.
+      env: any environment of the same mode; only its steps are used.
       params: as given to `solve`.
       states: as given to `solve`, [N].
       proofs: from `solve`, of those states.
