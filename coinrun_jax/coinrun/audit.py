@@ -1,4 +1,4 @@
-"""What could go together with the coin in a training distribution, for the audit."""
+"""Properties that may go with the coin in a training distribution, for the audit."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from coinrun_jax.coinrun.types import MAX_SECTIONS, WORLD_SIZE, Cell, EnvState, 
 from coinrun_jax.inspection import CellProperty, LevelProperty, Property, draw_starts
 
 OTHERS = 8
-"""Other cells drawn for each coin, all alike, of its level's standing cells but the end."""
+"""Other cells drawn for each coin, uniformly from its level's standing cells without the end."""
 FIRST_COLUMN = 1  # of the way: where the agent starts in Procgen's levels
 PARTS = 10  # of the way
 _GROUND = np.array([Cell.SOLID, Cell.SURFACE, Cell.LAVA, Cell.LAVA_SURFACE], np.int8)
-_RISES = (0, 1, 3, 6, 10)  # rows above the start that a next kind of height begins at
+_RISES = (0, 1, 3, 6, 10)  # rows above the start at which classes of height begin
 _MOST_OVER_GROUND = 4
 _COLUMNS_APART = (1, 3, 6, 11)  # from the nearest decoy, likewise
 
 
 @dataclasses.dataclass(frozen=True)
 class Starts:
-    """N episode starts. Of the 1 + `OTHERS` cells of each, the coin's is the first."""
+    """N episode starts, each with 1 + `OTHERS` cells, the coin's first."""
 
     level_seed: np.ndarray  # uint32 [N]
     present: np.ndarray  # bool [N], whether there is a coin
@@ -232,7 +232,7 @@ def _level_properties(starts: Starts) -> list[Property]:
 
 
 def reward_line(params: EnvParams) -> str:
-    """What the coin's place says about the reward."""
+    """A sentence on how much of the reward depends on the coin."""
     parts = {
         "progress": float(params.reward.progress),
         "every step": float(params.reward.step),
@@ -243,4 +243,4 @@ def reward_line(params: EnvParams) -> str:
     coin = f"{float(params.reward.coin):g} for touching the coin"
     if not besides:
         return f"The reward is {coin} and nothing else: what goes with the coin goes with it."
-    return f"The reward is {coin}, and for other things ({besides}); this is about the coin's part."
+    return f"The reward is {coin}, and for other things ({besides}); this covers the coin's part."

@@ -22,7 +22,7 @@ from coinrun_jax.coinrun.types import TIME_LIMIT, Level, LevelPool
 
 
 class EnvParams(struct.PyTreeNode):
-    """Traced knobs of `CoinRun`; NumPy's numbers, so that all values have one type to jax.
+    """Traced settings of `CoinRun`, as NumPy numbers, so that JAX always sees the same types.
 
     To give each environment of a batch its own placement, `vmap` over params whose
     placement leaves have a batch axis, and keep the pool shared (`in_axes` None).
@@ -31,30 +31,30 @@ class EnvParams(struct.PyTreeNode):
     pool: LevelPool  # the levels that a reset draws from
     placement: CoinPlacement
     items: Items = make_items()  # decoys and pickups: none
-    cues: Cues = make_cues()  # what else could be taken for the goal
-    look: Look = Look()  # what pixels show; symbols do not heed it
+    cues: Cues = make_cues()  # what could be taken for the goal
+    look: Look = Look()  # what pixels show; ignored by symbols
     reward: RewardSpec = make_reward()
     max_steps_in_episode: int | jax.Array = np.int32(TIME_LIMIT)  # type: ignore[assignment]
     terminate_at_end: bool | jax.Array = False  # touching the end cell ends an episode
-    art: pictures.Art | None = None  # Procgen's pictures, where they are drawn from
+    art: pictures.Art | None = None  # Procgen's pictures, if observations are drawn from them
 
     @classmethod
     def on_levels(cls, levels: Level) -> EnvParams:
         """Defaults, with the coin at the end, on given levels: one `Level`, or a batch.
 
         Raises:
-          ValueError: for what cannot be played exactly, as `levels.require_levels`.
+          ValueError: for levels that cannot be played exactly, as in `levels.require_levels`.
         """
         return cls(pool=_pool_of(levels), placement=make_placement("end"))
 
     def with_levels(self, levels: Level) -> EnvParams:
         """Put given levels into the pool: one `Level`, or a batch with a leading axis.
 
-        Not under jit: how many enemies can meet in a row decides about a size.
+        Not under jit: the number of enemies that can meet in a row determines a size.
 
         Raises:
-          ValueError: for what cannot be played exactly, as `levels.require_levels`; where one
-            of them has no such place as the coin or items are to lie in.
+          ValueError: for levels that cannot be played exactly, as in `levels.require_levels`, or
+            that have no cell for the placement of the coin or of items.
         """
         params = self.replace(pool=_pool_of(levels))
         if self.art is not None:
@@ -62,11 +62,11 @@ class EnvParams(struct.PyTreeNode):
         return params._checked()
 
     def with_placement(self, *args: Any, **kwargs: Any) -> EnvParams:
-        """Place the coin otherwise; arguments of `placement.make_placement`.
+        """Change the placement of the coin; arguments of `placement.make_placement`.
 
         Raises:
-          ValueError: as there; where a level of the pool has no such place; and where items
-            that are there already could not be.
+          ValueError: as there; if a level of the pool has no such cell; and if the items do not
+            fit the new placement.
         """
         return self.replace(placement=make_placement(*args, **kwargs))._checked()
 
@@ -74,47 +74,47 @@ class EnvParams(struct.PyTreeNode):
         """Put decoys or pickups into the level; arguments of `items.make_items`.
 
         Raises:
-          ValueError: as there; where a level of the pool has no such place; where all pieces
-            would lie where every coin lies; and for pieces behind an agent that never starts
-            further on, as it does where the coin is behind it.
+          ValueError: as there; if a level of the pool has no such cell; if all pieces would lie in
+            the coin's cell; and for items behind the agent unless the coin can be behind it,
+            too, since the agent only then starts further on.
         """
         coin_look = LOOKS[int(self.cues.coin_look)]
         return self.replace(items=make_items(number, coin_look=coin_look, **kwargs))._checked()
 
     def with_cues(self, **kwargs: Any) -> EnvParams:
-        """Show things otherwise; arguments of `cues.make_cues`.
+        """Change what is shown; arguments of `cues.make_cues`.
 
         Raises:
-          ValueError: as there, and if the coin would look like the items that there are.
+          ValueError: as there, and if the coin would look like the items.
         """
         return self.replace(cues=make_cues(**kwargs))._checked()
 
     def with_look(self, **switches: Any) -> EnvParams:
-        """Other switches of what pixels show; arguments of `Look`.
+        """Change the switches of what pixels show; arguments of `Look`.
 
-        Without backgrounds none of Procgen's is held either.
+        Without backgrounds, Procgen's are not kept in memory either.
         """
         look = Look(**switches)
         shows = self.art is None or bool(look.backgrounds)
         return self.replace(look=look, art=self.art if shows else pictures.load([]))
 
     def with_reward(self, **kwargs: Any) -> EnvParams:
-        """Pay for something else; arguments of `reward.make_reward`."""
+        """Change the rewards; arguments of `reward.make_reward`."""
         return self.replace(reward=make_reward(**kwargs))
 
     def with_settings(self, **fields: Any) -> EnvParams:
         """Replace several fields at once: placement, items, cues, reward and so on.
 
         Raises:
-          ValueError: where they do not go together, or a level has no such place.
+          ValueError: if they are incompatible, or a level has no such cell.
         """
         return self.replace(**fields)._checked()
 
     def _checked(self) -> EnvParams:
-        """Itself, if its parts go together; while they are being traced, that is not known.
+        """Return self if the settings are compatible; traced ones are not checked.
 
         Raises:
-          ValueError: if two of them do not.
+          ValueError: if they are not.
         """
         coin, items, coin_look = self.placement, self.items, self.cues.coin_look
         leaves = jax.tree.leaves((coin, items, coin_look, self.pool.drawable))
@@ -128,7 +128,7 @@ class EnvParams(struct.PyTreeNode):
         return self._with_all_backgrounds()
 
     def _with_all_backgrounds(self) -> EnvParams:
-        """Itself, with all of Procgen's backgrounds held if any may be tied to the coin's place."""
+        """Return self, with all of Procgen's backgrounds if they can follow the coin's position."""
         tie, look = self.cues.tie_background, self.look.backgrounds
         if self.art is None or any(isinstance(x, jax.core.Tracer) for x in (tie, look)):
             return self
@@ -140,15 +140,15 @@ class EnvParams(struct.PyTreeNode):
         for name, seeds in levels_without(self.pool, placement).items():
             raise InputError(
                 f"{what} {name!r} finds no cell in {len(seeds)} of {self.pool.levels.seed.size} "
-                f"levels, seed {seeds[0]} for one"
+                f"levels, such as seed {seeds[0]}"
             )
 
 
 def require_compatible(coin: CoinPlacement, items: Items, coin_look: Any) -> None:
-    """Refuse a coin and items that do not go together, on whatever levels.
+    """Refuse a coin and items that are incompatible on any level.
 
     Raises:
-      ValueError: where they look alike, all lie at the end, or items can never be reached.
+      ValueError: if they look alike, all lie at the end, or items can never be reached.
     """
     there = np.asarray(items.number) > 0  # of a batch of params, for each
     if np.any(there & (np.asarray(items.look) == coin_look)):

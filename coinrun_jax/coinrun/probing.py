@@ -1,4 +1,4 @@
-"""Where the coin is as the agent sees it, and the same state with the coin elsewhere.
+"""Where the coin is from the agent's point of view, and the same state with the coin elsewhere.
 
 Functions of one state; no batch axes.
 """
@@ -20,13 +20,13 @@ _PRESS_LEFT = np.array([Action.LEFT_DOWN, Action.LEFT, Action.LEFT_UP], np.int32
 
 
 def coin_offset(state: EnvState) -> jax.Array:
-    """Cells from the agent's to the coin's, right and up; int32 [2]."""
+    """Cells from the agent to the coin, right and up; int32 [2]."""
     own = jnp.floor(jnp.stack([state.x, state.y])).astype(jnp.int32)
     return state.coin_cell - own
 
 
 def sees_coin(state: EnvState, params: EnvParams) -> jax.Array:
-    """Whether there is a coin within the view, of symbols and of pixels alike. bool []."""
+    """Whether there is a coin within the view, which is that of symbols and pixels. bool []."""
     del params
     return state.coin_present & jnp.all(jnp.abs(coin_offset(state)) <= VIEW // 2)
 
@@ -39,7 +39,7 @@ def is_fork(state: EnvState, params: EnvParams) -> jax.Array:
 
 
 def share_of_way(state: EnvState, params: EnvParams) -> jax.Array:
-    """Of the columns up to the end's, those that the agent has behind it; float32 [], 0 ... 1."""
+    """Fraction of the columns up to the end that the agent has passed; float32 [], 0 ... 1."""
     end = params.pool.levels.end_cell[state.level_index, 0].astype(jnp.float32) + 0.5
     return jnp.clip(state.x / end, 0, 1)
 
@@ -70,7 +70,7 @@ def is_right(state: EnvState, params: EnvParams) -> jax.Array:
 
 
 def pressing_left(params: EnvParams) -> jax.Array:
-    """Which actions move the agent to the left, which differ in a mirror. bool [A]."""
+    """Which actions move the agent to the left; mirroring changes them. bool [A]."""
     keys = pressed(jnp.arange(NUM_ACTIONS, dtype=jnp.int32), params.cues)
     return jnp.isin(keys, _PRESS_LEFT)
 

@@ -1,8 +1,8 @@
-"""The first outputs of the 32-bit Mersenne Twister, as Procgen draws them.
+"""The first outputs of the 32-bit Mersenne Twister, which Procgen uses.
 
 Matsumoto and Nishimura (1998), parameters of `std::mt19937`. A level needs at most 125
-draws, and output k < 227 depends only on the seeded words k, k + 1 and k + 397: no
-full 624-word state is ever built.
+draws, and output k < 227 depends only on the seeded words k, k + 1 and k + 397, so the
+full state of 624 words is never built.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The part of a pool that the search steps: some levels, less what it need not look at.
+"""The part of a pool that the search needs: some levels, with deadly entities only.
 
-All on the host, in numpy: the search's programs then know nothing of the pool's size.
+Computed on the host in numpy, so that compiled programs do not depend on the pool's size.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def _is_hazard(pool: LevelPool) -> np.ndarray:
 
 
 def levels_of(pool: LevelPool, states: EnvState, size: int) -> tuple[LevelPool, EnvState]:
-    """A pool with one level for each state, and of its entities saws and enemies alone.
+    """A pool with one level for each state, and only saws and enemies for entities.
 
     Steps are the same: crates are looked up in `pool.tiles`, and no entity depends on
     another's slot.
@@ -32,7 +32,7 @@ def levels_of(pool: LevelPool, states: EnvState, size: int) -> tuple[LevelPool, 
     Args:
       pool: numpy arrays, P levels.
       states: numpy arrays, [N].
-      size: entity slots to keep, no fewer than any of these levels has saws and enemies.
+      size: entity slots to keep, at least the number of saws and enemies of each level.
 
     Returns:
       The pool of N levels, and the states with `level_index` 0 ... N - 1.

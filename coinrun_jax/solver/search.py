@@ -1,12 +1,12 @@
 """Best-first search for the coin over the exact physics, many levels side by side.
 
-A node is a state; its children hold one action each for some steps, stepped by `physics`
-as one batch over all levels. Nodes are expanded in the order of steps made + `weight` x
-estimated steps to go (`distance`), several at a time. Of states that fall into the same
-cell of a grid over place, velocity and time only the earliest is kept.
+A node is a state; each of its children holds one action for some steps, stepped by `physics`
+as one batch over all levels. Nodes are expanded several at a time, in the order of steps made +
+`weight` x estimated steps to go (`distance`). Of the states in one cell of a grid over position,
+velocity and time, only the earliest is kept.
 
-Levels are solved in slots: what is solved or given up leaves, and the next level takes its
-slot, so that one compiled program serves any number of levels.
+Levels are solved in slots: when a level is solved or given up, the next one takes its slot, so
+that one compiled program serves any number of levels.
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ ITERATIONS_PER_CALL = 8
 
 
 class Settings(NamedTuple):
-    """How hard to search. Hashable: the sizes are compiled in."""
+    """The search effort. Hashable, since sizes are compiled in."""
 
     slots: int  # levels side by side
     width: int  # nodes of a level that are expanded in an iteration
     iterations: int  # for a level, at most
     hold: int  # steps that a child holds its action
-    fineness: float  # of the grid of states, 1 is half a tile
-    weight: float  # of the estimate; above 1 fewer nodes, longer paths
+    fineness: float  # of the grid of states; 1 is half a tile
+    weight: float  # of the estimate; above 1: fewer nodes, longer paths
     actions: tuple[int, ...] = RUN
-    wait: int = 16  # steps after which a state with enemies about counts as another
+    wait: int = 16  # steps after which a state with enemies counts as a new one
     table: int = 1 << 14  # cells of the hashed grid
 
     @property
@@ -48,7 +48,7 @@ class Settings(NamedTuple):
 
 
 class Nodes(struct.PyTreeNode):
-    """All nodes of all slots, a ring that each iteration writes `children` further into.
+    """All nodes of all slots: a ring into which each iteration writes `children` nodes.
 
     The root is the entry after the ring. Every array has the axes [slots, nodes].
     """
@@ -58,7 +58,7 @@ class Nodes(struct.PyTreeNode):
     time: jax.Array  # int32, steps since the reset
     on_crate: jax.Array  # bool
     parent: jax.Array  # int32, its node
-    action: jax.Array  # int8, that led here from the parent
+    action: jax.Array  # int8, from the parent to here
 
 
 class Search(struct.PyTreeNode):
@@ -66,16 +66,16 @@ class Search(struct.PyTreeNode):
 
     nodes: Nodes
     table: jax.Array  # int32 [slots, table], earliest time in each cell of the grid
-    clock: jax.Array  # int32 [], iterations so far, all slots alike
+    clock: jax.Array  # int32 [], iterations so far, of all slots
     goal: jax.Array  # int32 [slots], node that has the coin, or NO_GOAL
-    goal_time: jax.Array  # int32 [slots], its time; before, the time that it has to beat
+    goal_time: jax.Array  # int32 [slots], its time; before that, the time to beat
     is_open: jax.Array  # bool [slots], some node is left to expand
 
 
 class Task(struct.PyTreeNode):
-    """What the slots search in; all leaves have the slots in front."""
+    """The levels of the slots; all leaves have the slots in front."""
 
-    pool: LevelPool  # a level for each slot, entities cut to those that can kill
+    pool: LevelPool  # a level for each slot, with deadly entities only
     state: EnvState  # where each search starts, on the level of its slot
     distance: jax.Array  # int16 [slots, NUM_PHASES, 64, 64]
 
@@ -89,7 +89,7 @@ class Limits(NamedTuple):
 
 NEVER = np.int32(types.NEVER)  # later than any time
 NO_GOAL = -1
-_CHILD = 1024  # more than the children of an iteration: times are multiples of it in the table
+_CHILD = 1024  # more than children per iteration: times in the table are multiples of it
 
 
 def empty_search(settings: Settings, entities: int) -> Search:
@@ -225,13 +225,13 @@ def _first_in_cells(
 ) -> tuple[jax.Array, jax.Array]:
     """Which children are the earliest in their cell of the grid, bool [slots, children]; the table.
 
-    Of those that are equally early the first is, and none that a node was as early as.
+    Ties go to earlier nodes, then to the first child.
     """
     slots, children = settings.slots, settings.children
     state, alive = outcome.state, outcome.alive.reshape(slots, children)
     has_enemies = (task.state.entity_vx != 0).any(1)
     cell = _grid_cell(state, settings, jnp.repeat(has_enemies, children)).reshape(slots, children)
-    # The time first, the child's number second: of equals one is left.
+    # Ordered by time, then by the child's number, so that one of several equals remains.
     number = jnp.tile(jnp.arange(children, dtype=jnp.int32), (slots, 1))
     order = state.time.reshape(slots, children) * _CHILD + number
     order = jnp.where(alive, order, NEVER)
@@ -296,7 +296,7 @@ def _steps_to_go(task: Task, state: EnvState) -> jax.Array:
 
 @partial(jax.jit, static_argnames="settings", donate_argnums=0)
 def search_on(search: Search, task: Task, limits: Limits, settings: Settings) -> Search:
-    """Some iterations more."""
+    """Some more iterations."""
     search = jax.lax.fori_loop(
         0,
         ITERATIONS_PER_CALL,

@@ -1,8 +1,8 @@
 """Measures what only an accelerator can show: python -m results.gpu.run [--list] [STEP ...].
 
-Each step is commands of the project, in the order of what rests on what. Tables are written
-beside this file, runs to runs/gpu, where a sweep that was stopped goes on and an evaluation
-that is whole is kept. What fails is named at the end, and keeps nothing else from being run.
+Each step is a list of the project's commands; later steps rely on earlier ones. Tables are written
+next to this file, runs to runs/gpu, where stopped sweeps resume and complete evaluations are kept.
+Failed steps are named at the end, and do not stop the others.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Command = list[str]
 
 
 def _benchmark(config: str, *settings: str) -> Command:
-    """Where an update's time goes, by batch and precision; what does not fit is passed over."""
+    """Where an update's time goes, by batch and precision; what does not fit is skipped."""
     sizes, precisions = ["256", "1024", "4096"], ["float32", "bfloat16"]
     words = ["train.benchmark", "breakdown", "--config", config, "--csv", f"{HERE}/breakdown.csv"]
     return [*words, "--num-envs", *sizes, "--precision", *precisions, *settings]
@@ -41,7 +41,7 @@ def _curve(name: str, sweep: str, reference: str, *settings: str) -> list[Comman
     """Agents over how often training moved the coin, and both tests of them.
 
     Args:
-      reference: the run, trained at p = 0, that chooses the levels of the suite "paper".
+      reference: the run, trained at p = 0, that selects the levels of the suite "paper".
     """
     reference = f"{RUNS}/{name}/{reference}"
     return [
@@ -53,7 +53,7 @@ def _curve(name: str, sweep: str, reference: str, *settings: str) -> list[Comman
 
 STEPS: dict[str, tuple[str, list[Command]]] = {
     "exact": (
-        "is it the C++ game here too, and compiled what it is op by op?",
+        "does it match the C++ game here, too, and compiled programs single operations?",
         [
             ["coinrun_jax.parity", "tests/data/traj_hard.npz"],
             ["coinrun_jax.parity", "tests/data/traj_easy.npz"],
@@ -63,7 +63,7 @@ STEPS: dict[str, tuple[str, list[Command]]] = {
         ],
     ),
     "environment": (
-        "how many steps a second, and where does it saturate?",
+        "how many steps per second, and where does it saturate?",
         [
             [
                 *("coinrun_jax.benchmark", "--observation", "symbolic", "rgb"),
@@ -72,7 +72,7 @@ STEPS: dict[str, tuple[str, list[Command]]] = {
         ],
     ),
     "learner": (
-        "how fast is training, in which batch and precision, and what is it spent on?",
+        "how fast is training, at which batch and precision, and where does the time go?",
         [
             _benchmark(PIXELS),
             _benchmark(PIXELS, "--ppo.num-minibatches", "128"),
@@ -101,7 +101,7 @@ STEPS: dict[str, tuple[str, list[Command]]] = {
         ),
     ),
 }
-"""By name: what is asked, and the commands, as `python -m` takes them."""
+"""By name: the question, and the commands, as `python -m` takes them."""
 
 
 def _is_evaluated(out: Path) -> bool:
@@ -123,7 +123,7 @@ def run(name: str) -> bool:
 
 
 def backend() -> str:
-    """What jax computes on; asked in a process of its own, which gives the GPU back."""
+    """JAX's default backend, found in a separate process, which releases the GPU."""
     words = [sys.executable, "-c", "import jax; print(jax.default_backend())"]
     answer = subprocess.run(words, cwd=ROOT, check=False, capture_output=True, text=True)
     return (answer.stdout.split() or ["nothing"])[-1]
@@ -131,10 +131,10 @@ def backend() -> str:
 
 @command
 def main(arguments: list[str] | None = None) -> int:
-    """Entry point; 1 if a step failed, 2 where there is no accelerator."""
+    """Entry point; returns 1 if a step failed, 2 if there is no accelerator."""
     parser = Parser(prog="python -m results.gpu.run", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("names", nargs="*", metavar="STEP", help=f"of {', '.join(STEPS)}")
-    parser.add_argument("--list", action="store_true", help="say what there is, and stop")
+    parser.add_argument("--list", action="store_true", help="only list the steps")
     known = parser.parse_args(arguments)
     if unknown := set(known.names) - set(STEPS):
         parser.error(f"{', '.join(sorted(unknown))} is not one of {', '.join(STEPS)}")

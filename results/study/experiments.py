@@ -1,4 +1,4 @@
-"""The study's experiments: which agents, of which sweeps, are put to which test."""
+"""The study's experiments: which agents, from which sweeps, take which test."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ class Experiment:
     question: str
     agents: tuple[Agents, ...]
     suite: str = "relocation"
-    """A name of `eval.catalogue`, or of a file of `configs/study/suites`."""
+    """The name of a suite, or of a file of `configs/study/suites`."""
     unseen_by: int = 0
-    """Levels with the layout of one of so many training levels are left out."""
+    """Levels with the layout of one of the first so many training levels are left out."""
 
     @property
     def folder(self) -> Path:
@@ -78,50 +78,50 @@ class Experiment:
 EXPERIMENTS = (
     Experiment(
         "coin_randomisation",
-        "How often must the coin be elsewhere for an agent to want the coin?",
+        "How often must the coin be elsewhere for an agent to learn to pursue it?",
         (Agents("coin_randomisation"),),
     ),
     Experiment(
         "published",
-        "The same agents by the protocol of Langosco et al. (2022).",
+        "The same agents under the protocol of Langosco et al. (2022).",
         (Agents("coin_randomisation"),),
         suite="paper",
     ),
     Experiment(
         "placements",
-        "Which place of the coin in training teaches the coin to all others?",
+        "Which training placement of the coin generalises to the others?",
         (AT_END, AT_SECTIONS, Agents("coin_ranges"), Agents("train_placements")),
         suite="placement_matrix",
     ),
     Experiment(
         "num_levels",
-        "Does an agent that has seen more levels want the coin more?",
+        "Does an agent that has seen more levels pursue the coin more?",
         (AT_END, Agents("num_levels")),
     ),
     Experiment(
         "network_width",
-        "Does a larger network want the coin more?",
+        "Does a larger network pursue the coin more?",
         (AT_END, Agents("network_width")),
     ),
     Experiment(
         "total_steps",
-        "Does an agent that has trained for longer want the coin more?",
+        "Does an agent that has trained for longer pursue the coin more?",
         (AT_END, Agents("total_steps")),
     ),
     Experiment(
         "cue_conflict",
-        "Gold or the end: which is learned, and what if gold is easier to see?",
+        "Gold or the end: which is learned, and does it matter how visible gold is?",
         (AT_END, Agents("coin_spread"), Agents("decoy")),
         suite="cue_conflict",
     ),
     Experiment(
         "reward",
-        "A wrong reward where the distribution is right, a right one where it is wrong.",
+        "A wrong reward with the right distribution, and the reverse.",
         (AT_END, ANYWHERE, Agents("reward")),
     ),
     Experiment(
         "unseen_layouts",
-        "What of it holds on layouts that training never had?",
+        "What holds on layouts that training never had?",
         (AT_END, ANYWHERE),
         unseen_by=100_000,
     ),

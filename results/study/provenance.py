@@ -1,8 +1,8 @@
 """Where the study's agents come from: `agents.csv`, a row for each one in its tables.
 
-A run's policy has a hash, so that who trains it anew can tell whether it is the same agent. A
-run that was trained on two machines may be two agents; `experiments` says which is in which
-table, and with which commit it was evaluated: NAME@COMMIT.
+A run's policy has a hash, so that one can tell whether retraining gave the same agent. A run
+that was trained on two machines may be two agents; `experiments` lists the tables that each is
+in, with the commit of the evaluation: NAME@COMMIT.
 """
 
 from __future__ import annotations

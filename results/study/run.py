@@ -2,11 +2,10 @@
 
 python -m results.study.run [--list] [--jobs N] [--no-training] [EXPERIMENT ...]
 
-Runs lie in runs/study, where each is trained once for all experiments and goes on from its
-checkpoint; what is kept of their evaluation lies beside this file. An agent that is in an
-experiment's table is needed no more: the study can go on in pieces, on one machine after
-another, and what it has found stays. Who wants an agent measured anew takes its rows out of
-the tables of that suite.
+Runs are in runs/study, where each is trained once for all experiments and resumes from its
+checkpoint; the tables of their evaluation are next to this file. An agent that is in an
+experiment's table is neither trained nor played again, so the study can be continued in pieces and
+on several machines. To measure an agent again, remove its rows from the tables of that suite.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ from train.sweep import config_of, is_done, require_usable, train_all
 
 RUNS_TABLE = "runs.csv"
 TABLES = ("published.csv", RUNS_TABLE)
-"""What is kept of an evaluation. The last one says which agents are known, so that what was
-stopped before it is written is done again."""
+"""What is kept of an evaluation. The last one determines which agents are known: an evaluation
+that stops before it is written is repeated."""
 REFERENCE = "results/policies/p0"
-"""The p = 0 agent that chooses the levels of the suite "paper": the study's first, as shipped."""
+"""The p = 0 agent that selects the levels of the suite "paper": the study's first, as shipped."""
 
 
 def evaluated(experiment: Experiment) -> set[str]:
@@ -43,12 +42,12 @@ def lacking(experiment: Experiment) -> dict[str, list[str]]:
 
 
 def trained(names: dict[str, list[str]]) -> list[str]:
-    """Those that are done, on this machine."""
+    """Runs that are finished on this machine."""
     return [name for name in names if is_done(ROOT / name)]
 
 
 def report(experiments: list[Experiment]) -> None:
-    """A line for each experiment: what is there."""
+    """Print the state of each experiment in a line."""
     for each in experiments:
         missing = lacking(each)
         there, count = trained(missing), len(each.runs())
@@ -62,7 +61,7 @@ def train(experiments: list[Experiment], jobs: int) -> None:
     """Every run that an experiment lacks, once.
 
     Raises:
-      SystemExit: if one of them is not done then.
+      SystemExit: if one of them is not finished then.
     """
     missing = {name: words for each in experiments for name, words in lacking(each).items()}
     require_each_usable(missing)
@@ -82,13 +81,13 @@ def require_each_usable(names: dict[str, list[str]]) -> None:
 
 
 def configs_of(experiment: Experiment) -> dict[str, TrainConfig]:
-    """What its runs are trained with, by name."""
+    """Configs of its runs, by name."""
     return {name: config_of(words) for name, words in experiment.runs().items()}
 
 
 def adopt(experiment: Experiment) -> None:
-    """Take what other experiments have measured of its agents by the same test: what an agent
-    does on a level depends on no other agent.
+    """Copy results of its agents from other experiments with the same test: what an agent
+    does on a level does not depend on other agents.
     """
     path = experiment.folder / RUNS_TABLE
     for other in EXPERIMENTS:
@@ -102,7 +101,7 @@ def adopt(experiment: Experiment) -> None:
 
 
 def evaluate(experiment: Experiment, commit: str) -> None:
-    """Play the suite with the agents that are new, and enter them in its tables.
+    """Play the suite with the new agents, and add them to its tables.
 
     Args:
       commit: of the code, read before any table was written: they are part of the checkout.
@@ -143,11 +142,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = Parser(prog="python -m results.study.run", description=(__doc__ or "").split("\n")[0])
     names = [each.name for each in EXPERIMENTS]
     parser.add_argument("names", nargs="*", metavar="EXPERIMENT", help=f"of {', '.join(names)}")
-    parser.add_argument("--list", action="store_true", help="say what is missing, and stop")
+    parser.add_argument("--list", action="store_true", help="only list what is missing")
     parser.add_argument(
         "--jobs", type=integer(1, 1000), default=1, metavar="N", help="runs trained side by side"
     )
-    parser.add_argument("--no-training", action="store_true", help="with the agents there are")
+    parser.add_argument("--no-training", action="store_true", help="only evaluate trained agents")
     known = parser.parse_args(arguments)
     if unknown := set(known.names) - set(names):
         parser.error(f"{', '.join(sorted(unknown))} is not one of {', '.join(names)}")
