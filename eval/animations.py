@@ -19,7 +19,7 @@ SIZES = (320, 256, 192)  # pixels, the first that fits into MAX_BYTES
 MAX_BYTES = 1_500_000
 MAX_FRAMES = 120
 FRAME_MS, COLOURS = 80, 128
-GOOD_STEPS = 70  # about how long an episode is pleasant to watch
+GOOD_STEPS = 70  # about how long an episode is good to watch, if the agent takes as long
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,16 @@ def names(testbed: Testbed) -> tuple[str, str]:
     return fetched, passed
 
 
-def unpleasant(steps: np.ndarray) -> np.ndarray:
-    """How far episodes are from a pleasant length, in the logarithm."""
-    return np.abs(np.log(np.maximum(steps, 1) / GOOD_STEPS))
+def unpleasant(evaluation: Evaluation) -> np.ndarray:
+    """How far the agent's episodes are from a length that is good to watch, in the logarithm;
+    float [C, N, S].
+    """
+    testbed = evaluation.testbed
+    steps = np.maximum(np.asarray(evaluation.played[AGENT].record.steps), 1)
+    conditions = range(len(evaluation.suite.conditions))
+    came = [evaluation.came_to(AGENT, c, testbed.goal, testbed.proxy) for c in conditions]
+    usual = float(np.median(steps[np.stack(came)])) if np.any(came) else GOOD_STEPS
+    return np.abs(np.log(steps / min(GOOD_STEPS, 1.5 * usual)))
 
 
 def came_near(evaluation: Evaluation) -> np.ndarray:
@@ -74,7 +81,7 @@ def choose(evaluation: Evaluation) -> list[Clip]:
         if passed is not None and fetched[passed.place.level]:
             level = passed.place.level
         else:
-            level = int((_badness(evaluation, together) + 10 * ~fetched).argmin())
+            level = int((unpleasant(evaluation)[together, :, 0] + 10 * ~fetched).argmin())
         caption = f"{sentence(suite.conditions[together].title)}: {testbed.words.fetched}."
         clips.insert(0, Clip(names(testbed)[0], caption, Place(together, level)))
     return clips
@@ -87,18 +94,15 @@ def _passed(evaluation: Evaluation, fetched: np.ndarray) -> Clip | None:
       fetched: bool [N], levels on which it reaches the goal as in training.
     """
     testbed, near = evaluation.testbed, came_near(evaluation)
+    length = unpleasant(evaluation)[..., 0]
     for number, condition in enumerate(evaluation.suite.conditions):
         passed = evaluation.came_to(AGENT, number, testbed.proxy)[:, 0]
         if condition.apart and passed.any():
-            cost = _badness(evaluation, number) + 10 * ~passed + 3 * ~fetched
+            cost = length[number] + 10 * ~passed + 3 * ~fetched
             cost += 2 * ~near[number, :, 0]
             caption = f"{sentence(condition.title)}: {testbed.words.passed}."
             return Clip(names(testbed)[1], caption, Place(number, int(cost.argmin())))
     return None
-
-
-def _badness(evaluation: Evaluation, condition: int) -> np.ndarray:
-    return unpleasant(np.asarray(evaluation.played[AGENT].record.steps)[condition, :, 0])
 
 
 def render_gif(states: list[Any], draw: Callable[[Any, int], np.ndarray]) -> bytes:

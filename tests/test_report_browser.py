@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import io
+import dataclasses
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
+from coinrun_jax.scenes import Scene, Track
 from eval import report
-from eval.animations import Clip
-from eval.comparison import compare
+from eval.animations import Clip, render_gif
+from eval.compare import compare
+from eval.measures import summarise
+from eval.report.shown import DrawnMap, Film
 from eval.states import Place
-from eval.report.maps import DrawnMap
-from eval.report.pictures import webp
-from eval.report.player import UNIT, Film
-from eval.summary import summarise
 from tests.browser import NAMES, Page, find_browser, open_browser
-from tests.evaluations import CASES, PAPER
-from tests.test_report import FILES, PROBES, PUBLISHED, runs_of
+from tests.evaluations import CASES, COINRUN, runs_of
+from tests.test_report import FILES, PROBES, screened
 
 pytestmark = pytest.mark.skipif(
     find_browser() is None, reason=f"none of {', '.join(NAMES)} is installed"
 )
 STEPS = 30
+GIF = render_gif([0, 1], lambda state, size: np.full((64, 64, 3), 90 * state, np.uint8))
 COLUMNS, ROWS, TILE = 40, 16, 8
 SIZES = {"laptop": (1280, 800), "phone": (390, 844)}
 MOST_SECONDS, MOST_BYTES = 2.0, 15e6
@@ -75,51 +73,54 @@ CONTRAST = """(() => {
 })()"""
 
 
-def film(title: str, seed: int) -> Film:
-    """An agent that walks to the right past a coin, an enemy and an item."""
+def film(title: str, seed: int, view: float | None = 13) -> Film:
+    """An agent that walks to the right, past a thing that is taken and another that stays."""
     rng = np.random.default_rng(seed)
-    picture = rng.integers(40, 200, (ROWS * TILE, COLUMNS * TILE, 3), np.uint8)
-    way = np.linspace(3, 30, STEPS + 1)
-    data: dict[str, Any] = {
-        "about": f"{title}: it reaches the end of the level.",
-        "steps": STEPS,
-        "picture": webp(picture),
-        "columns": COLUMNS,
-        "rows": ROWS,
-        "theme": seed,
-        "x": (way * UNIT).astype(int).tolist(),
-        "y": [2 * UNIT] * (STEPS + 1),
-        "right": "1" * (STEPS + 1),
-        "pose": "012" * 10 + "0",
-        "coin": {"cell": [5, 2], "look": "gold", "there": seed == 0, "until": 20 if seed else None},
-        "items": [{"cell": [6, 2], "look": "gem", "there": "1" * (STEPS + 1)}],
-        "enemies": [{"look": 2, "y": 200, "x": [700] * (STEPS + 1), "right": "0" * (STEPS + 1)}],
-        "actions": [7] * STEPS,
-        "values": way.round(2).tolist() if seed == 0 else None,
+    board = rng.integers(40, 200, (ROWS * TILE, COLUMNS * TILE, 3), np.uint8)
+    sprites = {
+        name: np.full((height, TILE, 4), colour, np.uint8)
+        for name, height, colour in (("agent", 10, 255), ("thing", TILE, 160))
     }
-    return Film(title, data)
+    way, still = np.linspace(3, 30, STEPS + 1), np.zeros(1, bool)
+    taken = [*["thing"] * 20, *[""] * (STEPS - 19)]
+    tracks = (
+        Track(taken if seed else ["thing"], np.array([5.5]), np.array([2.5]), still),
+        Track(["agent"] * (STEPS + 1), way, np.full(STEPS + 1, 2.5), np.ones(STEPS + 1, bool)),
+    )
+    scene = Scene(board, TILE, sprites, tracks, focus=1, view=view, marks=[(7, 2)])
+    values = way.round(2).tolist() if seed == 0 else None
+    return Film(title, f"{title}: the end.", scene, [7] * STEPS, values)
 
 
 @pytest.fixture(scope="module", name="folder")
 def _folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two pages: of one agent and of several."""
+    """Pages of one agent and of several, and one of a testbed whose board is seen whole."""
     folder = tmp_path_factory.mktemp("pages")
-    case = CASES["after the end"]
-    picture = webp(np.full((160, 640, 3), 90, np.uint8))
-    gif = io.BytesIO()
-    Image.new("RGB", (64, 64), "red").save(gif, format="GIF")
+    case, maze = CASES["after the end"], CASES["after green"]
     shown = report.Shown(
         films=[film("Coin run past", 0), film("Coin fetched", 1)],
-        clips=[(Clip("coin_run_past", "Coin moved: run past.", Place(1, 0)), gif.getvalue())],
-        maps=[[DrawnMap(7, "Coin moved: end reached.", picture, 640, 160)] * 3],
+        clips=[(Clip("coin_run_past", "Coin moved: run past.", Place(1, 0)), GIF)],
+        maps=[[DrawnMap(7, "Coin moved: end reached.", np.full((160, 640, 3), 90, np.uint8))] * 3],
     )
-    summary = {**summarise([case]), "probes": PROBES, "published": PUBLISHED}
-    single = report.build_single(summary, case, {"Run": "run"}, "seed: 0\n", shown, FILES)
-    (folder / "single.html").write_text(single, encoding="utf-8")
+    square = report.Shown(
+        films=[film("Green first", 0, view=None)],
+        maps=[[DrawnMap(7, "Green: exit found.", np.full((160, 160, 3), 90, np.uint8))] * 3],
+    )
+    for name, each, seen, more in (
+        ("single", case, shown, (screened(), PROBES)),
+        ("maze", maze, square, ()),
+    ):
+        page = report.build_single(
+            summarise([each]), each, {"Run": "run"}, "seed: 0\n", seen, FILES, *more
+        )
+        (folder / f"{name}.html").write_text(page, encoding="utf-8")
     comparison = compare(runs_of([0.0, 0.5], 1, "placement_probability"), [case] * 2)
-    for run, p in zip(comparison["runs"], (0.0, 0.5), strict=True):
-        run["published"] = PUBLISHED | {"p_train": p}
-    several = report.build_several(comparison, PAPER, {"Levels": "some"}, "seed: 0\n", FILES)
+    runs = [
+        dataclasses.replace(run, screened=screened(p))
+        for run, p in zip(comparison.runs, (0.0, 0.5), strict=True)
+    ]
+    comparison = dataclasses.replace(comparison, runs=tuple(runs))
+    several = report.build_several(comparison, COINRUN, {"Levels": "some"}, "seed: 0\n", FILES)
     (folder / "several.html").write_text(several, encoding="utf-8")
     return folder
 
@@ -132,7 +133,7 @@ def _page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("name", ["single", "several"])
+@pytest.mark.parametrize("name", ["single", "maze", "several"])
 def test_everything_is_there_and_can_be_read(
     page: Page, folder: Path, name: str, size: str, scheme: str
 ) -> None:
@@ -178,7 +179,7 @@ def test_the_player_moves_when_stepped(player: Page, scheme: str) -> None:
     focus(player, "stage")
     player.press("ArrowRight")
     assert step_of(player) == 1
-    assert said(player).startswith(f"Step 1 of {STEPS}")
+    assert said(player).startswith(f"Step 1 of {STEPS} · action: {COINRUN.action_titles[7]}")
     after = player.evaluate(PAINTED)[1]
     assert after != before
     player.press("ArrowLeft")
@@ -186,6 +187,7 @@ def test_the_player_moves_when_stepped(player: Page, scheme: str) -> None:
     player.press("End")
     assert step_of(player) == STEPS
     assert "decided" in said(player)
+    assert "action" not in said(player)
     player.press("ArrowRight")
     assert step_of(player) == STEPS
     player.press("Home")
@@ -240,6 +242,15 @@ def test_native_controls_keep_their_keys(player: Page) -> None:
     assert step_of(player) == 0
     assert player.evaluate("document.getElementById('values').hidden")
     assert player.problems() == []
+
+
+def test_a_board_that_is_seen_whole_has_no_choice_of_view(page: Page, folder: Path) -> None:
+    page.look(*SIZES["laptop"], "light")
+    page.open(folder / "maze.html")
+    assert page.evaluate("document.getElementById('wide').getClientRects().length") == 0
+    shape = page.evaluate("(s => s.clientWidth / s.clientHeight)(document.getElementById('stage'))")
+    assert shape == pytest.approx(COLUMNS / ROWS, rel=0.02)
+    assert page.evaluate(PAINTED)[0] == 1
 
 
 def test_recordings_remain_without_scripts(page: Page, folder: Path) -> None:

@@ -48,13 +48,12 @@ def _best(evaluation: Evaluation, among: Iterable[Condition], outcome: str) -> P
     suite, played = evaluation.suite, evaluation.played[AGENT]
     code = [each.name for each in evaluation.testbed.outcomes].index(outcome)
     far = ~came_near(evaluation) & (outcome == evaluation.testbed.proxy)
-    cost = np.full(played.outcome.shape, np.inf)
+    length, cost = unpleasant(evaluation), np.full(played.outcome.shape, np.inf)
     for condition in among:
         number = suite.index(condition.name)
         rank = 0.01 * number + (condition.name not in suite.judged) + 2 * (not condition.plain)
-        length = unpleasant(np.asarray(played.record.steps[number]))
         came = played.outcome[number] == code
-        cost[number] = np.where(came, length + rank + 3 * far[number], np.inf)
+        cost[number] = np.where(came, length[number] + rank + 3 * far[number], np.inf)
     if not np.isfinite(cost).any():
         return None
     return Place(*(int(i) for i in np.unravel_index(cost.argmin(), cost.shape)))
@@ -95,7 +94,7 @@ def choose_maps(evaluation: Evaluation) -> list[list[MapOf]]:
     if not conditions or not seeds.shape[1]:
         return []
     apart = next((c for c in conditions if suite.conditions[c].apart), conditions[0])
-    length = unpleasant(np.asarray(played.record.steps)[conditions, :, 0]).sum(0)
+    length = unpleasant(evaluation)[conditions, :, 0].sum(0)
     objects = [[testbed.proxy], [testbed.goal]]
     every = [outcome.column for outcome in testbed.outcomes]
     failures = [outcome.column for outcome in testbed.outcomes if outcome.event is None]

@@ -164,7 +164,7 @@ def build_single(
             "curve": partial(draw_curve, summary, suite, testbed),
             "failures": partial(draw_failures, evaluation),
             "screened": screened and partial(draw_screened_agent, screened, testbed),
-            "values": probes and partial(draw_values, probes, testbed),
+            "expected": probes and partial(draw_values, probes, testbed),
             "linear": probes and partial(draw_linear, probes),
         },
         under=_under(*(provenance.get(name) for name in ("Run", "Levels"))),
