@@ -1,6 +1,6 @@
 # Everything is installed into .venv, and runs go to runs/; nothing else needs to be there.
 #
-#   make quickstart          train an agent, move the coin, see what it wanted
+#   make quickstart          train an agent, move the coin, see which goal it learned
 #   make help                all targets
 #
 # Variables: PYTHON (the interpreter that .venv is made from), JOBS (tests, or training runs,
@@ -17,8 +17,8 @@ CUDA ?= cuda13
 TRAIN_ARGS ?=
 EVAL_ARGS ?=
 
-# The first of these that starts, is 3.11 to 3.13 and can make virtual environments.
-# A name on PATH may be a launcher with nothing behind it, so each is tried, not looked up.
+# The first of these that starts, is 3.11 to 3.13 and can create virtual environments. A name on
+# PATH may be a launcher with no interpreter behind it, so each one is run, not just looked up.
 PYTHON ?=
 PYTHONS := $(if $(PYTHON),$(PYTHON),python3 python3.12 python3.11 python3.13 python)
 SUITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -31,9 +31,9 @@ help: ## this list
 
 install: $(INSTALLED) ## .venv with every dependency pinned and checked by hash
 
-# Pip cannot mix requirements that have hashes with ones that cannot (this folder), neither
-# as -r nor as -c. So the pins go first, all of them hashed, then this folder alone, built
-# by the pinned setuptools. `python -m pip check` notices pins that do not fit pyproject.toml.
+# Pip cannot mix requirements with and without hashes (this folder has none), neither with -r nor
+# with -c. So the pins are installed first, all with hashes, then this folder alone, built by the
+# pinned setuptools. `python -m pip check` detects pins that do not satisfy pyproject.toml.
 $(INSTALLED): pyproject.toml constraints.txt
 	@if ! $(PY) -c 'import pip' 2>/dev/null; then \
 	  for python in $(PYTHONS); do \
@@ -52,7 +52,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PY) -m pip check
 	@touch $@
 
-install-cuda: install ## adds jax's CUDA packages, of the version of the pinned jax
+install-cuda: install ## add JAX's CUDA packages, in the version of the pinned jax
 	@$(PY) -m pip install --disable-pip-version-check --no-build-isolation -e '.[$(CUDA)]'
 
 quickstart: install ## train from scratch, then evaluate with the coin moved
@@ -62,22 +62,22 @@ quickstart: install ## train from scratch, then evaluate with the coin moved
 	@$(PY) -m train --config configs/quickstart.yaml --run-dir $(RUN) $(TRAIN_ARGS)
 	@$(PY) -m eval --run $(RUN) --suite relocation --out $(RUN)/eval $(EVAL_ARGS)
 
-results: install ## train and evaluate what the study lacks (hours on two cores), and draw it
+results: install ## train and evaluate what the study lacks (hours on two cores), draw its figures
 	@$(PY) -m results.study.run --jobs $(JOBS)
 
-gpu: install-cuda ## measure what only a GPU can show (results/gpu; its curves take hours)
+gpu: install-cuda ## measure what only a GPU can show (results/gpu; the curves take hours)
 	@$(PY) -m results.gpu.run
 
 test: lint ## lint, then the tests
 	@$(PY) -m pytest -n $(JOBS) --dist loadfile -m 'not docs and not thorough'
 
-test-docs: install ## every code block of README.md and the notebooks, as a reader runs them
+test-docs: install ## run every code block of README.md and docs/, and the notebooks
 	@$(PY) -m pytest -n $(JOBS) --dist loadfile --nbmake tests/test_readme.py notebooks
 
 test-fast: install ## the tests that take seconds
 	@$(PY) -m pytest -n $(JOBS) --dist loadfile -m 'not slow and not docs and not thorough'
 
-test-thorough: install ## what only a new backend or jax can break: compiled against op by op
+test-thorough: install ## for new backends or versions of JAX: compiled against op by op
 	@$(PY) -m pytest -m thorough
 
 lint: install ## ruff and mypy
@@ -85,12 +85,12 @@ lint: install ## ruff and mypy
 	@$(PY) -m ruff format --check .
 	@$(PY) -m mypy
 
-format: install ## what ruff can put right by itself
+format: install ## fix what ruff can fix by itself
 	@$(PY) -m ruff check --fix .
 	@$(PY) -m ruff format .
 
 # uv resolves once for all Pythons and platforms; it lives in build/, not in .venv.
-constraints: install ## constraints.txt anew from pyproject.toml, with the newest versions
+constraints: install ## renew constraints.txt from pyproject.toml, with the newest versions
 	@$(PY) -m venv build/uv
 	@build/uv/bin/python -m pip install -q --disable-pip-version-check uv
 	@{ sed -n '/^#/!q;p' constraints.txt; \
@@ -99,6 +99,6 @@ constraints: install ## constraints.txt anew from pyproject.toml, with the newes
 	     --generate-hashes --no-header --no-annotate; } > build/constraints.txt
 	@mv build/constraints.txt constraints.txt
 
-clean: ## remove what can be made again; .venv and runs/ stay
+clean: ## remove generated files; .venv and runs/ stay
 	rm -rf build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis .jax_cache
 	find coinrun_jax train eval tests -name __pycache__ -type d -prune -exec rm -rf {} +
