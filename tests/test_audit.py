@@ -12,17 +12,26 @@ import pytest
 
 from eval.audit import __main__ as program
 from eval.audit.__main__ import CSV, FIGURE, JSON, main
-from eval.audit.dependence import Resampling, divergence, entropy, information, of_cells, of_levels
-from eval.audit.properties import PROPERTIES
+from eval.audit.dependence import (
+    RESAMPLES,
+    divergence,
+    entropy,
+    information,
+    of_cells,
+    of_levels,
+)
+from eval.resampling import Resampling
 from tests.conftest import ROOT
+from tests.refusals import refusal
 
 N, OTHERS = 4000, 8
 CONFIG = str(ROOT / "configs" / "quickstart.yaml")
 FEW = ["--num-levels", "600"]
+RESAMPLING = Resampling(np.arange(N), RESAMPLES)
 
 
 def cells(kinds: int, strength: float, value: int = 0, seed: int = 0) -> np.ndarray:
-    """Codes of N coins that have a value with a strength, and of other cells: all alike."""
+    """Codes of N goals that have a value with a strength, and of other cells: all alike."""
     rng = np.random.default_rng(seed)
     codes = rng.integers(kinds, size=(N, 1 + OTHERS))
     codes[rng.random(N) < strength, 0] = value
@@ -30,7 +39,7 @@ def cells(kinds: int, strength: float, value: int = 0, seed: int = 0) -> np.ndar
 
 
 def cell_truth(kinds: int, strength: float) -> float:
-    """Bits: 1 - the entropy of coin or other, knowing the value."""
+    """Bits: 1 - the entropy of goal or other, knowing the value."""
     p = np.full(kinds, (1 - strength) / kinds)
     p[0] += strength
     q = np.full(kinds, 1 / kinds)
@@ -44,7 +53,7 @@ def cell_truth(kinds: int, strength: float) -> float:
 )
 def test_cells_of_known_dependence(kinds: int, strength: float, verdict: str) -> None:
     codes = cells(kinds, strength)
-    found = of_cells(codes, codes.astype(float), Resampling(np.arange(N)))
+    found = of_cells(codes, codes.astype(float), RESAMPLING)
     assert found.verdict == verdict
     assert found.bits.estimate == pytest.approx(cell_truth(kinds, strength), abs=0.015)
     assert found.bits.low - 0.01 <= cell_truth(kinds, strength) <= found.bits.high + 0.01
@@ -58,11 +67,11 @@ def test_cells_of_known_dependence(kinds: int, strength: float, verdict: str) ->
 def test_a_cell_property_without_room_is_constant() -> None:
     codes = np.ones((N, 1 + OTHERS), int)
     codes[:, 1:][np.random.default_rng(0).random((N, OTHERS)) < 0.05] = 0
-    assert of_cells(codes, codes.astype(float), Resampling(np.arange(N))).verdict == "constant"
+    assert of_cells(codes, codes.astype(float), RESAMPLING).verdict == "constant"
 
 
 def level_case(kinds: int, strength: float) -> tuple[np.ndarray, np.ndarray]:
-    """A property that is the coin's tenth (modulo its kinds) with a strength, else anything."""
+    """A property that is the goal's tenth (modulo its kinds) with a strength, else anything."""
     rng = np.random.default_rng(1)
     place = rng.integers(10, size=(N, 1 + OTHERS))
     tied = rng.random(N) < strength
@@ -77,7 +86,7 @@ def test_levels_of_known_dependence(kinds: int, strength: float, verdict: str) -
     prop, place = level_case(kinds, strength)
     given = strength * (np.arange(10)[:, None] % kinds == np.arange(kinds))
     truth = float(information((given + (1 - strength) / kinds) / 10))
-    found = of_levels(prop, place, Resampling(np.arange(N)))
+    found = of_levels(prop, place, RESAMPLING)
     assert found.verdict == verdict
     assert found.bits.estimate == pytest.approx(truth, abs=0.04)  # of up to 3.3
     assert (found.tied.estimate > 0.97) == (strength == 1)
@@ -89,26 +98,30 @@ def test_what_geometry_gives_to_all_cells_does_not_count() -> None:
     rng = np.random.default_rng(2)
     prop = rng.integers(3, size=N)
     place = prop[:, None] * 3 + rng.integers(3, size=(N, 1 + OTHERS))
-    found = of_levels(prop, place, Resampling(np.arange(N)))
-    assert found.coin == pytest.approx(1, abs=0.01)
+    found = of_levels(prop, place, RESAMPLING)
+    assert found.goal == pytest.approx(1, abs=0.01)
     assert found.bits.estimate < 0.02
     assert found.verdict == "independent"
 
 
 def test_levels_that_cannot_vary_and_places_that_do_not() -> None:
     prop, place = level_case(5, 1.0)
-    resampling = Resampling(np.arange(N))
-    assert of_levels(np.zeros(N, int), place, resampling).verdict == "constant"
+    assert of_levels(np.zeros(N, int), place, RESAMPLING).verdict == "constant"
     place[:, 0] = 9
-    found = of_levels(prop, place, resampling)
+    found = of_levels(prop, place, RESAMPLING)
     assert found.verdict == "independent"
     assert found.chance == found.predicted == 1
 
 
-def test_resampling_keeps_a_levels_starts_together() -> None:
-    weights = Resampling(np.repeat(np.arange(5), 3)).weights.reshape(-1, 5, 3)
+def test_samples_of_a_level_stay_together() -> None:
+    levels = np.repeat(np.array([7, 3, 9, 1, 5]), 3)
+    resampling = Resampling(levels, 100)
+    weights = resampling.of_samples().reshape(-1, 5, 3)
     assert (weights == weights[..., :1]).all()
     assert (weights[..., 0].sum(1) == 5).all()
+    values = np.random.default_rng(0).normal(size=(15, 2))
+    means = np.einsum("bm,mk->bk", resampling.of_samples(), values) / 15
+    np.testing.assert_allclose(resampling.means(values), means)
 
 
 def test_divergence_is_of_one_bit_at_most() -> None:
@@ -137,7 +150,7 @@ def test_end_names_its_confounds(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert all(str(row["sentence"]) in printed for row in found.values())
     assert "The reward is 10 for touching the coin and nothing else" in printed
     with (tmp_path / "a" / CSV).open() as file:
-        assert [row["property"] for row in csv.DictReader(file)] == [p.name for p in PROPERTIES]
+        assert [row["property"] for row in csv.DictReader(file)] == list(found)
     assert (tmp_path / "a" / FIGURE).read_bytes().startswith(b"\x89PNG")
 
 
@@ -155,6 +168,35 @@ def test_a_tied_theme_is_found(tmp_path: Path) -> None:
     assert found["background"]["verdict"] == found["agent_colour"]["verdict"] == "independent"
 
 
+def test_green_is_confounded_with_the_exit(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    maze = ("--env.id", "ExitMaze-v1")
+    found = audit(tmp_path / "a", *maze)
+    confounded = {name for name, row in found.items() if row["verdict"] == "confounded"}
+    assert confounded == {"green", "coloured"}
+    green = found["green"]
+    assert green["goal"] == 1
+    assert green["other"] == 0
+    assert "it tells the exit from other border cells of its level" in str(green["sentence"])
+    assert "The reward is 1 for the exit and nothing else" in capsys.readouterr().out
+    independent = {name for name, row in found.items() if row["verdict"] == "independent"}
+    assert {"left", "right", "top", "bottom", "steps", "distance", "dead_end"} <= independent
+
+    found = audit(tmp_path / "b", *maze, "--env.cues.exit-green", "0.5")
+    assert found["green"]["verdict"] == "partly"
+    assert found["coloured"]["verdict"] == "confounded"
+
+
+def test_a_green_decoy_on_the_border_is_another_green_cell(tmp_path: Path) -> None:
+    """On the least boards, one in about eleven other border cells."""
+    maze = ("--env.id", "ExitMaze-v1", "--env.size", "7")
+    decoy = ("--env.cues.decoy-place", "border", "--env.cues.decoy-with-green", "green")
+    green = audit(tmp_path / "a", *maze, *decoy)["green"]
+    assert green["goal"] == 1
+    assert green["other"] == pytest.approx(1 / 11, abs=0.03)
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
@@ -168,6 +210,7 @@ def test_a_tied_theme_is_found(tmp_path: Path) -> None:
         (["--config", CONFIG, "--env.placement", "nowhere"], "nowhere"),
         (["--config", CONFIG, "--env.cues.coin-look", "blue"], "blue"),
         (["--config", CONFIG, "--env.placement", "absent"], "no episode"),
+        (["--config", CONFIG, "--env.id", "CartPole-v1"], "CartPole-v1 has no audit"),
     ],
 )
 def test_bad_input_is_one_line_before_anything_compiles(
@@ -179,12 +222,7 @@ def test_bad_input_is_one_line_before_anything_compiles(
 ) -> None:
     out = [] if "--out" in arguments else ["--out", str(tmp_path / "out")]
     with jax.log_compiles():
-        assert main([*arguments, *out]) == 2
-    captured = capsys.readouterr()
-    assert captured.err.startswith("error: ")
-    assert captured.err.count("\n") == 1
-    assert len(captured.err) < 500
-    assert says in captured.err
+        assert says in refusal(main, [*arguments, *out], capsys)
     assert not [each for each in caplog.messages if "ompiling" in each]
     assert not any(tmp_path.iterdir())
 
