@@ -74,7 +74,10 @@ class CoinRunTestbed(Testbed):
     apart_settings = tuple(
         f"env.placement{part}" for part in ("_probability", "", "_fraction", "_cell")
     )
-    action_titles = ("← ↓", "←", "← ↑", "↓", "nothing", "↑", "→ ↓", "→", "→ ↑")
+    action_titles = (
+        *("← ↓", "←", "← ↑", "↓", "nothing", "↑", "→ ↓", "→", "→ ↑"),
+        *["nothing"] * (NUM_ACTIONS - 9),  # buttons that do nothing here
+    )
 
     def require_usable(self, config: CoinRunConfig) -> None:
         config.training_levels  # noqa: B018 (raises)
