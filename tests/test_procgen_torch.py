@@ -1,0 +1,100 @@
+"""PyTorch's IMPALA weights in our network, against the network written out in NumPy."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+from coinrun_jax.checks import InputError
+from train import torch_impala
+from train.torch_impala import TorchImpala, from_torch, to_torch
+
+ACTIONS = 15
+
+
+def random_weights(width: int = 16) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(0)
+    shapes = torch_impala._torch_shapes(width, ACTIONS)
+    return {
+        name: random.normal(0, 0.5 / np.sqrt(np.prod(shape[1:])), shape).astype(np.float32)
+        for name, shape in shapes.items()
+    }
+
+
+def conv(x: np.ndarray, weights: dict[str, np.ndarray], name: str) -> np.ndarray:
+    """torch.nn.Conv2d(3, padding=1) of images [B, C, H, W]."""
+    padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (2, 3))
+    mixed = np.einsum("bchwyx,ocyx->bohw", windows, weights[f"{name}.weight"], optimize=True)
+    return mixed + weights[f"{name}.bias"][:, None, None]
+
+
+def pool(x: np.ndarray) -> np.ndarray:
+    """torch.nn.MaxPool2d(kernel_size=3, stride=2, padding=1)."""
+    padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=-np.inf)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (2, 3))
+    return windows[:, :, ::2, ::2].max((-1, -2))
+
+
+def torch_network(
+    frames: np.ndarray, weights: dict[str, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Logits [B, A] and values [B], as train-procgen-pytorch computes them, in doubles."""
+    x = frames.astype(np.float64).transpose(0, 3, 1, 2) / 255
+    for block in (1, 2, 3):
+        x = pool(conv(x, weights, f"embedder.block{block}.conv"))
+        for residual in ("res1", "res2"):
+            name = f"embedder.block{block}.{residual}"
+            y = conv(np.maximum(x, 0), weights, f"{name}.conv1")
+            x = x + conv(np.maximum(y, 0), weights, f"{name}.conv2")
+    x = np.maximum(x, 0).reshape(len(x), -1)
+    x = np.maximum(x @ weights["embedder.fc.weight"].T + weights["embedder.fc.bias"], 0)
+    logits = x @ weights["fc_policy.weight"].T + weights["fc_policy.bias"]
+    value = x @ weights["fc_value.weight"].T + weights["fc_value.bias"]
+    return logits, value[:, 0]
+
+
+def test_logits_are_those_of_the_torch_network() -> None:
+    weights = random_weights()
+    frames = np.random.default_rng(1).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    output = jax.jit(TorchImpala(ACTIONS).apply)(from_torch(weights), frames)
+    logits, value = torch_network(frames, weights)
+    assert np.abs(logits).max() > 0.1
+    np.testing.assert_allclose(output.logits, logits, atol=1e-5)
+    np.testing.assert_allclose(output.value, value, atol=1e-5)
+
+
+def test_parameters_are_those_of_the_network() -> None:
+    network = TorchImpala(ACTIONS)
+    frames = jax.ShapeDtypeStruct((1, 64, 64, 3), np.uint8)
+    made = jax.eval_shape(network.init, jax.eval_shape(lambda: jax.random.key(0)), frames)
+    loaded = from_torch(random_weights())
+    assert jax.tree.map(np.shape, loaded) == jax.tree.map(lambda leaf: leaf.shape, made)
+
+
+@pytest.mark.parametrize("width", [16, 32])
+def test_there_and_back(width: int) -> None:
+    weights = random_weights(width)
+    again = to_torch(from_torch(weights))
+    assert again.keys() == weights.keys()
+    for name, array in weights.items():
+        np.testing.assert_array_equal(again[name], array)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda w: w.pop("fc_value.bias"), "lack 'fc_value.bias'"),
+        (lambda w: w.pop("fc_policy.bias"), "not of an IMPALA network"),
+        (lambda w: w.update({"gru.weight": np.zeros(3, np.float32)}), "gru.weight"),
+        (lambda w: w.update({"fc_value.bias": np.zeros(2, np.float32)}), "shape"),
+        (lambda w: w.update({"fc_value.bias": np.full(1, np.nan, np.float32)}), "finite"),
+    ],
+)
+def test_other_weights_are_refused(change, message: str) -> None:
+    weights = random_weights()
+    change(weights)
+    with pytest.raises(InputError, match=message) as caught:
+        from_torch(weights)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,156 @@
+"""PyTorch IMPALA weights in our network and back, as names and arrays; torch is not needed.
+
+The layout is the field's usual one, of train-procgen-pytorch and what was made of it: a state
+dict with `embedder.block1.conv.weight` ... `embedder.fc.weight`, `fc_policy.*`, `fc_value.*`.
+A checkpoint becomes such arrays where torch is installed, with
+
+    weights = torch.load(FILE, map_location="cpu", weights_only=True)["model_state_dict"]
+    numpy.savez("weights.npz", **{name: value.numpy() for name, value in weights.items()})
+
+Torch pads both sides before it pools, so that windows begin one pixel earlier than in
+`networks.Impala`, whose parameters are otherwise the same: the weights are for `TorchImpala`.
+Pictures go in as they are, uint8; both divide them by 255.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import flax.linen as nn
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from coinrun_jax.checks import InputError, shown
+from train.networks import Output, _dense, _Heads, _ResidualBlock
+
+FEATURES = 256
+BLOCKS = 3
+_SIDE = 8  # pixels of the last block's images, both ways
+
+
+class TorchImpala(nn.Module):
+    """`networks.Impala` with the pooling of PyTorch's; the same parameters."""
+
+    num_actions: int
+    width: int = 16
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, observation: jax.Array) -> Output:
+        x = observation.astype(self.dtype)
+        if observation.dtype == jnp.uint8:
+            x = x / 255.0
+        for channels in (self.width, 2 * self.width, 2 * self.width):
+            x = nn.Conv(channels, (3, 3), dtype=self.dtype)(x)
+            x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+            x = _ResidualBlock(channels, self.dtype)(x)
+            x = _ResidualBlock(channels, self.dtype)(x)
+        x = nn.relu(x).reshape(x.shape[0], -1)
+        x = nn.relu(_dense(FEATURES, self.dtype)(x))
+        return _Heads(self.num_actions)(x)
+
+
+def _layers() -> Iterator[tuple[str, str]]:
+    """Names of a layer in torch and its path in our parameters."""
+    for block in range(BLOCKS):
+        torch = f"embedder.block{block + 1}"
+        yield f"{torch}.conv", f"Conv_{block}"
+        for residual in range(2):
+            ours = f"_ResidualBlock_{2 * block + residual}"
+            for conv in range(2):
+                yield f"{torch}.res{residual + 1}.conv{conv + 1}", f"{ours}/Conv_{conv}"
+    yield "embedder.fc", "Dense_0"
+    yield "fc_policy", "_Heads_0/Dense_0"
+    yield "fc_value", "_Heads_0/Dense_1"
+
+
+def _torch_shapes(width: int, num_actions: int) -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {}
+    channels = (3, width, 2 * width, 2 * width)
+    for torch, _ in _layers():
+        if "block" in torch:
+            block = int(torch.partition("block")[2][0])
+            read = channels[block - 1] if torch.endswith(".conv") else channels[block]
+            weight: tuple[int, ...] = (channels[block], read, 3, 3)
+        else:
+            read = 2 * width * _SIDE * _SIDE if torch == "embedder.fc" else FEATURES
+            weight = ({"fc_policy": num_actions, "fc_value": 1}.get(torch, FEATURES), read)
+        shapes |= {f"{torch}.weight": weight, f"{torch}.bias": weight[:1]}
+    return shapes
+
+
+def _flat_order(width: int) -> np.ndarray:
+    """Which of torch's flattened features each of ours is: channels are last here."""
+    channels = 2 * width
+    order = np.arange(channels * _SIDE * _SIDE).reshape(channels, _SIDE, _SIDE)
+    return order.transpose(1, 2, 0).reshape(-1)
+
+
+def from_torch(weights: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Parameters of `TorchImpala` from a state dict's arrays.
+
+    Args:
+      weights: float32 arrays by torch's names; nothing may be missing or left over.
+
+    Returns:
+      A tree of float32 numpy arrays, {"params": ...}.
+
+    Raises:
+      InputError: for names or shapes of another network, and for numbers that are not finite.
+    """
+    heads = {name: np.shape(weights.get(name, 0.0)) for name in ("fc_policy.bias", _FIRST_BIAS)}
+    if any(len(shape) != 1 for shape in heads.values()):
+        raise InputError("these weights are not of an IMPALA network: no " + " or ".join(heads))
+    width, num_actions = heads[_FIRST_BIAS][0], heads["fc_policy.bias"][0]
+    expected = _torch_shapes(width, num_actions)
+    if odd := sorted(set(weights) ^ set(expected)):
+        what = "lack" if odd[0] in expected else "have, which this network has not,"
+        raise InputError(f"the weights {what} {shown(odd[0])}")
+    for name, shape in expected.items():
+        array = np.asarray(weights[name])
+        if array.shape != shape:
+            raise InputError(f"{name} has shape {list(array.shape)}, not {list(shape)}")
+        if array.dtype.kind != "f" or not np.isfinite(array).all():
+            raise InputError(f"{name} does not hold finite numbers")
+    flat: dict[str, np.ndarray] = {}
+    for torch, ours in _layers():
+        weight = np.asarray(weights[f"{torch}.weight"], np.float32)
+        if weight.ndim == 4:
+            kernel = weight.transpose(2, 3, 1, 0)
+        else:
+            kernel = weight.T[_flat_order(width)] if torch == "embedder.fc" else weight.T
+        flat[f"params/{ours}/kernel"] = kernel
+        flat[f"params/{ours}/bias"] = np.asarray(weights[f"{torch}.bias"], np.float32)
+    return flax.traverse_util.unflatten_dict(flat, sep="/")
+
+
+_FIRST_BIAS = "embedder.block1.conv.bias"
+
+
+def to_torch(params: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """A state dict's arrays from parameters of `TorchImpala`; the inverse of `from_torch`.
+
+    Raises:
+      InputError: for parameters of another network.
+    """
+    flat = flax.traverse_util.flatten_dict(dict(params), sep="/")
+    layers = dict(_layers())
+    expected = {f"params/{ours}/{kind}" for ours in layers.values() for kind in ("kernel", "bias")}
+    if odd := sorted(set(flat) ^ expected):
+        raise InputError(f"these parameters are not of an IMPALA network: {shown(odd[0])}")
+    weights: dict[str, np.ndarray] = {}
+    width = flat["params/Conv_0/bias"].shape[0]
+    for torch, ours in layers.items():
+        kernel = np.asarray(flat[f"params/{ours}/kernel"], np.float32)
+        if kernel.ndim == 4:
+            weight = kernel.transpose(3, 2, 0, 1)
+        else:
+            restored = np.empty_like(kernel)
+            restored[_flat_order(width) if torch == "embedder.fc" else slice(None)] = kernel
+            weight = restored.T
+        weights[f"{torch}.weight"] = np.ascontiguousarray(weight)
+        weights[f"{torch}.bias"] = np.asarray(flat[f"params/{ours}/bias"], np.float32)
+    return weights
