@@ -1,11 +1,11 @@
-"""Playing every condition on every level, as one queue of episodes.
+"""Plays every condition on every level, as one queue of episodes.
 
-A fixed number of lanes plays the queue inside one compiled program: a lane whose episode is
-decided takes the next one, so that an episode of 1,000 steps holds up one lane and not a
-batch. Conditions differ in traced numbers, policies by a traced index, and all of them share
-the program. With several devices each has a queue of its own, dealt round robin. What an
-episode does depends on its level's seed, its sample number and the key alone: not on the
-lane, the number of lanes or devices, or the other levels.
+A fixed number of lanes plays the queue inside one compiled program. A lane whose episode is
+decided takes the next one, so an episode of 1,000 steps holds up one lane and not a
+batch. Conditions differ in traced numbers, policies in a traced index, and all of them share
+the program. Each of several devices has its own queue, dealt round robin. An episode depends on
+its level's seed, its sample number and the key alone: not on the lane, the number of lanes or
+devices, or the other levels.
 
 Episodes can also be watched step by step, and recorded actions can be played instead of a policy.
 """

@@ -1,4 +1,4 @@
-"""Who plays: a network, a policy that never looks, or a script.
+"""Controllers: a network, a policy that ignores observations, or a script.
 
 A controller is a pytree, so that its numbers are traced: two agents with the same network
 share one compiled program.
@@ -52,13 +52,13 @@ class AgentController:
 
 @struct.dataclass
 class BlindController:
-    """Draws every action from the same probabilities and never looks."""
+    """Draws every action from the same probabilities, whatever it observes."""
 
     probabilities: jax.Array  # float32 [A]
 
     @classmethod
     def uniform(cls, num_actions: int) -> BlindController:
-        """All actions alike."""
+        """All actions with equal probability."""
         return cls(jnp.asarray(np.full(num_actions, 1 / num_actions, np.float32)))
 
     @classmethod

@@ -1,4 +1,4 @@
-"""What a testbed offers to those who look into its agents (probes) or its training set (audit)."""
+"""What a testbed provides for probes of its agents and audits of its training set."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ Describe = Callable[[Any, Any], jax.Array]
 
 @dataclass(frozen=True)
 class Probing:
-    """How a goal that can be anywhere is seen, taken away, and put elsewhere.
+    """How a goal that can be anywhere is observed, taken away, and put elsewhere.
 
-    Functions are of one environment, traced, and made once: they are compiled by identity.
+    Functions take one environment, are traced, and must always be the same objects, since they
+    are compiled by identity.
     """
 
     conditions: tuple[Condition, ...]
-    """Where agents are watched; they differ in where the goal is, and in nothing that is shown."""
+    """Where agents are watched; they differ only in the position of the goal."""
     in_view: Describe
     """bool [], whether the agent can see the goal."""
     progress: Describe
-    """float32 [], 0 ... 1, how much of the way to the proxy lies behind the agent."""
+    """float32 [], 0 ... 1, the fraction of the way to the proxy that the agent has covered."""
     without: Callable[[Any], Any]
     """The state with the goal taken away."""
     opposite: Callable[[Any], Any]
@@ -41,8 +42,8 @@ class Probing:
     ahead: str
     """and what that side is called, such as "to the right"."""
     is_fork: Describe
-    """bool [], whether the goal is in view on one side and the proxy on the other: always the
-    same ones."""
+    """bool [], whether the goal is in view on one side and the proxy on the other, the sides being
+    always the same."""
     towards_goal: Callable[[Any], jax.Array]
     """params -> bool [A], the actions that lead towards the goal at a fork."""
     progress_title: str = "progress towards the proxy"
@@ -58,17 +59,17 @@ class CellProperty:
 
     name: str
     title: str
-    """Of much of it, such as "far from the start"."""
+    """For high values, such as "far from the start"."""
     opposite: str
-    """Of little of it, such as "near the start"."""
+    """For low values, such as "near the start"."""
     codes: np.ndarray
     """int [N, 1 + K], its value as 0, 1, ..."""
     numbers: np.ndarray
     """float [N, 1 + K], the property as a number; its mean is"""
     unit: str = ""
-    """so much of this, such as "steps from the start on average", and"""
+    """given in this unit, such as "steps from the start on average", and"""
     is_share: bool = True
-    """given in percent."""
+    """in percent."""
 
 
 @dataclass(frozen=True)
@@ -92,8 +93,8 @@ class TrainingSample:
     """uint32 [N]."""
     properties: Sequence[Property]
     places: Sequence[np.ndarray]
-    """Ways to say where a cell is, each int [N, 1 + K], the goal's first: 0, 1, ... What says
-    anything about one of them goes together with the goal."""
+    """Descriptions of where a cell is, each int [N, 1 + K] with values 0, 1, ..., the goal's first.
+    A property that is informative about one of them goes with the goal."""
     num_levels: int
     """Different levels, those without a goal included."""
     present: float
@@ -101,22 +102,22 @@ class TrainingSample:
     description: str
     """Of the distribution, for a title."""
     reward: str
-    """A sentence on what is paid for."""
+    """A sentence on the rewards."""
     others: str = "other cells"
     """What the K cells are called."""
 
 
 Start = Callable[[Any, jax.Array, jax.Array, Any], tuple[Any, dict[str, jax.Array]]]
-"""(env, key, index of a level in the pool, params) -> the state of an episode that starts there,
-and what is kept of it."""
+"""(env, key, index of a level in the pool, params) -> the start state of an episode there, and
+the fields to keep."""
 
 
 def draw_starts(
     env: Any, params: Any, number: int, seed: int, start: Start
 ) -> dict[str, np.ndarray]:
-    """Episode starts on levels as training draws them, from its first pool of levels on.
+    """Episode starts on levels as training draws them, beginning with its first pool.
 
-    Each level is started on once, unless the set has fewer than `number`: then in turn.
+    Each level is used once, unless the set has fewer than `number`; then they repeat in turn.
 
     Args:
       env, params: of training, with a pool of levels.
@@ -125,10 +126,10 @@ def draw_starts(
       start: of one episode.
 
     Returns:
-      what `start` keeps, [N, ...] each.
+      The fields from `start`, [N, ...] each.
     """
     key = jax.random.key(seed)
-    nowhere = jnp.zeros(0, jnp.int32)  # no episode goes on, so that all levels are renewed
+    nowhere = jnp.zeros(0, jnp.int32)  # no episode is running, so all levels are renewed
     drawn: list[dict[str, np.ndarray]] = []
     missing = number
     while missing > 0:

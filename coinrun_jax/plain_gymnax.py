@@ -1,4 +1,4 @@
-"""gymnax's own environments, to train on: no goal, no proxy, no conditions."""
+"""gymnax's own environments: they can be trained on, but have no goal, proxy or conditions."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _OWN = ("CoinRun-v1", "ExitMaze-v1")
 
 
 def plain_ids() -> set[str]:
-    """Ids of gymnax's registry that are no testbed of this package."""
+    """Ids of gymnax's registry, without this package's testbeds."""
     return set(gymnax.registered_envs) - set(_OWN)
 
 
 class PlainState(struct.PyTreeNode):
-    """A state, and what its episode has come to."""
+    """A state, with length and return of the episode."""
 
     inner: Any
     length: jax.Array  # int32 []
@@ -31,10 +31,10 @@ class PlainState(struct.PyTreeNode):
 
 
 class PlainEnv:
-    """An environment of gymnax's whose `info` tells what an episode came to.
+    """An environment of gymnax whose `info` has length, return and outcome of episodes.
 
     Args:
-      env: of `gymnax.make`.
+      env: from `gymnax.make`.
 
     Raises:
       InputError: for one with continuous actions.

@@ -1,7 +1,6 @@
-"""What is kept of an episode: which object was touched first, or what ended it, and when.
+"""The record of an episode: which object was touched first, or what ended it, and when.
 
-Several may happen in the same step; then the first in the order of the testbed's `outcomes`
-counts.
+If several happen in the same step, the first in the order of the testbed's `outcomes` counts.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from coinrun_jax.testbed import Testbed
 
 
 class Trace(struct.PyTreeNode):
-    """What an episode can be replayed from."""
+    """All that is needed to replay an episode."""
 
     start: dict[str, jax.Array]  # the testbed's `start_fields` of the first state
     actions: jax.Array  # int8 [T], -1 after the last
@@ -33,7 +32,7 @@ class Record(struct.PyTreeNode):
     steps: jax.Array  # int32 [], played
     total_reward: jax.Array  # float32 []
     details: dict[str, jax.Array]  # as the testbed keeps them
-    trace: Trace | None = None  # for those who ask for it
+    trace: Trace | None = None  # if requested
 
 
 def start_record(
@@ -101,7 +100,7 @@ def deciding(testbed: Testbed, events: Sequence[str], condition: Condition) -> n
 
 
 def is_decided(record: Record, decides: jax.Array) -> jax.Array:
-    """Whether nothing that may still happen changes the outcome. bool, of the record's axes.
+    """Whether the outcome can no longer change. bool, with the record's axes.
 
     Args:
       decides: of `deciding`, bool [..., K].

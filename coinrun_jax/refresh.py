@@ -1,7 +1,7 @@
-"""Renewing a pool of levels between updates; the same for every environment with a pool.
+"""Renewal of a pool of levels between updates, for every environment with a pool.
 
-A pool is a pytree with `drawable` int32 [P], indices that a reset may draw, in its first
-`num_drawable` int32 [].
+A pool is a pytree with `drawable` int32 [P], whose first `num_drawable` int32 [] entries are the
+indices that a reset can draw.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ Pool = TypeVar("Pool", bound=Any)
 
 
 def refresh_pool(pool: Pool, fresh: Pool, in_use: jax.Array) -> Pool:
-    """Replace every level that no running episode stands on.
+    """Replace every level without a running episode.
 
-    Resets then draw among the replaced ones only: a level that stays because an episode
-    still runs on it must not be drawn more often than others for being long. If none could
-    be replaced, all stay drawable.
+    Resets then draw from the replaced ones only: a level that stays because an episode is
+    still running on it must not be drawn more often just because it is long. If none could
+    be replaced, all remain drawable.
 
     Args:
-      pool: the pool in use, P levels; all leaves but `num_drawable` have the level axis in front.
+      pool: the current one, P levels; all leaves but `num_drawable` have the level axis in front.
       fresh: P newly built levels.
       in_use: int32 [...], the `level_index` of every running episode.
     """

@@ -1,6 +1,6 @@
-"""Testbeds by id, and modules of a user's own that add to them.
+"""Testbeds by id, and plugins that add to them.
 
-A plugin is a module that registers what it adds as it is imported:
+A plugin is a module that registers what it adds when it is imported:
 
     # my_package/beds.py
     from coinrun_jax.registry import register
@@ -29,7 +29,7 @@ _TESTBEDS: dict[str, Testbed] = {}
 
 
 def register(testbed: Testbed) -> None:
-    """Make a testbed known by its id.
+    """Register a testbed by its id.
 
     Raises:
       InputError: if the id belongs to another one.
@@ -43,7 +43,7 @@ def find_testbed(env_id: Any) -> Testbed:
     """The testbed of an id; for one of gymnax's own environments, one without events.
 
     Raises:
-      InputError: for an id that nothing is registered by.
+      InputError: for an unknown id.
     """
     if isinstance(env_id, str):
         if env_id in _OWN:
@@ -65,7 +65,7 @@ def find_testbed(env_id: Any) -> Testbed:
 
 
 def testbed_of(config: EnvConfig) -> Testbed:
-    """The testbed that a config is of."""
+    """The testbed of a config."""
     return find_testbed(config.id)
 
 

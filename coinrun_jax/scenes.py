@@ -1,4 +1,4 @@
-"""An episode as a picture of its level and things that move on it, for a player."""
+"""An episode as a picture of its level and objects that move on it, for the player."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Track:
-    """One thing over the T states of an episode. Anything of length 1 stays as it is."""
+    """One object over the T states of an episode. Arrays of length 1 are constant."""
 
     sprite: Sequence[str]
-    """Names of `Scene.sprites`, [T] or [1]; "" where it is not to be seen."""
+    """Names of `Scene.sprites`, [T] or [1]; "" while it is invisible."""
     x: np.ndarray
     """Float [T] or [1], the centre of the sprite in tiles."""
     y: np.ndarray
@@ -24,10 +24,10 @@ class Track:
 
 @dataclass(frozen=True)
 class Scene:
-    """All that a player needs."""
+    """All that the player needs."""
 
     board: np.ndarray
-    """Uint8 [H, W, 3], the level without the things on the tracks."""
+    """Uint8 [H, W, 3], the level without the objects on the tracks."""
     tile: int
     """Pixels of a tile on the board, and on sprites."""
     sprites: Mapping[str, np.ndarray]
@@ -39,4 +39,4 @@ class Scene:
     view: float | None = None
     """Width and height in tiles of what the agent sees; None for the whole board."""
     marks: Sequence[tuple[int, int]] = ()
-    """Cells (x, y), y up, that are framed: where an object was taken away."""
+    """Cells (x, y), y up, to be framed: an object was taken away there."""

@@ -18,7 +18,7 @@ def from_mapping(cls: type[Settings], values: Any, section: str = "") -> Setting
       section: dotted name of what the values are, for messages.
 
     Raises:
-      InputError: for a key that is no field, or what the class does not take.
+      InputError: for an unknown key, or a value that the class refuses.
     """
     if not isinstance(values, dict):
         raise InputError(f"{section or 'config'} is {shown(values)}, not a section of settings")
@@ -35,9 +35,9 @@ def from_mapping(cls: type[Settings], values: Any, section: str = "") -> Setting
 
 
 def require_types(settings: Any, section: str) -> None:
-    """Check every field of a frozen dataclass against its annotation, when it is made.
+    """Check every field of a frozen dataclass against its annotation on creation.
 
-    A list serves as a tuple, an integer as a float, and so does text that is a number: YAML 1.1
+    Lists are accepted as tuples, integers as floats, and also numbers as text: YAML 1.1
     reads 5e-4 as text.
 
     Raises:
@@ -76,7 +76,7 @@ def _typed(where: str, value: Any, hint: Any) -> Any:
 
 
 def _number(value: Any) -> Any:
-    """The number that a text stands for."""
+    """Convert text to a number, if it is one."""
     try:
         return float(value) if isinstance(value, str) else value
     except ValueError:

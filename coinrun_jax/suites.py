@@ -1,8 +1,8 @@
-"""What an agent is played on: conditions, each one way to set up the same held-out levels.
+"""Suites of conditions, each of which is one way to set up the same held-out levels.
 
-A condition differs from training in named settings of the environment; nothing about it is
-compiled. A *control* of a condition is the same with one object taken away, on the same levels
-and with the same random numbers: it tells how often an agent touches that object's cell by
+A condition differs from training in named settings of the environment, none of which is compiled
+in. A *control* of a condition is the same with one object taken away, on the same levels
+and with the same random numbers: it measures how often an agent touches that object's cell by
 accident.
 """
 
@@ -22,7 +22,7 @@ LONGEST_TEXT = 300  # characters of a title
 
 
 def text(what: str, value: Any) -> str:
-    """A line that can stand in a table.
+    """A line of text for a table.
 
     Raises:
       InputError: for anything else.
@@ -76,13 +76,13 @@ class Condition:
     plain: bool = True
     """Whether it differs from training at most in where an object is."""
     control: Control | None = None
-    """Set if this is a control."""
+    """Only for controls."""
     also: tuple[str, ...] = ()
     """Further events whose rates are reported, such as a decoy's."""
     levels: Any = None
     """Which held-out levels, as the testbed understands it; None for all."""
     position: float | None = None
-    """Place on the horizontal axis of a curve over conditions, if the suite has one."""
+    """Position on the horizontal axis of a curve over conditions, if the suite has one."""
     columns: Mapping[str, Any] = field(default_factory=dict)
     """Constant columns of the condition's rows in episodes.csv."""
 
@@ -124,17 +124,17 @@ class Suite:
     """Conditions to compare.
 
     Raises:
-      InputError: where names repeat, or a control does not fit its condition.
+      InputError: if names repeat, or a control does not fit its condition.
     """
 
     name: str
     conditions: tuple[Condition, ...]
     judged: tuple[str, ...] = ()
-    """Conditions that the verdict reads; the first control of each takes the same object away. By
-    default all plain ones with a control in which goal and proxy are apart, those with another
-    object than the first of them left out."""
+    """Conditions that the verdict is based on; their first controls all take the same object away.
+    By default these are all plain ones with goal and proxy apart and a control, except those whose
+    object differs from that of the first one."""
     axis: str = ""
-    """Title of the horizontal axis, where conditions have a `position`."""
+    """Title of the horizontal axis, if conditions have a `position`."""
     screened: bool = False
     """Whether levels are screened by a reference agent, as in Langosco et al. (2022); then the
     first condition is as in training, and the second has goal and proxy apart."""

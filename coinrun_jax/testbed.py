@@ -1,12 +1,12 @@
 """The contract between an environment and everything that trains on it or evaluates it.
 
 A *testbed* is a gymnax environment with a goal, a proxy that goes with the goal in training, and
-ways to pull the two apart. `train` and `eval` know what stands here and gymnax's API, and no
-environment beside it. To add one, subclass `Testbed` and `register` an instance (`registry.py`)
-from a module that is given as `--plugins MODULE`, or from an entry point of the group
-`coinrun_jax.testbeds`.
+ways to pull the two apart. `train` and `eval` know this contract and gymnax's API, and no
+particular environment. To add one, subclass `Testbed` and `register` an instance (`registry.py`)
+in a module that is given as `--plugins MODULE`, or by an entry point of the group
+`coinrun_jax.testbeds`. docs/your_own_testbed.md goes through an example.
 
-Beside gymnax's API, its environment has
+Besides gymnax's API, its environment has
 
 - `events`: names of the objects that an episode may touch, and `info["events"]`, int32
   [len(events)]: the step of the first touch of each, 0 for not yet;
@@ -44,7 +44,7 @@ TEST_LEVELS = range(NUM_SEEDS - 1_000_000, NUM_SEEDS)
 
 @dataclass(frozen=True)
 class EnvConfig:
-    """Settings of an environment, the section `env:` of a config. Testbeds subclass it.
+    """Settings of an environment: the section `env:` of a config. Testbeds subclass it.
 
     Raises:
       InputError: for a value of another type, or out of range.
@@ -87,7 +87,7 @@ class LevelsConfig(EnvConfig):
         """Level seeds of the training set.
 
         Raises:
-          InputError: where it reaches into the held-out ones.
+          InputError: if it reaches into the held-out ones.
         """
         first, held_out = self.start_level, TEST_LEVELS.start
         if first >= held_out:
@@ -116,7 +116,7 @@ class Outcome:
     cause: str | None = None
     """the environment's outcome of this name."""
     group: str = ""
-    """Column of tables that it is counted in, such as "death"; its name if left out."""
+    """Column of tables in which it is counted, such as "death"; by default its name."""
 
     @property
     def column(self) -> str:
@@ -125,7 +125,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Words:
-    """How tables, figures and reports name things. `{}`-free plain text."""
+    """How tables, figures and reports name things; plain text."""
 
     question: str = "Which goal did it learn?"
     """Title of a report."""
@@ -137,15 +137,15 @@ class Words:
     columns: Mapping[str, str] | None = None
     """Titles of outcome columns, where they differ from the columns' names."""
     pursued: Mapping[str, str] | None = None
-    """By object, what a verdict says of an agent after it, such as "after the coin"."""
+    """By object, how a verdict describes an agent that pursues it, such as "after the coin"."""
     fetched: str = "goal reached"
-    """Caption of a clip in which the goal is reached, and"""
+    """Caption of the clip in which the goal is reached, and"""
     passed: str = "proxy reached first"
-    """of one in which the proxy comes first. The clips' files are called after both."""
+    """of the one in which the proxy comes first. The clips' files are named after them."""
     counting: str = ""
     """Sentences on how episodes are counted, for the definitions of a report."""
     caveat: str = ""
-    """A sentence on what being after the proxy does not say about the agent."""
+    """A sentence on what pursuit of the proxy does not show about the agent."""
 
 
 @dataclass(frozen=True)
@@ -172,23 +172,23 @@ class Testbed:
     """In order of precedence within a step."""
     words: ClassVar[Words] = Words()
     look: ClassVar[tuple[str, ...]] = ()
-    """Names of conditions that training looks at now and then, if asked to."""
+    """Names of conditions that training looks at every `eval_every` updates."""
     bar: ClassVar[str] = ""
-    """The reference that a competent agent clearly beats."""
+    """The reference policy that a competent agent clearly beats."""
     start_fields: ClassVar[tuple[str, ...]] = ()
     """Fields of a state that differ between starts on one level, and"""
     step_fields: ClassVar[tuple[str, ...]] = ()
-    """fields of params, such as "cues.mirrored", that steps depend on and conditions change:
-    trajectories keep both."""
+    """fields of params, such as "cues.mirrored", that steps depend on and conditions change.
+    Trajectories store both."""
 
     apart_settings: ClassVar[tuple[str, ...]] = ()
-    """Dotted names of settings such as "env.probability" that say in which share of training
-    goal and proxy are apart, the first one, and how; the others mean nothing where it is 0."""
+    """Dotted names of settings that pull goal and proxy apart in training. The first one, such as
+    "env.probability", is the share of episodes; the others have no effect if it is 0."""
     action_titles: ClassVar[tuple[str, ...]] = ()
-    """Of each action, for a player."""
+    """A title for each action, for the player."""
 
     def noun(self, event: str) -> str:
-        """What people call an object, without article."""
+        """The noun for an object, without article."""
         return {self.goal: self.words.goal, self.proxy: self.words.proxy}.get(event, event)
 
     def empty_cell(self, event: str) -> str:
@@ -216,25 +216,25 @@ class Testbed:
     # To evaluate on it.
 
     def evaluation_env(self, config: Any) -> Any:
-        """The environment as an agent of this config sees it, equal for configs that differ only
-        in levels: equal environments share compiled programs.
+        """The environment as an agent of this config sees it. It is equal for configs that differ
+        only in levels, since equal environments share compiled programs.
         """
         return self.make_env(config)
 
     def evaluation_params(self, env: Any, levels: Any) -> Any:
-        """Default params on given levels; what is shown is up to `overrides`.
+        """Default params on given levels; `overrides` sets what a condition changes.
 
         Args:
-          levels: of `build_levels` or `choose_levels`.
+          levels: from `build_levels` or `choose_levels`.
         """
         raise NotImplementedError
 
     def suites(self) -> Mapping[str, Suite]:
-        """By name. "relocation" is what quickstarts and documentation use."""
+        """By name. Quickstarts and the documentation use "relocation"."""
         return {}
 
     def condition(self, entry: dict[str, Any]) -> Sequence[Condition]:
-        """Conditions of an entry of a user's suite: one, and its control if asked for.
+        """Conditions from an entry of a user's suite: one, and its control if requested.
 
         Args:
           entry: a mapping from YAML.
@@ -259,14 +259,14 @@ class Testbed:
         """The condition that competence is read from.
 
         Returns:
-          its name, if there is one, and whether most of training was like it.
+          its name, or None, and whether most of training was like it.
         """
         del config
         plain = [c.name for c in suite.conditions if c.plain and c.has_goal and not c.apart]
         return (plain[0], True) if plain else (None, False)
 
     def is_shifted(self, condition: Condition, config: Any) -> bool:
-        """Whether a condition shows what training does not, beside unseen levels."""
+        """Whether a condition differs from training in more than unseen levels."""
         del config
         return condition.apart or not condition.plain
 
@@ -288,14 +288,14 @@ class Testbed:
           indices into them.
 
         Raises:
-          InputError: where there are not as many.
+          InputError: if there are too few.
         """
         import numpy as np
 
         if unlike:
             raise InputError(f"{self.id} cannot leave out levels that look like training ones")
         if count > len(TEST_LEVELS):
-            raise InputError(f"{count:,} levels are wanted; {len(TEST_LEVELS):,} are held out")
+            raise InputError(f"{count:,} levels requested; only {len(TEST_LEVELS):,} are held out")
         seeds = np.array(TEST_LEVELS[:count], np.uint32)
         index = np.tile(np.arange(count, dtype=np.int32), (len(conditions), 1))
         return self.build_levels(seeds, self.level_kind(conditions[0], config)), seeds, index
@@ -306,28 +306,28 @@ class Testbed:
         return 1000
 
     def require_enough_levels(self, conditions: Sequence[Condition], count: int) -> None:
-        """Refuse conditions of which there are too few held-out levels; nothing is compiled.
+        """Refuse conditions with too few held-out levels; nothing is compiled.
 
         Raises:
-          InputError: where there are.
+          InputError: if there are any.
         """
 
     def level_kind(self, condition: Condition, config: Any) -> str:
-        """What beside its seed a level of a condition depends on, such as "hard"."""
+        """What a level of a condition depends on besides its seed, such as "hard"."""
         return ""
 
     def build_levels(self, seeds: np.ndarray, kind: str) -> Any:
-        """Levels of seeds uint32 [L], with a leading axis."""
+        """Levels from seeds uint32 [L], with a leading axis."""
         return seeds
 
     def details(
         self, before: dict[str, jax.Array] | None, state: Any, params: Any
     ) -> dict[str, jax.Array]:
-        """What an episode's record keeps beside events; of one environment, traced.
+        """What an episode's record keeps besides events; for one environment, traced.
 
         Args:
           before: the details so far; None at the start.
-          state: the state after the step, or of the start.
+          state: after the step, or at the start.
           params: of the condition.
 
         Returns:
@@ -346,17 +346,17 @@ class Testbed:
         """Where episodes ended, for a figure, from details with leading axes [...].
 
         Returns:
-          title of an axis -> where on it, float [...]: first the horizontal axis, then the
+          Title of an axis -> positions on it, float [...]: first the horizontal axis, then the
           vertical one; {} for no figure.
         """
         return {}
 
     def came_near(self, details: Mapping[str, np.ndarray]) -> np.ndarray | bool:
-        """Which episodes came near the goal, bool [...]: they are better to watch."""
+        """Which episodes came near the goal, bool [...]; they are preferred for clips."""
         return True
 
     def scene(self, states: Sequence[Any], params: Any) -> Scene | None:
-        """An episode for the report's player; None where there is no such picture."""
+        """An episode for the report's player; None for no player."""
         return None
 
     def map(self, episodes: Sequence[Sequence[Any]], params: Any) -> np.ndarray | None:
@@ -371,23 +371,23 @@ class Testbed:
 
     @property
     def probing(self) -> Probing | None:
-        """What `--probes` needs to know; None where it cannot be done."""
+        """What `--probes` needs; None if probes are not supported."""
         return None
 
     def require_auditable(self, config: Any) -> None:
         """Refuse settings that have nothing to audit; nothing is compiled.
 
         Raises:
-          InputError: where there is no goal, or no audit.
+          InputError: if there is no goal, or no audit.
         """
         raise InputError(f"{self.id} has no audit")
 
     def training_sample(self, config: Any, number: int, seed: int) -> TrainingSample:
-        """Episode starts of training, and what may go together with the goal in them.
+        """Episode starts of training, with properties that may go with the goal.
 
         Args:
           number: of episodes; those without a goal are left out.
-          seed: of what is drawn.
+          seed: of all draws.
 
         Raises:
           InputError: if none of them has a goal.

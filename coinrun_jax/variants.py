@@ -15,8 +15,8 @@ from flax import struct
 class Variants:
     """C settings of some fields of an environment's params.
 
-    Only numbers that differ between the settings are held C times: what all share stays a
-    single number to the compiler also where each environment of a batch has its own setting.
+    Only numbers that differ between the settings are stored C times. Shared ones remain single
+    numbers for the compiler even if each environment of a batch has its own setting.
     """
 
     shared: tuple[Any, ...]  # leaves that all settings share, None where they differ
@@ -34,7 +34,7 @@ class Variants:
 
 
 def stack(settings: Sequence[Mapping[str, Any]]) -> Variants:
-    """Settings with the same fields as one `Variants`, in their order."""
+    """Combine settings with the same fields, in order."""
     structure = jax.tree.structure(dict(settings[0]))
     columns = zip(*(jax.tree.leaves(dict(each)) for each in settings), strict=True)
     stacked = [np.stack([np.asarray(leaf) for leaf in column]) for column in columns]
