@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from coinrun_jax.coinrun.testbed import CoinRunTestbed
 from eval.suite_files import find_suite
 from results.study import experiments, provenance, run, tables
 from results.study.draw import all_figures, draw
@@ -18,6 +19,7 @@ from results.study.tables import Row, Table
 from train.config import TrainConfig
 from train.sweep import load_sweep
 
+TESTBED = CoinRunTestbed()
 BY_NAME = {each.name: each for each in EXPERIMENTS}
 NAMES = list(BY_NAME)
 EVALUATED = [each for each in EXPERIMENTS if (each.folder / "runs.csv").exists()]
@@ -28,7 +30,9 @@ def test_an_experiment_has_agents_and_a_suite(
     experiment: Experiment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(RESULTS.parents[1])
-    assert find_suite(experiment.suite_argument).at_the_end
+    suite = find_suite(TESTBED, experiment.suite_argument)
+    assert TESTBED.trained_condition(suite, TESTBED.Config())[1]
+    assert suite.judged
     assert len(experiment.runs()) >= 8
     for agents in experiment.agents:
         assert next(agents.runs(), None), agents
@@ -71,7 +75,8 @@ def test_tables_are_of_the_experiments_own_agents(experiment: Experiment) -> Non
         assert table.number_of_runs(recipe["group"]) >= 1
     with (experiment.folder / "runs.csv").open(newline="") as file:
         conditions = {row["condition"] for row in csv.DictReader(file)}
-    assert conditions == {c.name for c in find_suite(experiment.suite_argument).conditions}
+    suite = find_suite(TESTBED, experiment.suite_argument)
+    assert conditions == {condition.name for condition in suite.conditions}
 
 
 def test_every_agent_has_a_commit_and_shipped_ones_are_the_studys() -> None:

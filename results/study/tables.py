@@ -69,7 +69,7 @@ def _bounds(measure: str) -> list[str]:
 
 def estimate(row: Row, measure: str) -> Estimate | None:
     """A measure of a row, with its interval; None where it is not identifiable."""
-    values = [row[name] for name in _bounds(measure)]
+    values = [row.get(name, "") for name in _bounds(measure)]
     return Estimate(*map(float, values)) if values[0] else None
 
 
