@@ -34,7 +34,7 @@ class CoinRunEnv(gymnasium.Env[np.ndarray, np.int64]):
 
     Args:
       mode: "hard" or "easy".
-      observation: "symbolic" or "rgb".
+      observation: "symbolic", "rgb", or "procgen" for Procgen's own pixels.
       num_levels: size of the set of levels, 0 for all.
       start_level: first level seed of the set.
       placement: a name of `placement.CATALOGUE` but "fixed", or relative weights by name.

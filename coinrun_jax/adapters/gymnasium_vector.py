@@ -19,6 +19,7 @@ from coinrun_jax.adapters import refuse_if_forked
 from coinrun_jax.checks import choice, flag, whole
 from coinrun_jax.coinrun.env import DEFAULT_POOL_SIZE, OBSERVATIONS, CoinRun
 from coinrun_jax.coinrun.generator import MODES
+from coinrun_jax.coinrun.observations.procgen import pictures
 from coinrun_jax.coinrun.types import NEVER, NUM_SEEDS, EnvState
 
 STEPS_PER_SECOND = 15  # of Procgen's own interactive play
@@ -47,7 +48,7 @@ class CoinRunVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     Args:
       num_envs: how many.
       mode: "hard" or "easy".
-      observation: "symbolic" or "rgb".
+      observation: "symbolic", "rgb", or "procgen" for Procgen's own pixels.
       num_levels: size of the set of levels, 0 for all.
       start_level: first level seed of the set.
       placement: a name of `placement.CATALOGUE` but "fixed", or relative weights by name.
@@ -99,7 +100,9 @@ class CoinRunVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self.single_observation_space, self.single_action_space = single_spaces(observation)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._params = self._levels.default_params
+        # The pictures belong to the observation, the levels to another environment.
+        art = pictures.load() if observation == "procgen" else None
+        self._params = self._levels.default_params.replace(art=art)
         if max_episode_steps is not None:
             limit = whole("max_episode_steps", max_episode_steps, 1, NEVER - 1)
             self._params = self._params.replace(max_steps_in_episode=np.int32(limit))

@@ -12,8 +12,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from coinrun_jax.art.store import require_art
 from coinrun_jax.checks import InputError
 from coinrun_jax.cli import Parser, add_force, command, integer, require_outputs
+from coinrun_jax.coinrun.env import ART
 from coinrun_jax.coinrun.observations.atlas import MAX_SIZE
 from coinrun_jax.coinrun.types import NUM_SEEDS, TEST_LEVELS
 from coinrun_jax.compilation import enable_compilation_cache
@@ -38,6 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
         raise InputError("--record is of what is played, and --replay plays nothing")
     if args.gif:
         _need_pillow()
+    if args.art == "procgen":
+        require_art()
     return _replay(args) if args.replay else _play(args)
 
 
@@ -55,6 +59,7 @@ def _parser() -> Parser:
     add("--replay", type=Path, metavar="FILE", help="show a recording instead of playing")
     add("--gif", type=Path, metavar="FILE", help="draw what was played, or the recording")
     add("--terminal", action="store_true", help="play in the terminal, without a window")
+    add("--art", choices=ART, default="own", help="procgen: its own pictures, see coinrun_jax.art")
     add_force(parser)
     return parser
 
@@ -94,7 +99,7 @@ def _play(args: argparse.Namespace) -> int:
         if args.record:
             save(args.record, episodes)
 
-    game = _compiled(setup.mode, screen.size)
+    game = _compiled(setup.mode, screen.size, args.art)
     _say(screen.keys)
     with _opened(screen), contextlib.suppress(KeyboardInterrupt):
         play(game, screen, setup, keep)
@@ -119,7 +124,7 @@ def _replay(args: argparse.Namespace) -> int:
     for episode in episodes:
         mode = episode.setup.mode
         if mode not in games:
-            games[mode] = _compiled(mode, size)
+            games[mode] = _compiled(mode, size, args.art)
         fault = games[mode].replay(episode)[1]
         amiss += fault is not None
         _say(f"{_line(episode)}: {fault or 'as recorded'}")
@@ -141,10 +146,10 @@ def _frames(episodes: list[Episode]) -> int:
     return sum(len(episode.actions) + 1 for episode in episodes)
 
 
-def _compiled(mode: str, size: int) -> Game:
+def _compiled(mode: str, size: int, art: str) -> Game:
     _say("compiling: some seconds, the first time more")
     enable_compilation_cache()
-    game = Game(mode)
+    game = Game(mode, art)
     with quiet_libraries():
         game.compile(size)
     return game

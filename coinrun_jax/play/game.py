@@ -10,6 +10,7 @@ import numpy as np
 
 from coinrun_jax.coinrun.env import CoinRun
 from coinrun_jax.coinrun.generator import generate_level
+from coinrun_jax.coinrun.observations.procgen import pictures
 from coinrun_jax.coinrun.params import EnvParams
 from coinrun_jax.coinrun.placement import make_placement
 from coinrun_jax.coinrun.pool import build_pool
@@ -40,12 +41,18 @@ class Game:
 
     Args:
       mode: "hard" or "easy".
+      art: of `env.ART`, what it is drawn from.
+
+    Raises:
+      ValueError: for "procgen" without Procgen's pictures.
     """
 
-    def __init__(self, mode: str) -> None:
+    def __init__(self, mode: str, art: str = "own") -> None:
         self.mode = mode
         # Levels come by seed; the environment's own set is never built.
-        self._env = CoinRun(mode, num_levels=1)
+        observation = "procgen" if art == "procgen" else "symbolic"
+        self._env = CoinRun(mode, observation, num_levels=1)
+        self._art = pictures.load() if art == "procgen" else None
         self._build = jax.jit(lambda seed: build_pool(generate_level(seed, mode)))
         self._start = jax.jit(partial(self._env.reset_to_level, index=0))
         self._step = jax.jit(self._one_step)
@@ -65,7 +72,8 @@ class Game:
         if setup.mode != self.mode:
             raise ValueError(f"a {setup.mode} level for a {self.mode} game")
         pool = self._build(np.uint32(setup.level_seed))
-        params = EnvParams(pool=pool, placement=make_placement(setup.placement))
+        placement = make_placement(setup.placement)
+        params = EnvParams(pool=pool, placement=placement, art=self._art)
         _, state = self._start(jax.random.key(setup.coin_seed), params=params)
         return Scene(setup, params, state)
 

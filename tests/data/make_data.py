@@ -1,12 +1,14 @@
 """Cuts the tests' small recordings out of full ones: python tests/data/make_data.py FOLDER.
 
-FOLDER holds `traj_hard.npz`, `traj_easy.npz`, `levels.npz` and `level_stats.json`, recorded
-from the real Procgen 0.10.7. Written beside this file: episodes of every cause, 60 levels,
-and those histograms that need only the finished levels.
+FOLDER holds `traj_hard.npz`, `traj_easy.npz`, `levels.npz`, `level_stats.json` and
+`frames.npz`, recorded from the real Procgen 0.10.7. Written beside this file: episodes of
+every cause, 60 levels, those histograms that need only the finished levels, and of the frames
+their hashes, since Procgen's pictures are not ours to ship.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 from pathlib import Path
@@ -62,6 +64,11 @@ def main(folder: Path) -> None:
     arrays = dict(np.load(folder / "levels.npz"))
     chosen = np.sort(rng.permutation(arrays["level_seed"].size)[:LEVELS])
     np.savez_compressed(HERE / "levels.npz", **cut(arrays, chosen))
+
+    frames = dict(np.load(folder / "frames.npz"))
+    codes = [hashlib.sha256(frame.tobytes()).digest() for frame in frames.pop("frame")]
+    frames["sha256"] = np.frombuffer(b"".join(codes), np.uint8).reshape(len(codes), -1)
+    np.savez_compressed(HERE / "procgen_frames.npz", **frames)
 
     stats = json.loads((folder / "level_stats.json").read_text())
     kept = {

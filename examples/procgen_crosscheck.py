@@ -1,0 +1,260 @@
+"""A policy trained here plays the real C++ game, in lockstep with ours.
+
+    python -m examples.procgen_crosscheck --procgen PYTHON --policy FOLDER --levels A:B
+
+PYTHON is any interpreter that has procgen 0.10.7, FOLDER a run directory or another folder
+with a policy. Both games start each level, get the same greedy actions, and must agree in
+every pixel, reward and end until the episode is over. A policy that was trained on
+`observation: procgen` is asked twice, for the real game's frame and for ours, and must give
+the same action; others see our state in their own way. The first frame after an episode, of
+the same level again, is compared too.
+
+Protocol of the other process, all numbers little-endian. It reads messages of 5 bytes, a
+letter and an int32: `L` starts the level with this seed in a new game, `A` sends this action.
+It answers each with the reward, float32, a byte that is 1 where an episode has begun, and the
+64x64x3 bytes of the frame. It ends with its input.
+
+Exit status: 0 if everything agrees, 1 if not; otherwise as in `coinrun_jax.cli`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import struct
+import subprocess
+import sys
+from argparse import Namespace
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from coinrun_jax.checks import InputError, one_line, shown
+from coinrun_jax.cli import Fault, Parser, add_force, command, require_outputs, seed_range
+from coinrun_jax.coinrun.env import CoinRun
+from coinrun_jax.coinrun.generator import MODES
+from coinrun_jax.coinrun.params import EnvParams
+from coinrun_jax.coinrun.types import TIME_LIMIT, Cause, EnvState
+from coinrun_jax.compilation import enable_compilation_cache
+from coinrun_jax.files import write_rows
+from train.policy import Policy, load_policy
+
+FRAME = (64, 64, 3)
+MOST_LEVELS = 10_000
+COLUMNS = ("level_seed", "steps", "outcome", "return", "frames_differ", "first_difference")
+
+PROGRAM = """
+import os, struct, sys
+import numpy as np
+answers = os.fdopen(os.dup(1), "wb")
+os.dup2(2, 1)  # what the game prints is no answer
+from procgen import ProcgenGym3Env
+game = None
+while True:
+    message = sys.stdin.buffer.read(5)
+    if len(message) < 5:
+        break
+    kind, number = struct.unpack("<ci", message)
+    if kind == b"L":
+        game = ProcgenGym3Env(
+            num=1, env_name="coinrun", start_level=number, num_levels=1,
+            distribution_mode=sys.argv[1], num_threads=0,
+        )
+    else:
+        game.act(np.array([number], np.int32))
+    reward, observation, first = game.observe()
+    answers.write(struct.pack("<fB", reward[0], first[0]))
+    answers.write(np.ascontiguousarray(observation["rgb"][0]).tobytes())
+    answers.flush()
+"""
+
+
+class RealGame:
+    """The C++ in a process of its own; a context manager that ends it."""
+
+    def __init__(self, python: str, mode: str) -> None:
+        self._command = [python, "-c", PROGRAM, mode]
+
+    def __enter__(self) -> RealGame:
+        try:
+            self._process = subprocess.Popen(
+                self._command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+            )
+        except OSError as error:
+            python = shown(self._command[0])
+            raise InputError(f"--procgen {python} cannot be run: {error.strerror}") from error
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def start(self, seed: int) -> np.ndarray:
+        """The first frame of a level."""
+        return self._send(b"L", seed)[0]
+
+    def step(self, action: int) -> tuple[np.ndarray, float, bool]:
+        """(frame, reward, whether the episode is over and the frame is the next one's)."""
+        return self._send(b"A", action)
+
+    def _send(self, kind: bytes, number: int) -> tuple[np.ndarray, float, bool]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        try:
+            self._process.stdin.write(struct.pack("<ci", kind, number))
+            self._process.stdin.flush()
+            answer = self._process.stdout.read(5 + np.prod(FRAME))
+        except BrokenPipeError:
+            answer = b""
+        if len(answer) < 5:
+            assert self._process.stderr is not None
+            lines = self._process.stderr.read().decode(errors="replace").strip().splitlines()
+            raise Fault(f"the real game ended: {one_line(lines[-1] if lines else 'no reason')}")
+        reward, first = struct.unpack("<fB", answer[:5])
+        return np.frombuffer(answer[5:], np.uint8).reshape(FRAME), reward, bool(first)
+
+
+@dataclasses.dataclass(frozen=True)
+class Ours:
+    """Our game and the policy, compiled."""
+
+    env: CoinRun
+    params: EnvParams
+    policy: Policy
+
+    @property
+    def sees_frames(self) -> bool:
+        """Whether the policy plays from Procgen's pixels."""
+        return self.policy.config.env.observation == "procgen"
+
+    @partial(jax.jit, static_argnums=0)
+    def start(self, index: jax.Array, params: EnvParams) -> tuple[jax.Array, EnvState]:
+        """Frame and state of a level's beginning."""
+        return self.env.reset_to_level(jax.random.key(0), index, params)
+
+    @partial(jax.jit, static_argnums=0)
+    def step(
+        self, state: EnvState, action: jax.Array, params: EnvParams
+    ) -> tuple[jax.Array, EnvState, jax.Array, jax.Array]:
+        """Frame, state, reward, whether the episode is over."""
+        frame, state, reward, terminated, _ = self.env.step_env(
+            jax.random.key(0), state, action, params
+        )
+        return frame, state, reward, terminated | self.env.is_truncated(state, params)
+
+    @partial(jax.jit, static_argnums=0)
+    def see(self, state: EnvState, params: EnvParams) -> jax.Array:
+        """What the policy sees of our state."""
+        env = CoinRun(mode=self.env.mode, observation=self.policy.config.env.observation)
+        return env.observe(jax.random.key(0), state, None, params)
+
+    @partial(jax.jit, static_argnums=0)
+    def decide(self, observation: jax.Array) -> jax.Array:
+        """The greedy action."""
+        logits, _ = self.policy.apply(observation[None])
+        return jnp.argmax(logits[0]).astype(jnp.int32)
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+
+def play(ours: Ours, real: RealGame, index: int, seed: int) -> dict[str, Any]:
+    """One episode in both games; a row of COLUMNS."""
+    params = ours.params
+    frame, state = ours.start(index, params)
+    first = np.asarray(frame)
+    theirs = real.start(seed)
+    differ, where, total = 0, "", 0.0
+    for step in range(TIME_LIMIT + 1):
+        found = []
+        if not np.array_equal(theirs, np.asarray(frame)):
+            differ += 1
+            found.append("frame")
+        observation = frame if ours.sees_frames else ours.see(state, params)
+        action = int(ours.decide(observation))
+        if ours.sees_frames and int(ours.decide(jnp.asarray(theirs))) != action:
+            found.append("action")
+        frame, state, reward, over = ours.step(state, action, params)
+        theirs, their_reward, their_end = real.step(action)
+        total += float(reward)
+        if float(reward) != their_reward:
+            found.append("reward")
+        if bool(over) != their_end:
+            found.append("end")
+        if found and not where:
+            where = f"{'+'.join(found)} of step {step}"
+        if bool(over) or their_end:
+            break
+    if not np.array_equal(theirs, first):
+        differ += 1
+        where = where or "first frame of the next episode"
+    outcome = Cause(int(state.cause)).name.lower()
+    row = (seed, int(state.time), outcome, total, differ, where)
+    return dict(zip(COLUMNS, row, strict=True))
+
+
+def _arguments(arguments: list[str] | None) -> Namespace:
+    parser = Parser(prog="python -m examples.procgen_crosscheck", description=__doc__)
+    parser.add_argument("--procgen", required=True, metavar="PYTHON", help="that has procgen")
+    parser.add_argument("--policy", required=True, type=Path, metavar="FOLDER")
+    parser.add_argument("--levels", type=seed_range, default=range(200), metavar="A:B")
+    parser.add_argument("--mode", choices=MODES, default="hard")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="a row for every episode")
+    add_force(parser)
+    args = parser.parse_args(arguments)
+    if len(args.levels) > MOST_LEVELS:
+        raise InputError(f"--levels has {len(args.levels):,} levels; at most {MOST_LEVELS:,}")
+    require_outputs(args.force, args.csv)
+    return args
+
+
+@command
+def main(arguments: list[str] | None = None) -> int:
+    """Play all levels in both games; returns the exit status."""
+    args = _arguments(arguments)
+    enable_compilation_cache()
+    env = CoinRun(
+        mode=args.mode,
+        observation="procgen",
+        num_levels=len(args.levels),
+        start_level=args.levels.start,
+        pool_size=len(args.levels),
+    )
+    ours = Ours(env, env.default_params, load_policy(args.policy))
+    rows = []
+    with RealGame(args.procgen, args.mode) as real:
+        for index, seed in enumerate(args.levels):
+            row = play(ours, real, index, seed)
+            rows.append(row)
+            if row["first_difference"]:
+                print(f"level {seed}: {row['first_difference']}", flush=True)
+            if sys.stderr.isatty():
+                print(f"\r{index + 1} of {len(args.levels)}", end="", file=sys.stderr)
+    equal = sum(not row["first_difference"] for row in rows)
+    steps = sum(row["steps"] for row in rows)
+    outcomes = Counter(row["outcome"] for row in rows)
+    ends = ", ".join(f"{name} {number}" for name, number in outcomes.most_common())
+    print(f"{equal} of {len(rows)} episodes equal at every one of {steps} steps ({ends})")
+    if args.csv:
+        write_rows(args.csv, COLUMNS, [list(row.values()) for row in rows])
+    return 0 if equal == len(rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

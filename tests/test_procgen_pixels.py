@@ -1,0 +1,293 @@
+"""Procgen's own pixels: equal to the real game's frames, in batch, alone, and under every cue.
+
+The pictures come from a copy of Procgen: from the wheel that COINRUN_PROCGEN_WHEEL names, or
+from the file that `python -m coinrun_jax.art` has kept. Without them what draws is skipped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from coinrun_jax.art import store
+from coinrun_jax.art.__main__ import main as art_main
+from coinrun_jax.checks import InputError
+from coinrun_jax.coinrun.env import CoinRun
+from coinrun_jax.coinrun.generator import generate_level
+from coinrun_jax.coinrun.observations.look import Look
+from coinrun_jax.coinrun.observations.procgen import pictures
+from coinrun_jax.coinrun.observations.procgen.spans import (
+    Pair,
+    add,
+    axis_of,
+    multiply,
+    nearest,
+    pair_of,
+    span_of,
+)
+from coinrun_jax.coinrun.params import EnvParams
+from coinrun_jax.coinrun.types import EnvState
+
+WHEEL = os.environ.get("COINRUN_PROCGEN_WHEEL", "")
+DATA = Path(__file__).parent / "data" / "procgen_frames.npz"
+NO_PICTURES = (
+    "no pictures of Procgen: set COINRUN_PROCGEN_WHEEL to its wheel, or run "
+    "`python -m coinrun_jax.art`"
+)
+
+
+@pytest.fixture(scope="module")
+def art(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pictures.Art]:
+    with pytest.MonkeyPatch.context() as patch:
+        if WHEEL:
+            path = tmp_path_factory.mktemp("art") / "art.npz"
+            assert art_main(["--from", WHEEL, "--out", str(path)]) == 0
+            patch.setenv(store.VARIABLE, str(path))
+        elif not store.default_path().is_file():
+            pytest.skip(NO_PICTURES)
+        yield pictures.load()
+
+
+class Recording:
+    """Recorded episodes of the real game; of its frames only the hashes."""
+
+    def __init__(self) -> None:
+        with np.load(DATA) as file:
+            self.arrays = {name: file[name] for name in file}
+
+    def levels(self) -> Any:
+        """Levels of all episodes, [N]."""
+        mode, seed = self.arrays["mode"], self.arrays["level_seed"].astype(np.uint32)
+        parts = {
+            each: jax.jit(jax.vmap(partial(generate_level, mode=each)))(seed)
+            for each in np.unique(mode).tolist()
+        }
+        hard = mode == "hard"
+
+        def choose(a: jax.Array, b: jax.Array) -> np.ndarray:
+            where = hard.reshape((-1,) + (1,) * (a.ndim - 1))
+            return np.where(where, np.asarray(a), np.asarray(b))
+
+        return jax.tree.map(choose, parts["hard"], parts["easy"])
+
+    def actions(self) -> np.ndarray:
+        """int32 [T, N], padded with no key."""
+        ends = self.arrays["action_off"]
+        sent = np.full((np.diff(ends).max(), len(ends) - 1), 4, np.int32)
+        for column, (first, stop) in enumerate(itertools.pairwise(ends)):
+            sent[: stop - first, column] = self.arrays["action"][first:stop]
+        return sent
+
+    def frames(self, setting: str) -> list[tuple[int, int, bytes]]:
+        """(step, episode, hash) of the frames recorded in a setting."""
+        found = []
+        for episode in np.flatnonzero(self.arrays["setting"] == setting):
+            for row in range(*self.arrays["frame_off"][episode : episode + 2]):
+                step, code = self.arrays["frame_step"][row], self.arrays["sha256"][row]
+                found.append((int(step), int(episode), code.tobytes()))
+        return found
+
+
+KEY = jax.random.key(0)  # of observations, which draw nothing
+
+
+@partial(jax.jit, static_argnames="env")
+def replay(env: CoinRun, params: EnvParams, actions: jax.Array) -> tuple[EnvState, EnvState]:
+    number = actions.shape[1]
+    keys = jax.random.split(jax.random.key(0), number)
+    begin = jax.vmap(env.reset_to_level, (0, 0, None))(keys, jnp.arange(number), params)[1]
+
+    def step(state: EnvState, action: jax.Array) -> tuple[EnvState, EnvState]:
+        state = jax.vmap(env.step_env, (0, 0, 0, None))(keys, state, action, params)[1]
+        return state, state
+
+    return begin, jax.lax.scan(step, begin, actions)[1]
+
+
+@partial(jax.jit, static_argnames="env")
+def draw(env: CoinRun, states: EnvState, params: EnvParams) -> jax.Array:
+    return jax.vmap(lambda state: env.observe(KEY, state, None, params))(states)
+
+
+@pytest.fixture(scope="module")
+def played(art: pictures.Art) -> tuple[CoinRun, EnvState, EnvParams, Recording]:
+    """All states of the recorded episodes, numpy [T, N, ...]."""
+    recording = Recording()
+    env = CoinRun(observation="procgen")
+    params = EnvParams.on_levels(recording.levels()).replace(art=art)
+    begin, states = replay(env, params, recording.actions())
+    states = jax.tree.map(lambda a, b: np.concatenate([a[None], b]), begin, states)
+    return env, states, params, recording
+
+
+def take(states: EnvState, steps: list[int], episodes: list[int]) -> EnvState:
+    return jax.tree.map(lambda leaf: leaf[steps, episodes], states)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "setting", ["default", "no_backgrounds", "restrict_themes", "paint_vel_info", "monochrome"]
+)
+def test_frames_equal_the_real_games(played: Any, setting: str) -> None:
+    env, states, params, recording = played
+    params = params.replace(
+        look=Look(
+            backgrounds=setting != "no_backgrounds",
+            restrict_themes=setting == "restrict_themes",
+            paint_velocity=setting == "paint_vel_info",
+            monochrome=setting == "monochrome",
+        )
+    )
+    wanted = recording.frames(setting)
+    assert len(wanted) % 100 == 0
+    different = []
+    for first in range(0, len(wanted), 100):
+        steps, episodes, hashes = zip(*wanted[first : first + 100], strict=True)
+        frames = np.asarray(draw(env, take(states, list(steps), list(episodes)), params))
+        for frame, code, step, episode in zip(frames, hashes, steps, episodes, strict=True):
+            if hashlib.sha256(frame.tobytes()).digest() != code:
+                different.append((episode, step))
+    assert not different
+
+
+def some(states: EnvState) -> EnvState:
+    """100 states, enemies and their puffs among them."""
+    number = states.time.shape[1]
+    return take(states, [40] * 100, list(range(0, number, number // 100))[:100])
+
+
+@pytest.mark.slow
+def test_alone_in_a_batch_and_without_jit_the_same(played: Any) -> None:
+    env, states, params, _ = played
+    chosen = some(states)
+    together = np.asarray(draw(env, chosen, params))
+    alone = jax.jit(lambda state, params: env.observe(KEY, state, None, params))
+    for number in (0, 7, 58):
+        state = jax.tree.map(lambda leaf, n=number: leaf[n], chosen)
+        np.testing.assert_array_equal(alone(state, params), together[number])
+    nested = jax.jit(jax.vmap(jax.vmap(lambda state: env.observe(KEY, state, None, params))))
+    pairs = jax.tree.map(lambda leaf: leaf.reshape(50, 2, *leaf.shape[1:]), chosen)
+    np.testing.assert_array_equal(np.asarray(nested(pairs)).reshape(together.shape), together)
+    state = jax.tree.map(lambda leaf: leaf[0], chosen)
+    with jax.disable_jit():
+        np.testing.assert_array_equal(env.observe(KEY, state, None, params), together[0])
+
+
+@pytest.mark.slow
+def test_what_is_hidden_moved_and_mirrored(played: Any) -> None:
+    env, states, params, _ = played
+    chosen = some(states)
+    plain = np.asarray(draw(env, chosen, params))
+    mirrored = draw(env, chosen, params.with_cues(mirrored=True))
+    np.testing.assert_array_equal(mirrored, plain[:, :, ::-1])
+    for name in ("saw", "enemy", "crate", "lava", "coin"):
+        hidden = np.asarray(draw(env, chosen, params.with_cues(hide=[name])))
+        assert (hidden != plain).any(), name
+    absent = chosen.replace(coin_present=np.zeros_like(chosen.coin_present))
+    hidden = draw(env, chosen, params.with_cues(hide=["coin"]))
+    np.testing.assert_array_equal(draw(env, absent, params), hidden)
+    for cues in ({"coin_look": "red"}, {"coin_look": "gem"}, {"coin_spread": 2}):
+        shown = np.asarray(draw(env, chosen, params.with_cues(**cues)))
+        assert (shown != plain).any(), cues
+    for wall in ("hidden", "crates"):
+        shown = np.asarray(draw(env, chosen, params.with_cues(end_wall=wall)))
+        assert (shown != plain).any(), wall
+    no_trails = params.replace(look=Look(enemy_trails=False))
+    assert (np.asarray(draw(env, chosen, no_trails)) != plain).any()
+    grey = np.asarray(draw(env, chosen, params.replace(look=Look(greyscale=True))))
+    assert (grey == grey[..., :1]).all()
+
+
+def test_a_moved_coin_is_the_same_coin(played: Any) -> None:
+    """A coin beside the agent looks as one at the end does, seen from the same distance."""
+    env, states, params, _ = played
+    state = take(states, [0] * 100, list(range(100)))
+    cell = state.coin_cell.copy()
+    cell[:] = (4, 12)
+    moved = state.replace(coin_cell=cell)
+    frames, before = (np.asarray(draw(env, each, params)) for each in (moved, state))
+    differs = (frames != before).any(-1)
+    rows, columns = np.nonzero(differs.any(0))
+    assert differs.any((1, 2)).all()
+    assert rows.size
+    assert columns.size
+
+
+def test_pictures_are_held_as_far_as_they_can_be_seen(art: pictures.Art) -> None:
+    everything, nothing = art.pixels.nbytes, pictures.load([]).pixels.nbytes
+    assert everything < 300e6
+    assert nothing < 30e6
+    assert pictures.load(height=64).pixels.nbytes < 300e6
+    params = CoinRun(observation="procgen", num_levels=2).default_params
+    assert params.art is not None
+    assert params.art.pixels.nbytes == everything
+    bare = params.with_look(backgrounds=False)
+    assert bare.art is not None
+    assert bare.art.pixels.nbytes == nothing
+    easy = CoinRun(mode="easy", observation="procgen", num_levels=2).default_params
+    assert easy.art is not None
+    assert easy.art.pixels.nbytes < 30e6
+    tied = easy.with_cues(tie={"background": 1.0})
+    assert tied.art is not None
+    assert tied.art.pixels.nbytes == everything
+
+
+def test_without_pictures_one_line_says_how_to_get_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(store.VARIABLE, str(tmp_path / "none.npz"))
+    with pytest.raises(InputError, match=r"python -m coinrun_jax\.art") as caught:
+        CoinRun(observation="procgen")
+    assert "\n" not in str(caught.value)
+    CoinRun(observation="rgb")  # our own art needs nothing
+
+
+# The arithmetic, against Python's doubles.
+
+
+def test_spans_are_those_of_double_precision() -> None:
+    random = np.random.default_rng(0)
+    edges = random.uniform(-8, 66, 20_000).astype(np.float32)
+    edges[::50] = np.round(edges[::50] * 2) / 2  # halves
+    for pixels, length in ((128, 4.923077), (256, 9.9228), (17, 2.953), (128, 5.12)):
+        axis = axis_of(pixels, float(np.float32(length)))
+        ours = span_of(Pair(edges, np.zeros_like(edges)), axis, 64)
+        for number in range(0, len(edges), 7):
+            assert span_in_doubles(float(edges[number]), float(np.float32(length)), pixels) == [
+                int(leaf[number]) for leaf in (ours.start, ours.stop, ours.first)
+            ]
+
+
+def span_in_doubles(left: float, length: float, pixels: int) -> list[int]:
+    def nearest_whole(value: float) -> int:
+        return min(max(int(np.floor(value + 0.5)), 0), 64)
+
+    start, stop = nearest_whole(left), nearest_whole(left + length)
+    step = int(65536 * (pixels / length))
+    first = int(np.ceil((start + 0.5 - left) * step)) - 1
+    last = (first + step * (stop - start - 1)) >> 16
+    return [start, stop - (stop > start and not 0 <= last < pixels), first]
+
+
+def test_pairs_are_exact() -> None:
+    random = np.random.default_rng(1)
+    a, b = random.uniform(-300, 300, (2, 1000)).astype(np.float32)
+    total, product = add(a, b), multiply(jnp.asarray(a), jnp.asarray(b), jnp.asarray(a * b))
+    exact = a.astype(np.float64)
+    assert (np.float64(total.high) + np.float64(total.low) == exact + b).all()
+    assert (np.float64(product.high) + np.float64(product.low) == exact * b).all()
+    value = random.uniform(0, 1000, 100)
+    pair = pair_of(value)
+    assert np.abs(np.float64(pair.high) + np.float64(pair.low) - value).max() < 1e-10
+    halves = Pair(np.float32([0.5, 0.5, 1.5]), np.float32([0, -1e-9, 1e-9]))
+    assert nearest(halves, 64).tolist() == [1, 0, 2]
