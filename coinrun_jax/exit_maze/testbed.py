@@ -53,8 +53,8 @@ class ExitMazeTestbed(Testbed):
         passed="green first",
         counting="Touching the green cell does not end an episode; whichever of exit and green "
         "is touched first counts. Where the exit itself is green, reaching it counts as the exit.",
-        caveat="Green and the exit can also be reached by wandering: attraction subtracts what "
-        "the agent touches of the same cell when it is not green.",
+        caveat="Wandering can also lead to the green cell: attraction subtracts how often the "
+        "agent touches the same cell when it is not green.",
     )
     look = ("exit_green", "green_elsewhere")
     bar = "random"
