@@ -1,14 +1,14 @@
 """How fast the environment steps: `python -m coinrun_jax.benchmark [--procgen PYTHON] ...`.
 
 A program of many `step` calls under random play, auto-reset included, is compiled (timed
-apart) and then run in rounds until the device is done. Every observation is written to
-memory, as a policy needs it. The real Procgen (`--procgen`) and EnvPool's build of it
-(`--envpool`) are timed by the interpreter that has them, in the same rounds, so that all
-meet the same machine. Each program counts with its best round.
+separately) and then run in rounds, waiting for the device. Every observation is written to
+memory, as a policy would need it. The original Procgen (`--procgen`) and EnvPool's build of it
+(`--envpool`) are timed in the interpreters that have them, in the same rounds, so that all
+meet the same conditions. The best round of each program counts.
 
-On CPU the environments are split over as many of jax's devices as there are cores (or as
-JAX_NUM_CPU_DEVICES says), each of them one thread: XLA's own threads cost more than they
-bring for arrays of this size.
+On CPU the environments are split over as many JAX devices as there are cores (or as
+JAX_NUM_CPU_DEVICES says), each with one thread: XLA's own threads cost more than they
+gain for arrays of this size.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Row:
     steps_per_second: float = 0.0
 
     def play_round(self, seconds: float) -> None:
-        """Play for so long and keep the better number."""
+        """Play for so many seconds and keep the better number."""
         self.steps_per_second = max(self.steps_per_second, self.play(seconds))
 
 
@@ -103,7 +103,7 @@ class Program:
                 observation, state, reward, terminated, truncated, _ = jax.vmap(
                     env.step, in_axes=(0, 0, 0, None)
                 )(jax.random.split(key_step, share), state, actions, params)
-                # The observation is carried, not folded into a number: it has to be written.
+                # The observation is carried, not reduced to a number, so that it is written.
                 return (key[None], state, observation, reward, terminated | truncated), None
 
             return jax.lax.scan(step, carry, None, CHUNK)[0]
@@ -136,7 +136,7 @@ class Program:
         return jax.jit(mapped).lower(*arguments).compile(compiler_options=options)
 
     def play(self, params: EnvParams) -> Callable[[float], float]:
-        """A player that goes on for given seconds and returns its steps per second."""
+        """A player that runs for a given number of seconds and returns its steps per second."""
         params = jax.device_put(params, self._whole)
         carry = jax.block_until_ready(self._play(self._start(self._keys(), params), params))
 
@@ -165,9 +165,9 @@ def prepare(env: CoinRun, params: EnvParams, num_envs: int) -> Row:
 
 
 def prepare_resets(env: CoinRun, params: EnvParams, num_envs: int) -> list[Row]:
-    """Environments that stand still, with and without episodes that end.
+    """Agents that stand still, in long and in short episodes.
 
-    Nothing comes to where the agent starts, so that only the limit ends an episode.
+    Nothing reaches the agent's start, so only the time limit ends an episode.
     """
     program = Program(env, params.replace(max_steps_in_episode=jnp.int32(0)), num_envs, Action.NOOP)
     return [
@@ -244,14 +244,14 @@ def _arguments(arguments: list[str] | None) -> Namespace:
     add("--rounds", type=rounds, default=ROUNDS, metavar="N", help=f"default: {ROUNDS}")
     add("--procgen", metavar="PYTHON", help="interpreter with procgen, to time as well")
     add("--envpool", metavar="PYTHON", help="interpreter with envpool, to time as well")
-    add("--resets", action="store_true", help="also compare episodes that end all the time")
+    add("--resets", action="store_true", help="also compare very short episodes")
     add("--json", type=Path, metavar="OUT")
     add("--csv", type=Path, metavar="OUT")
     add_force(parser)
     args = parser.parse_args(arguments)
     for name, values in (("observation", args.observation), ("num-envs", args.num_envs)):
         if len(set(values)) < len(values):
-            raise InputError(f"--{name} has a value twice: {shown(values)}")
+            raise InputError(f"--{name} repeats a value: {shown(values)}")
     if len(args.num_envs) > MOST_NUMBERS:
         raise InputError(f"--num-envs has {len(args.num_envs)} values; at most {MOST_NUMBERS}")
     require_outputs(args.force, args.json, args.csv)
@@ -259,7 +259,7 @@ def _arguments(arguments: list[str] | None) -> Namespace:
 
 
 def require_memory(env: CoinRun, num_envs: int) -> None:
-    """Refuse environments the states and observations of which cannot fit.
+    """Refuse numbers of environments whose states and observations do not fit into memory.
 
     Raises:
       InputError: with what they need at least.
@@ -283,7 +283,7 @@ def _bytes(tree: Any) -> int:
 
 
 def _restart_with_devices() -> None:
-    """Start anew with a CPU device per core if need be: jax has fixed their number on import."""
+    """Restart with a CPU device per core if necessary: JAX fixes their number on import."""
     if jax.default_backend() == "cpu" and "JAX_NUM_CPU_DEVICES" not in os.environ:
         os.environ["JAX_NUM_CPU_DEVICES"] = str(num_cores())
         os.execv(sys.executable, [sys.executable, "-m", "coinrun_jax.benchmark", *sys.argv[1:]])
@@ -352,14 +352,14 @@ def _as_json(timed: Timed, device: str) -> dict[str, Any]:
 
 @command
 def main(arguments: list[str] | None = None) -> int:
-    """Time all that is asked for; returns the exit status."""
+    """Run the benchmark; returns the exit status."""
     args = _arguments(arguments)
     if arguments is None:
         _restart_with_devices()
     envs = [CoinRun(mode=args.mode, observation=name) for name in args.observation]
     for env in envs:
         require_memory(env, max(args.num_envs))
-    jax.config.update("jax_enable_compilation_cache", False)  # compile time would mean nothing
+    jax.config.update("jax_enable_compilation_cache", False)  # compile times would be meaningless
     timed = _time(args, envs)
     table = _table(timed.rows + timed.resets, timed.rivals)
     device = device_name()

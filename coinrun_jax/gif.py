@@ -19,14 +19,14 @@ _SAMPLES = 8  # frames that the palette is made from
 
 
 def require_frames(count: int, size: int) -> None:
-    """Refuse a GIF that is too large to be put together in memory.
+    """Refuse a GIF that is too large to be assembled in memory.
 
     Args:
       count: frames.
       size: pixels of each, both ways.
 
     Raises:
-      InputError: for more than `MOST_FRAMES`, and for more pixels than `MOST_PIXELS`.
+      InputError: for more frames than `MOST_FRAMES`, or more pixels than `MOST_PIXELS`.
     """
     if count > MOST_FRAMES or count * size * size > MOST_PIXELS:
         raise InputError(
@@ -54,7 +54,7 @@ def write_gif(
     """
     from PIL import Image
 
-    # One palette for all frames, taken from a few of them: colours do not flicker.
+    # One palette for all frames, taken from a few of them, so that colours do not flicker.
     sample = np.concatenate([draw(frame) for frame in frames[:: -(-len(frames) // _SAMPLES)]])
     palette = Image.fromarray(sample).quantize(colours, method=Image.Quantize.MEDIANCUT)
 

@@ -1,4 +1,4 @@
-"""Other builds of the game, timed by interpreters that have them: the C++ of Procgen, EnvPool.
+"""Other builds of the game, Procgen's C++ and EnvPool, timed in interpreters that have them.
 
 They need an older Python than we do, or packages that we do not want. So each runs in a
 process of its own, which plays a round whenever it is asked to.
@@ -16,12 +16,12 @@ from types import TracebackType
 from coinrun_jax.checks import InputError, positive, shown
 
 NUM_ENVS = (64, 256)
-START_SECONDS = 120  # that a program may take to import what it plays, or to make environments
-END_SECONDS = 5  # and to end, after its last word
+START_SECONDS = 120  # for a program to import its game, or to create environments
+END_SECONDS = 5  # and to exit, after its last answer
 MOST_CHARACTERS = 1000  # of an answer
 
-# A program reads lines "threads num_envs seconds", plays at random for as long, and answers
-# with its steps per second. Environments are kept from round to round.
+# A program reads lines "threads num_envs seconds", plays at random for that time, and answers
+# with its steps per second. Environments are reused from round to round.
 _LOOP = """
 import sys, time
 import numpy as np
@@ -75,11 +75,11 @@ def make(threads, num_envs):
 
 
 class RivalError(InputError):
-    """An interpreter that does not run the program."""
+    """An interpreter that cannot run the program."""
 
 
 class Rival:
-    """A program in a process of its own; a context manager that ends it.
+    """A program in a separate process; a context manager that ends it.
 
     Args:
       name: "procgen" or "envpool".
@@ -150,7 +150,7 @@ class Rival:
         return line.strip()
 
     def play_round(self, seconds: float) -> None:
-        """Play every configuration for so long and keep the better numbers."""
+        """Play every configuration for so many seconds and keep the better numbers."""
         assert self._process.stdin is not None
         for threads, num_envs in self.best:
             with contextlib.suppress(BrokenPipeError):  # it has ended: `_answer` says how

@@ -1,4 +1,4 @@
-"""CoinRun for those who do not write JAX: Gymnasium's single and vector environments.
+"""CoinRun without JAX code: Gymnasium's single and vector environments.
 
 Importing this registers "CoinRun-v1" with Gymnasium; `import coinrun_jax` does so too.
 """
@@ -16,7 +16,7 @@ if GYMNASIUM_ID not in gymnasium.registry:
         GYMNASIUM_ID,
         entry_point="coinrun_jax.adapters.gymnasium_env:CoinRunEnv",
         vector_entry_point="coinrun_jax.adapters.gymnasium_vector:CoinRunVectorEnv",
-        # Deterministic given a seed, and no TimeLimit around it: time-outs are the game's own.
+        # Deterministic given a seed, and without TimeLimit: the game has its own time limit.
     )
 
 _forked = False  # whether this process was forked from one that had imported this
@@ -27,19 +27,19 @@ def _mark_forked() -> None:
     _forked = True
 
 
-# Who imports this has started JAX (gymnax does), and its threads do not survive a fork: what is
-# computed in the child never ends.
+# Importing this has started JAX (gymnax does so), whose threads do not survive a fork: computations
+# in the child would never end.
 if hasattr(os, "register_at_fork"):  # not on Windows
     os.register_at_fork(after_in_child=_mark_forked)
 
 
 def is_forked() -> bool:
-    """Whether this process is the fork of one in which JAX runs, so that it cannot run here."""
+    """Whether this process was forked from one in which JAX runs, so that JAX cannot run here."""
     return _forked
 
 
 def refuse_if_forked() -> None:
-    """Say what to do instead of waiting for ever.
+    """Raise an error with instructions, instead of waiting forever.
 
     Raises:
       RuntimeError: in a forked process.

@@ -1,4 +1,4 @@
-"""Batches of episodes, each begun by a key of its own; what the Gymnasium environments step.
+"""Batches of episodes, each with its own key, for the Gymnasium environments.
 
 Episode number n of an environment with key k is drawn with `fold_in(k, n)`: its level and its
 coin depend on neither the actions nor the batch that the environment is in.
@@ -29,13 +29,13 @@ class Episodes(struct.PyTreeNode):
 
 
 class Outcome(struct.PyTreeNode):
-    """What a step returns."""
+    """Result of a step."""
 
     observation: jax.Array  # [N, ...]
     reward: jax.Array  # float32 [N]
     terminated: jax.Array  # bool [N]
     truncated: jax.Array  # bool [N]
-    info: dict[str, jax.Array]  # of the episodes that go on, or have just begun
+    info: dict[str, jax.Array]  # of the episodes that continue or have just begun
     final_state: EnvState  # [N], before auto-reset
     final_info: dict[str, jax.Array]
 
@@ -54,7 +54,7 @@ def take(states: Tree, index: jax.Array) -> Tree:
 
 @cache
 def shared_env(**kwargs: Any) -> CoinRun:
-    """One `CoinRun` for all equal arguments, so that what is compiled for it is shared."""
+    """The same `CoinRun` for equal arguments, so that compiled programs are shared."""
     return CoinRun(**kwargs)
 
 
@@ -128,7 +128,7 @@ def advance(
 
     def step(state: EnvState, action: jax.Array) -> tuple[Any, ...]:
         _, state, reward, terminated, _ = env.step_env(jax.random.key(0), state, action, params)
-        # An episode that ends in the step of the time limit is over, not cut short.
+        # An episode that ends by itself in the last step is not truncated.
         return state, reward, terminated, env.is_truncated(state, params) & ~terminated
 
     state, reward, terminated, truncated = jax.vmap(step)(episodes.state, action)

@@ -103,7 +103,7 @@ class CoinRunEnv(gymnasium.Env[np.ndarray, np.int64]):
         probability: float = 1.0,
         coin_present: bool = True,
     ) -> None:
-        """Place the coin otherwise from the next episode on; recompiles nothing."""
+        """Change the coin's placement from the next episode on; recompiles nothing."""
         self._batch.set_placement(placement, probability, coin_present)
 
     def reset(

@@ -42,7 +42,7 @@ class CoinRunVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     Sub-environment i of `reset(seed=s)` plays what a single environment seeded with s + i
     plays, for a set of levels that fits into `pool_size`. Of a larger one, `pool_size` levels
-    are held at a time and renewed after as many episodes; then all sub-environments together
+    are held at a time and renewed after as many episodes; then only all sub-environments together
     are determined by their seeds and actions.
 
     Args:
@@ -52,7 +52,7 @@ class CoinRunVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
       num_levels: size of the set of levels, 0 for all.
       start_level: first level seed of the set.
       placement: a name of `placement.CATALOGUE` but "fixed", or relative weights by name.
-      placement_probability: chance that an episode's coin follows it; else it is at the end.
+      placement_probability: chance that an episode's coin follows it; otherwise it is at the end.
       coin_present: False takes the coin away.
       pool_size: most levels held at a time; 1024, or 2 * num_envs if that is more.
       autoreset_mode: of `gymnasium.vector.AutoresetMode`, or its value: "SameStep", in which
@@ -94,7 +94,7 @@ class CoinRunVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             "render_modes": list(RENDER_MODES),
             "render_fps": STEPS_PER_SECOND,
         }
-        # Stepping knows levels from the pool alone: other sets of the same size recompile nothing.
+        # Steps read levels from the pool only: other sets of the same size recompile nothing.
         self._env = batch.shared_env(observation=choice("observation", observation, OBSERVATIONS))
         self._levels = _make_levels(mode, num_levels, start_level, pool_size, num_envs)
         self.single_observation_space, self.single_action_space = single_spaces(observation)
@@ -116,7 +116,7 @@ class CoinRunVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         probability: float = 1.0,
         coin_present: bool = True,
     ) -> None:
-        """Place the coin otherwise from the next episodes on; recompiles nothing.
+        """Change the coin's placement from the next episodes on; recompiles nothing.
 
         Raises:
           ValueError: for an unknown name or a probability outside [0, 1].
@@ -134,7 +134,7 @@ class CoinRunVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
         Args:
           seed: s for seeds s, s + 1, ..., or a list with one for each sub-environment, where
-            None goes on with the seed it has. Without seeds all go on, or begin at random.
+            None continues with the present one. Without seeds all continue, or begin at random.
           options: `reset_mask`, bool [num_envs], resets those sub-environments only.
 
         Raises:
@@ -186,7 +186,7 @@ class CoinRunVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             same_step,
         )
         final_state = result.final_state
-        # What NumPy gets is its own: jax's arrays are views that cannot be written to.
+        # Copies, since views of JAX's arrays are read-only.
         observation = np.array(result.observation)
         host = jax.device_get(result.replace(observation=None, final_state=None))
         self._ended = host.terminated | host.truncated
@@ -213,7 +213,7 @@ class CoinRunVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     def _begin(self, keys: jax.Array) -> None:
         if self._levels.takes_turns:
-            # Other seeds see other levels; of the pool to begin with, none is kept but one.
+            # Other seeds see other levels: of the initial pool only one level is kept.
             self._pool_key, self._episodes_begun = jax.random.fold_in(keys[0], 2**32 - 1), 0
             self._params = self._params.replace(pool=self._levels.default_params.pool)
             anywhere = batch.begin(self._env, keys[:1], self._params).state

@@ -1,8 +1,8 @@
 """PPO in PyTorch on the vector environment: `python -m coinrun_jax.adapters.torch_example`.
 
-An example to start from: one file, and nothing of JAX in it. PyTorch is none of this
-project's dependencies: install it as pytorch.org says. For speed, and for what this project
-measures, use its own learner (`python -m train`).
+An example to start from: one file, without JAX. PyTorch is not a dependency of this project:
+see pytorch.org for its installation. For speed, and for this project's measurements, use its own
+learner (`python -m train`).
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ Act = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 @dataclass(frozen=True)
 class Rollout:
-    """What `NUM_STEPS` steps brought."""
+    """The data of `NUM_STEPS` steps."""
 
     data: dict[str, np.ndarray]  # observation, action, log_prob, value, advantage; [T, N, ...]
     outcomes: list[int]  # codes of `Cause`, of the episodes that ended
-    observation: np.ndarray  # [N, ...], to go on from
+    observation: np.ndarray  # [N, ...], to continue from
 
 
 def collect(envs: VectorEnv, observation: np.ndarray, act: Act, num_steps: int) -> Rollout:
-    """Play, and say by how much each action turned out better than expected (GAE)."""
+    """Play, and estimate the advantage of each action (GAE)."""
     rows: dict[str, list[np.ndarray]] = {}
     outcomes: list[int] = []
     for _ in range(num_steps):
         action, log_prob, value = act(observation)
         following, reward, terminated, truncated, infos = envs.step(action)
-        if truncated.any():  # the episode could have gone on: only its recording ended
+        if truncated.any():  # the episode could have continued: bootstrap
             last = np.stack(list(infos["final_obs"][truncated]))
             reward[truncated] += GAMMA * act(last)[2] * ~terminated[truncated]
         done = terminated | truncated

@@ -1,1 +1,1 @@
-"""Play by keyboard, record what was played, and see it again: `python -m coinrun_jax.play`."""
+"""Play with the keyboard, record episodes and replay them: `python -m coinrun_jax.play`."""

@@ -33,11 +33,11 @@ FPS, MOST_FPS = 15, 1000  # steps per second; 15 in Procgen's own interactive pl
 
 @command
 def main(arguments: list[str] | None = None) -> int:
-    """Play, or show or draw a recording. Returns the exit status: 1 if one does not repeat."""
+    """Play, or show or draw a recording. Returns 1 if an episode does not replay as recorded."""
     args = _parser().parse_args(arguments)
     require_outputs(args.force, args.record, args.gif, inputs=[args.replay])
     if args.replay and args.record:
-        raise InputError("--record is of what is played, and --replay plays nothing")
+        raise InputError("--record and --replay exclude each other: a replay plays nothing new")
     if args.gif:
         _need_pillow()
     if args.art == "procgen":
@@ -50,14 +50,14 @@ def _parser() -> Parser:
     add, seed = parser.add_argument, integer(0, NUM_SEEDS - 1)
     add("--level", type=seed, metavar="SEED", help="first level; by default a held-out one")
     add("--placement", choices=PLACEMENTS, default="end", help="where the coin is")
-    add("--coin-seed", type=seed, default=0, metavar="SEED", help="of the coin's place")
+    add("--coin-seed", type=seed, default=0, metavar="SEED", help="of the coin's position")
     add("--easy", action="store_true", help="easy levels instead of hard ones")
     size = integer(SMALLEST_SIZE, MAX_SIZE)
     add("--size", type=size, help=f"pixels; {DEFAULT_SIZE} in a window")
     add("--fps", type=integer(1, MOST_FPS), default=FPS, help="steps per second; 15 as in Procgen")
-    add("--record", type=Path, metavar="FILE", help="write what is played to a new file")
+    add("--record", type=Path, metavar="FILE", help="record the episodes in a new file")
     add("--replay", type=Path, metavar="FILE", help="show a recording instead of playing")
-    add("--gif", type=Path, metavar="FILE", help="draw what was played, or the recording")
+    add("--gif", type=Path, metavar="FILE", help="draw the episodes, or the recording")
     add("--terminal", action="store_true", help="play in the terminal, without a window")
     add("--art", choices=ART, default="own", help="procgen: its own pictures, see coinrun_jax.art")
     add_force(parser)
@@ -131,14 +131,14 @@ def _replay(args: argparse.Namespace) -> int:
     if screen is None:
         _draw(args, games, episodes, size)
     else:
-        game = next(iter(games.values()))  # either draws levels of both modes
+        game = next(iter(games.values()))  # each draws levels of both modes
         with _opened(screen), contextlib.suppress(KeyboardInterrupt):
             show(game, screen, lambda episode: _scenes(games, episode), episodes)
     return 1 if amiss else 0
 
 
 def _scenes(games: dict[str, Game], episode: Episode) -> list[Scene]:
-    """Played again when they are wanted: those of a whole recording may not fit in memory."""
+    """Replayed on demand: those of a whole recording may not fit in memory."""
     return games[episode.setup.mode].replay(episode)[0]
 
 
@@ -147,7 +147,7 @@ def _frames(episodes: list[Episode]) -> int:
 
 
 def _compiled(mode: str, size: int, art: str) -> Game:
-    _say("compiling: some seconds, the first time more")
+    _say("compiling: some seconds, longer the first time")
     enable_compilation_cache()
     game = Game(mode, art)
     with quiet_libraries():

@@ -1,4 +1,4 @@
-"""The game as a player meets it: one environment, a step and a picture at a time."""
+"""The game for one player: one environment, a step and a picture at a time."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Game:
 
     def __init__(self, mode: str, art: str = "own") -> None:
         self.mode = mode
-        # Levels come by seed; the environment's own set is never built.
+        # Levels are built from seeds; the environment's own set is never built.
         observation = "procgen" if art == "procgen" else "symbolic"
         self._env = CoinRun(mode, observation, num_levels=1)
         self._art = pictures.load() if art == "procgen" else None
@@ -84,19 +84,19 @@ class Game:
         return Scene(scene.setup, scene.params, state), outcome
 
     def picture(self, scene: Scene, size: int) -> np.ndarray:
-        """What is to be seen; uint8 [size, size, 3]."""
+        """A picture for the player; uint8 [size, size, 3]."""
         return np.asarray(self._env.render(scene.state, scene.params, size))
 
     def compile(self, size: int) -> None:
-        """Compile everything that play in pictures of this size needs."""
+        """Compile everything that is needed to play in pictures of this size."""
         scene = self.start(Setup(self.mode, 0, "end", 0))
         scene, _ = self.step(scene, Action.NOOP)
         self.picture(scene, size)
 
     def replay(self, episode: Episode) -> tuple[list[Scene], str | None]:
-        """Every moment of a recorded episode from its first on, and what is amiss, if anything.
+        """Every moment of a recorded episode, and how it differs from the recording, if it does.
 
-        Its coin must lie where it lay, and it must end as it ended, not a step sooner or later.
+        The coin must be in the same cell, and the episode must end in the same way and step.
         """
         scenes = [self.start(episode.setup)]
         if scenes[0].coin_cell != episode.coin_cell:
@@ -109,5 +109,5 @@ class Game:
         came_to = (outcome or "none", len(scenes) - 1)
         if came_to != (episode.outcome, len(episode.actions)):
             recorded = f"{episode.outcome} after {len(episode.actions)} steps"
-            return scenes, f"it comes to {came_to[0]} after {came_to[1]} steps, not {recorded}"
+            return scenes, f"it ends with {came_to[0]} after {came_to[1]} steps, not {recorded}"
         return scenes, None

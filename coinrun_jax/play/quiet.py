@@ -1,4 +1,4 @@
-"""Silence for C and C++ libraries, which write to standard error past Python."""
+"""Silences C and C++ libraries, which write to standard error without Python."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 @contextlib.contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Drop what is written to file descriptor 2; what goes wrong is raised all the same.
+    """Drop what is written to file descriptor 2; exceptions are still raised.
 
     XLA fills pages about the processor whenever it loads a program from the compilation cache
     (it reads its log level when jax is imported, which is too early for us), and SDL

@@ -1,4 +1,4 @@
-"""What was played, as a small JSON file: all that is needed to play it again, and its end."""
+"""Recordings of play: small JSON files with all that is needed to replay and check episodes."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ OUTCOMES = tuple(cause.name.lower() for cause in Cause)
 _DIGITS = "0123456789abcde"  # one for each action
 assert len(_DIGITS) == NUM_ACTIONS
 PLACEMENTS = tuple(name for name in CATALOGUE if name != "fixed")
-"""Those that a name is enough for."""
+"""Placements that need no further settings."""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """All that an episode starts from."""
+    """All that determines the start of an episode."""
 
     mode: str
     level_seed: int
@@ -37,16 +37,16 @@ _KEYS = {field.name for field in fields(Setup)} | {"coin_cell", "outcome", "acti
 
 @dataclass(frozen=True)
 class Episode:
-    """A setup, what was done in it, and where that led."""
+    """A setup, the actions taken in it, and how the episode ended."""
 
     setup: Setup
     actions: tuple[int, ...]  # codes 0 ... 14, one a step
-    outcome: str  # of `OUTCOMES`; "none" where the player broke off
+    outcome: str  # of `OUTCOMES`; "none" if the player broke off
     coin_cell: tuple[int, int]  # (x, y); (-1, -1) for none
 
 
 def save(path: Path, episodes: list[Episode]) -> None:
-    """Write a recording: all of it or, if interrupted, nothing of it."""
+    """Write a recording atomically."""
     rows = [_to_json(episode) for episode in episodes]
     lines = ",\n".join(json.dumps(row) for row in rows)
     write_text(path, f'{{"format": "{FORMAT}", "episodes": [\n{lines}\n]}}\n')
@@ -56,14 +56,14 @@ def load(path: Path) -> list[Episode]:
     """The episodes of a recording, at least one.
 
     Raises:
-      InputError: if there is no such file, or anything in it is not what `save` writes.
+      InputError: if there is no such file, or `save` could not have written it.
     """
     data = read_mapping(path, "recording", MOST_BYTES)
     try:
         choice("format", data.get("format"), [FORMAT])
         rows = data.get("episodes")
         if not isinstance(rows, list) or not rows:
-            raise InputError(f"episodes {shown(rows)} are not a list of some")
+            raise InputError(f"episodes {shown(rows)} is not a list of at least one")
         return [_from_json(row, f"episode {number}") for number, row in enumerate(rows, start=1)]
     except InputError as error:
         raise InputError(f"recording {shortened(path)}: {error}") from error
@@ -80,7 +80,7 @@ def _to_json(episode: Episode) -> dict[str, Any]:
 
 def _from_json(row: Any, what: str) -> Episode:
     if not isinstance(row, dict) or set(row) != _KEYS:
-        raise InputError(f"{what} {shown(row)} has not just the keys {', '.join(sorted(_KEYS))}")
+        raise InputError(f"{what} {shown(row)} must have the keys {', '.join(sorted(_KEYS))}")
     placement = choice(f"{what}: placement", row["placement"], PLACEMENTS)
     setup = Setup(
         mode=choice(f"{what}: mode", row["mode"], MODES),
@@ -96,7 +96,7 @@ def _from_json(row: Any, what: str) -> Episode:
     x, y = (whole(f"{what}: coin_cell", number, low, high) for number in cell)
     actions = row["actions"]
     if not isinstance(actions, str) or not set(actions) <= set(_DIGITS):
-        raise InputError(f"{what}: actions {shown(actions)} are not a text of {_DIGITS}")
+        raise InputError(f"{what}: actions {shown(actions)} must be text made of {_DIGITS}")
     whole(f"{what}: number of actions", len(actions), 1, TIME_LIMIT)
     outcome = choice(f"{what}: outcome", row["outcome"], OUTCOMES)
     return Episode(setup, tuple(map(_DIGITS.index, actions)), outcome, (x, y))

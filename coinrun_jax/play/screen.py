@@ -1,4 +1,4 @@
-"""What a screen does for the game, be it a window or a terminal."""
+"""The interface of screens: windows and terminals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from coinrun_jax.coinrun.types import Action
 
 
 class Command(Enum):
-    """What a player asks for beside moving."""
+    """Requests of a player besides moving."""
 
     QUIT = auto()
     RESTART = auto()
@@ -22,27 +22,27 @@ class Command(Enum):
 
 @dataclass(frozen=True)
 class Keys:
-    """What is pressed at one step."""
+    """The keys pressed in one step."""
 
     action: int = Action.NOOP
     command: Command | None = None
 
 
 class ScreenError(InputError):
-    """No screen to be had."""
+    """There is no usable screen."""
 
 
 class Screen(Protocol):
-    """Shows pictures, knows the keys, keeps the time."""
+    """Shows pictures, reads keys, keeps time."""
 
-    size: int  # pixels of the pictures it shows, both ways
+    size: int  # width and height of its pictures, in pixels
     keys: str  # which keys do what, for people
 
     def open(self) -> None:
         """Take the screen. Raises ScreenError."""
 
     def read(self) -> Keys:
-        """The keys of the step to come."""
+        """The keys for the next step."""
 
     def show(self, picture: np.ndarray, caption: str, message: str = "") -> None:
         """Show a picture, uint8 [size, size, 3], a line about it, and a message in it."""
@@ -55,6 +55,6 @@ class Screen(Protocol):
 
 
 def action_of(left: bool, right: bool, up: bool, down: bool) -> int:
-    """Procgen's action of the pressed directions; opposite ones cancel out."""
+    """Procgen's action for the pressed directions; opposite ones cancel out."""
     horizontal, vertical = right - left, up - down
     return Action.NOOP + 3 * horizontal + vertical

@@ -1,4 +1,4 @@
-"""The two things that one can do at a screen: play, and see a recording again."""
+"""Playing, and showing recordings, on a screen."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def play(game: Game, screen: Screen, setup: Setup, keep: Keep) -> None:
 
 
 def next_level(setup: Setup) -> Setup:
-    """The same with the next level seed; the last one is followed by the first."""
+    """The same setup with the next level seed; the first one follows the last."""
     return Setup(setup.mode, (setup.level_seed + 1) % 2**31, setup.placement, setup.coin_seed)
 
 
@@ -47,7 +47,7 @@ def _play_one(game: Game, screen: Screen, setup: Setup, keep: Keep) -> Command:
                 return keys.command
             scene, outcome = game.step(scene, keys.action)
             actions.append(keys.action)
-    finally:  # Ctrl-C, too, ends an episode that is worth keeping
+    finally:  # episodes that Ctrl-C ends are kept, too
         if actions:
             keep(Episode(setup, tuple(actions), outcome or "none", coin_cell))
     return _ask(game, screen, scene, outcome)

@@ -1,4 +1,4 @@
-"""Play in a terminal, two pixels a character, where there is no screen for a window.
+"""Play in a terminal, with two pixels per character, if there is no screen for a window.
 
 A terminal tells when a key is pressed and not when it is let go. So left and right set the
 agent going until another key is pressed, and a jump lasts for a few steps.
@@ -21,8 +21,8 @@ from coinrun_jax.play.screen import Command, Keys, ScreenError, action_of
 
 KEYS = "A D or arrows to go left and right, S stand, W or space jump, R again, N next, Q quit"
 PIPED = "standard input is no terminal: it gives one key a step, until it ends"
-HALF_BLOCK = "▀"  # its ink is the upper pixel, its paper the lower one
-JUMP_STEPS = 3  # so that a jump that is pressed in the air, just before landing, is one
+HALF_BLOCK = "▀"  # its foreground is the upper pixel, its background the lower one
+JUMP_STEPS = 3  # so that a jump that is pressed just before landing counts
 SMALLEST, LARGEST = 26, 256  # pixels
 ARROWS = {"\x1b[A": "w", "\x1b[B": "s", "\x1b[C": "d", "\x1b[D": "a"}
 ARROWS |= {key.replace("[", "O"): letter for key, letter in ARROWS.items()}
@@ -37,7 +37,7 @@ COMMANDS = {
     "\r": Command.NEXT,
 }
 _KEY = re.compile(r"\x1b[\[O][0-9;]*[A-Za-z~]|.", re.DOTALL)
-_SEQUENCE_SECONDS = 0.05  # the rest of a special key comes within it: else it was Escape
+_SEQUENCE_SECONDS = 0.05  # the rest of a special key arrives within it; otherwise it was Escape
 _ENTER = "\x1b[?1049h\x1b[?25l\x1b[2J"  # another page, no cursor, cleared
 _LEAVE = "\x1b[0m\x1b[?25h\x1b[?1049l"
 
@@ -48,7 +48,7 @@ def half_blocks(picture: np.ndarray) -> str:
     for upper, lower in zip(picture[::2].tolist(), picture[1::2].tolist(), strict=True):
         line, before = [], None
         for colours in zip(upper, lower, strict=True):
-            if colours != before:  # where colours go on, they need not be said again
+            if colours != before:  # unchanged colours need not be repeated
                 (r, g, b), (s, h, c) = colours
                 line.append(f"\x1b[38;2;{r};{g};{b};48;2;{s};{h};{c}m")
                 before = colours
@@ -58,12 +58,12 @@ def half_blocks(picture: np.ndarray) -> str:
 
 
 def split_keys(text: str) -> list[str]:
-    """Single keys, arrows as the letters that do the same."""
+    """Single keys, arrows as the equivalent letters."""
     return [ARROWS.get(key, key.lower()) for key in _KEY.findall(text)]
 
 
 class Terminal:
-    """A terminal; without one, keys are read from standard input, one a step, until it ends.
+    """A terminal; without one, keys are read from standard input, one per step, until it ends.
 
     Args:
       size: pixels, both ways, even; as many as fit if None.
@@ -102,7 +102,7 @@ class Terminal:
         self._due = 0.0
 
     def open(self) -> None:
-        """Take the terminal: keys come at once and are not echoed."""
+        """Take the terminal: keys arrive immediately and are not echoed."""
         if self._is_tty:
             try:
                 import termios
@@ -115,7 +115,7 @@ class Terminal:
             self._out.flush()
 
     def read(self) -> Keys:
-        """What the keys pressed since the last call, or the next one of a pipe, lead to."""
+        """The effect of the keys pressed since the last call, or of the next one from a pipe."""
         command = None
         for key in self._pressed():
             if key in COMMANDS:
@@ -149,7 +149,7 @@ class Terminal:
         """Draw a picture, and the caption under it."""
         home = "\x1b[H" if self._is_tty else ""
         line = " | ".join(filter(None, (caption, message)))
-        clear = "\x1b[K"  # what an earlier line left over
+        clear = "\x1b[K"  # clears the rest of an earlier line
         self._out.write(f"{home}{half_blocks(picture)}{clear}\n{line}{clear}\n")
         self._out.flush()
 
@@ -160,7 +160,7 @@ class Terminal:
         time.sleep(max(0.0, self._due - now))
 
     def close(self) -> None:
-        """Give the terminal back as it was."""
+        """Restore the terminal."""
         if self._before is not None:
             import termios
 

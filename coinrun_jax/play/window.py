@@ -1,4 +1,4 @@
-"""A window to play in, by pygame-ce."""
+"""A window to play in, with pygame-ce."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Window:
                 pygame.display.init()
         except pygame.error as error:
             raise ScreenError(f"no window can be opened ({error})") from error
-        # Without a screen SDL may fall back to drawing into memory, where nobody sees it.
+        # Without a screen, SDL may silently fall back to drawing into memory.
         if pygame.display.get_driver() == "offscreen" and "SDL_VIDEODRIVER" not in os.environ:
             pygame.display.quit()
             raise ScreenError("no window can be opened (there is no screen)")
@@ -64,7 +64,7 @@ class Window:
         self._font = pygame.font.Font(None, max(16, round(self.size * MESSAGE_HEIGHT)))
 
     def read(self) -> Keys:
-        """What is held down, and what was pressed, however shortly, since the last call."""
+        """Keys that are held down, or were pressed, however briefly, since the last call."""
         tapped = set()
         command = None
         for event in pygame.event.get():
@@ -77,7 +77,7 @@ class Window:
             elif event.type == pygame.KEYUP:
                 self._held.discard(event.key)
             elif event.type == pygame.WINDOWFOCUSLOST:
-                self._held.clear()  # whoever lets go of a key elsewhere is not heard
+                self._held.clear()  # keys released outside the window are not reported
         pressed = self._held | tapped
         action = action_of(*(bool(pressed & keys) for keys in (LEFT, RIGHT, UP, DOWN)))
         return Keys(action, command)
