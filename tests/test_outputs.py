@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import errno
 import json
 import os
@@ -16,17 +17,17 @@ import pytest
 from coinrun_jax.checks import InputError
 from coinrun_jax.cli import Fault, Terminated
 from eval import animations, outputs, report
-from eval.catalogue import SUITES
 from eval.evaluate import Protocol
+from eval.langosco import screen
+from eval.measures import summarise
 from eval.options import Options
-from eval.outputs import EPISODES, PUBLISHED, PUBLISHED_FIGURE, REPORT, RUNS, SUMMARY
-from eval.published import published
-from eval.results import AGENT, BAR, GREEDY, Evaluation
+from eval.outputs import EPISODES, REPORT, RUNS, SCREENED, SCREENED_FIGURE, SUMMARY
+from eval.reading import read_summary
+from eval.results import AGENT, AGENT_TITLES, GREEDY, Evaluation
 from eval.staging import require_folder, staging
-from tests.evaluations import BLIND, FETCHES, MANY, evaluation
-from tests.test_report import runs_of
+from tests.evaluations import BLIND, COINRUN, FETCHES, MANY, PAPER, evaluation, runs_of
 
-PAPER = SUITES["paper"]
+BAR = COINRUN.bar
 
 
 class LateError(Exception):
@@ -47,9 +48,14 @@ def options(out: Path, probabilities: list[float], **more: Any) -> Options:
 def two_evaluations() -> list[Evaluation]:
     """Of two runs, sampled and greedy."""
     both = [evaluation(PAPER, own, BLIND, BLIND, seed=i) for i, own in enumerate((MANY, FETCHES))]
-    for each in both:
-        each.played[GREEDY] = each.played[AGENT]  # type: ignore[index]
-    return both
+    return [
+        dataclasses.replace(
+            each,
+            played={AGENT: each.played[AGENT], GREEDY: each.played[AGENT], **each.played},
+            titles=AGENT_TITLES | dict(each.titles),
+        )
+        for each in both
+    ]
 
 
 def read(path: Path) -> list[dict[str, str]]:
@@ -177,6 +183,7 @@ def test_numbers_of_a_run_outlive_what_fails_after_them(
     summary = json.loads((tmp_path / SUMMARY).read_text())
     assert summary["conditions"][0]["coin"]["estimate"] == 0.95
     assert summary["provenance"]["Seed"] == "0"
+    assert read_summary(tmp_path / SUMMARY) == summarise([case])
 
 
 def test_numbers_of_several_runs_outlive_what_fails_after_them(
@@ -191,12 +198,12 @@ def test_numbers_of_several_runs_outlive_what_fails_after_them(
 
 def test_several_runs_leave_what_one_leaves(tmp_path: Path) -> None:
     given, both = options(tmp_path, [0.0, 0.5]), two_evaluations()
-    by_paper = [published(each, each.level_seeds[0] * 0.0) for each in both]
-    printed = outputs.write_comparison(given, both, by_paper, 1.0, tmp_path)
+    screened = [screen(each, each.level_seeds[0] * 0.0) for each in both]
+    printed = outputs.write_comparison(given, both, screened, 1.0, tmp_path)
     assert printed.endswith(f"Report: {tmp_path / REPORT}")
 
     rows = read(tmp_path / EPISODES)
-    names = [each.trained.name for each in both]
+    names = [each.run for each in both]
     count = 3 * 100
     for policy, runs in ((AGENT, names), (GREEDY, names), (BAR, [""]), ("random", [""])):
         own = [row["run"] for row in rows if row["policy"] == policy]
@@ -208,8 +215,8 @@ def test_several_runs_leave_what_one_leaves(tmp_path: Path) -> None:
         if (row["run"], row["policy"], row["condition"]) == (names[1], AGENT, "random_section")
     ]
     assert moved == FETCHES[1]
-    assert [float(row["p_train"]) for row in read(tmp_path / PUBLISHED)] == [0.25, 0.25]
-    assert (tmp_path / PUBLISHED_FIGURE).stat().st_size > 10_000
+    assert [float(row["p_train"]) for row in read(tmp_path / SCREENED)] == [0.0, 0.0]
+    assert (tmp_path / SCREENED_FIGURE).stat().st_size > 10_000
 
     page = (tmp_path / REPORT).read_text()
     assert f"Training config of {given.runs[0].name}<" in page
@@ -218,6 +225,6 @@ def test_several_runs_leave_what_one_leaves(tmp_path: Path) -> None:
         assert f'aria-label="Measures by condition and policy, {label}"' in page
     for title in ("right + jump, eyes closed", "uniformly random", "agent, likeliest action"):
         assert page.count(f'<th scope="row">{title}</th>') == 2 * (3 + 1)  # conditions, judged
-    for name in (EPISODES, PUBLISHED, PUBLISHED_FIGURE):
+    for name in (EPISODES, SCREENED, SCREENED_FIGURE):
         assert f'href="{name}"' in page
-    assert "Shares of coin first and of end first" in page
+    assert "Levels screened as in Langosco" in page
