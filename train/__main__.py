@@ -11,17 +11,14 @@ environment variables that jax reads; SLURM needs neither.
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
 import os
 import sys
 from pathlib import Path
 
 from coinrun_jax.checks import InputError
 from coinrun_jax.cli import Parser, command
-from train.config import TrainConfig, load_config
 from train.devices import processes
-from train.overrides import override
+from train.overrides import configure
 
 
 def _default_run_dir() -> Path:
@@ -34,14 +31,6 @@ def _default_run_dir() -> Path:
     if not sweep or not run_id:
         raise InputError("--run-dir DIR is missing: the directory to create for the run")
     return Path("runs") / sweep / run_id
-
-
-def _config(known: argparse.Namespace, settings: list[str]) -> TrainConfig:
-    default = load_config(known.config) if known.config else TrainConfig()
-    if "WANDB_SWEEP_ID" in os.environ:  # a wandb agent's runs belong there
-        online = dataclasses.replace(default.wandb, mode="online")
-        default = dataclasses.replace(default, wandb=online)
-    return override(default, settings, about=__doc__ or "")
 
 
 @command
@@ -61,7 +50,10 @@ def main(arguments: list[str] | None = None) -> int:
         if known.config or known.run_dir or settings:
             raise InputError("--resume takes no other settings: a run keeps its config")
     else:
-        config, run_dir = _config(known, settings), known.run_dir or _default_run_dir()
+        if "WANDB_SWEEP_ID" in os.environ:  # a wandb agent's runs belong there
+            settings = ["--wandb.mode", "online", *settings]
+        config = configure(known.config, settings, about=__doc__ or "")
+        run_dir = known.run_dir or _default_run_dir()
 
     from coinrun_jax.compilation import enable_compilation_cache
     from train import run  # its imports initialize the backend

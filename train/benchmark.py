@@ -31,9 +31,9 @@ from coinrun_jax.compilation import enable_compilation_cache
 from coinrun_jax.files import read_text, require_makeable
 from coinrun_jax.hardware import device_name, num_cores
 from coinrun_jax.testbed import LevelsConfig
-from train.config import MOST_ENVS, TrainConfig, load_config
+from train.config import MOST_ENVS, TrainConfig
 from train.environment import num_actions, with_pool_for
-from train.overrides import override
+from train.overrides import configure
 from train.ppo import Batch, Learner, ppo_loss
 from train.program import Program, outline_learner
 from train.provenance import source_commit
@@ -327,7 +327,7 @@ def main(arguments: list[str] | None = None) -> int:
     add("--num-seeds", type=few, default=4, metavar="K")
     known, settings = parser.parse_known_args(arguments)
     known.words = list(arguments)
-    config = override(load_config(known.config) if known.config else TrainConfig(), settings)
+    config = configure(known.config, settings)
     _require_same_columns(known.csv, known.what)
     _measure(known, config, settings)
     return 0

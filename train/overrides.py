@@ -5,13 +5,29 @@ from __future__ import annotations
 import dataclasses
 import difflib
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from coinrun_jax.checks import InputError, shown
 from coinrun_jax.registry import import_plugins
-from train.config import TrainConfig, config_from_dict, env_config
+from train.config import TrainConfig, config_from_dict, env_config, load_config
 
-_HELP = ("--help", "-h")
+_HELP = {"--help", "-h"}
+
+
+def configure(path: Path | None, arguments: Sequence[str], about: str = "Settings.") -> TrainConfig:
+    """The config of a YAML file, or the default one, with the given settings changed.
+
+    Plugins among the settings are imported before the file is read, which may need them.
+
+    Args:
+      arguments, about: see `override`.
+
+    Raises:
+      InputError: for a file or a setting that cannot be used.
+    """
+    import_plugins(_words_by_name(arguments).get("plugins", []))
+    return override(load_config(path) if path else TrainConfig(), arguments, about)
 
 
 def override(
@@ -21,7 +37,8 @@ def override(
 
     Takes `--section.key value ...`, `--section.key=value`, flags `--section.key` and
     `--section.no-key`, and lists in the form that sweeps use, `--section.key=[a, b]`. Dashes may
-    replace underscores. A new `env.id` starts from that environment's defaults.
+    replace underscores, and the last of repeated settings counts. A new `env.id` starts from that
+    environment's defaults.
 
     Args:
       about: what `--help` says above the settings.
@@ -29,28 +46,26 @@ def override(
     Raises:
       InputError: for an unknown setting or a value that it cannot have.
     """
-    own = [word for word in arguments if word not in _HELP]
-    given = _words_by_name(own)
-    hints = _hints(TrainConfig)
-    if "plugins" in given:
-        config = dataclasses.replace(config, plugins=_value("plugins", given, hints))
-    import_plugins(config.plugins)
-    if "env.id" in given and (env_id := _value("env.id", given, hints)) != config.env.id:
+    given, hints = _words_by_name(arguments), _hints(TrainConfig)
+    import_plugins(given.get("plugins", config.plugins))
+    _, env_id = _parsed("env.id", given.get("env.id", [config.env.id]), hints)
+    if env_id != config.env.id:
         config = dataclasses.replace(config, env=env_config({"id": env_id}))
     hints |= _hints(type(config.env), "env.")
     values = dataclasses.asdict(config)
-    for name in given:
-        is_negated = name not in hints and _negated(name) in hints
-        setting = _negated(name) if is_negated else name
+    for name, words in given.items():
+        setting, value = _parsed(name, words, hints)
         *path, last = setting.split(".")
-        value = _off(name, given, hints) if is_negated else _value(name, given, hints)
         section = values
         for part in path:
             section = section[part]
         section[last] = value
     config = config_from_dict(values)
-    if len(own) < len(arguments):
-        _show_help(config, about)
+    if not _HELP.isdisjoint(arguments):
+        import tyro
+
+        program = "python -m train"
+        tyro.cli(TrainConfig, default=config, args=["--help"], prog=program, description=about)
     return config
 
 
@@ -59,6 +74,8 @@ def _words_by_name(arguments: Iterable[str]) -> dict[str, list[str]]:
     given: dict[str, list[str]] = {}
     words: list[str] | None = None
     for argument in arguments:
+        if argument in _HELP:
+            continue
         if argument.startswith("--"):
             name, equals, value = argument[2:].partition("=")
             given[name.replace("-", "_")] = words = _listed(value) if equals else []
@@ -87,39 +104,32 @@ def _hints(cls: type, prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def _negated(name: str) -> str:
-    """`section.key` of the flag `section.no_key`."""
-    section, dot, last = name.rpartition(".")
-    return f"{section}{dot}{last.removeprefix('no_')}"
-
-
-def _off(name: str, given: dict[str, list[str]], hints: dict[str, Any]) -> bool:
-    if hints[_negated(name)] is not bool or given[name]:
-        raise InputError(f"{_option(name)} turns off a flag, and takes no value")
-    return False
-
-
-def _value(name: str, given: dict[str, list[str]], hints: dict[str, Any]) -> Any:
-    """What the words of a setting stand for; the config checks whether it can have that.
+def _parsed(name: str, words: list[str], hints: dict[str, Any]) -> tuple[str, Any]:
+    """The setting that a name stands for, and its value, which the config checks.
 
     Raises:
-      InputError: for an unknown setting, or too many words or too few.
+      InputError: for an unknown setting, or a wrong number of words.
     """
-    words = given[name]
     if name not in hints:
-        raise InputError(f"unknown setting {_option(name)}{_suggestion(name, hints)}")
+        section, dot, last = name.rpartition(".")
+        flag = f"{section}{dot}{last.removeprefix('no_')}"
+        if hints.get(flag) is not bool:
+            raise InputError(f"unknown setting {_option(name)}{_suggestion(name, hints)}")
+        if words:
+            raise InputError(f"{_option(name)} takes no value")
+        return flag, False
     hint = hints[name]
     if get_origin(hint) is tuple:
-        return [_typed(word, get_args(hint)[0]) for word in words]
+        return name, [_typed(word, get_args(hint)[0]) for word in words]
     if hint is bool and not words:
-        return True
+        return name, True
     if len(words) != 1:
         raise InputError(f"{_option(name)} takes one value, not {len(words)}")
-    return _typed(words[0], hint)
+    return name, _typed(words[0], hint)
 
 
 def _typed(word: str, hint: Any) -> Any:
-    """A word as what it stands for, or as it is where it cannot be that."""
+    """The value that a word stands for; the word itself if its type is wrong."""
     if type(None) in get_args(hint):
         return None if word in ("None", "null") else _typed(word, get_args(hint)[0])
     if hint is bool:
@@ -144,12 +154,3 @@ def _suggestion(name: str, hints: dict[str, Any]) -> str:
 def _option(name: str) -> str:
     text = "--" + name.replace("_", "-")
     return text if len(text) <= 60 and text.isprintable() else shown(text)
-
-
-def _show_help(config: TrainConfig, about: str) -> None:
-    """Print every setting with its default, and leave the program."""
-    import tyro
-
-    tyro.cli(
-        TrainConfig, default=config, args=["--help"], prog="python -m train", description=about
-    )

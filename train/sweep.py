@@ -36,7 +36,7 @@ from coinrun_jax.files import read_yaml, require_makeable, require_plain_name
 from train.config import CONFIG, TrainConfig, flat_settings, load_config, seed_folders
 from train.devices.worker_resources import Resources, divide_machine
 from train.environment import require_usable as require_usable_settings
-from train.overrides import override
+from train.overrides import configure
 from train.policy import updates_of
 
 ARGS, ENV = "${args}", "${env}"
@@ -114,7 +114,7 @@ def config_of(arguments: list[str]) -> TrainConfig:
     parser.add_argument("--config", type=Path)
     known, settings = parser.parse_known_args(arguments)
     try:
-        return override(load_config(known.config) if known.config else TrainConfig(), settings)
+        return configure(known.config, settings)
     except SystemExit as stop:
         raise InputError("--help is not a setting") from stop
 

@@ -27,10 +27,7 @@ from gymnax.wrappers import LegacyStepAPIWrapper
 
 from coinrun_jax.cli import Parser, add_force, command, integer, require_outputs
 from coinrun_jax.files import write_rows
-from train.config import (
-    EnvConfig,
-    PPOConfig,
-)
+from train.config import PPOConfig, env_config
 from train.environment import make_environment
 from train.networks import Network, Output
 from train.ppo import Learner
@@ -71,7 +68,7 @@ class Legacy(LegacyStepAPIWrapper):
 
 def ours(shuffle: str):
     """An update of ours on a state of its own, and the state."""
-    env, params = make_environment(EnvConfig())
+    env, params = make_environment(env_config({}))
     module = TwoTowers(env.num_actions)
     config = PPOConfig(
         num_envs=NUM_ENVS,
@@ -89,7 +86,7 @@ def ours(shuffle: str):
 
 def theirs():
     """An iteration of rejax's, and its state."""
-    env, params = make_environment(EnvConfig())
+    env, params = make_environment(env_config({}))
     env = Legacy(env)
     network = {"hidden_layer_sizes": (WIDTH, WIDTH), "activation": "swish"}
     algorithm = rejax.PPO(
