@@ -384,7 +384,7 @@ def _require_expected(
 
 
 def _size(wanted: int | str, sizes: Mapping[str, int]) -> int | str:
-    """The number that a size stands for, where it is known by now."""
+    """The number that a size stands for, if it is known already."""
     if isinstance(wanted, int):
         return wanted
     name, plus, _ = wanted.partition("+1")
@@ -447,10 +447,10 @@ def _require_values(name: str, array: np.ndarray, wanted: Array) -> None:
 
 
 def require_free(path: Path, force: bool = False) -> None:
-    """Refuse to overwrite, unless asked to, and then too what is no regular file.
+    """Refuse to overwrite files unless forced to, and anything but regular files even then.
 
     Raises:
-      InputError: where the file exists, or cannot be made there.
+      InputError: if the file exists, or cannot be created.
     """
     require_makeable(path, "file")
     if path.is_dir():
@@ -462,11 +462,10 @@ def require_free(path: Path, force: bool = False) -> None:
 
 
 def require_makeable(path: Path, what: str) -> None:
-    """Refuse a file or folder that cannot be made, before there is anything to put there.
+    """Refuse a file or folder that cannot be created, before there is anything to write.
 
     Raises:
-      InputError: for a name that is too long, or a parent that is no folder or not ours to
-        write to.
+      InputError: for a name that is too long, or a parent that is not a writable folder.
     """
     try:
         if os.path.lexists(path):
@@ -480,30 +479,30 @@ def require_makeable(path: Path, what: str) -> None:
         _require_name(path)
         if not here.is_dir():
             raise InputError(
-                f"{what} {shortened(path)} cannot be made: {shortened(here)} is not a folder"
+                f"{what} {shortened(path)} cannot be created: {shortened(here)} is not a folder"
             )
         if not os.access(here, os.W_OK | os.X_OK):
             raise InputError(
-                f"{what} {shortened(path)} cannot be made: {shortened(here)} cannot be written to"
+                f"{what} {shortened(path)} cannot be created: {shortened(here)} is not writable"
             )
-        attempt = here / _part_name("", os.getpid())  # some folders take nothing, whoever asks
+        attempt = here / _part_name("", os.getpid())  # some refuse it despite permissions
         attempt.touch()
         attempt.unlink()
     except OSError as error:
-        raise InputError(f"{what} {shortened(path)} cannot be made: {error.strerror}") from error
+        raise InputError(f"{what} {shortened(path)} cannot be created: {error.strerror}") from error
     except ValueError as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{what} {shown(str(path))} cannot be made: {error}") from error
+        raise InputError(f"{what} {shown(str(path))} cannot be created: {error}") from error
 
 
 def _require_name(path: Path) -> None:
     if len(os.fsencode(path.absolute())) > os.pathconf("/", "PC_PATH_MAX") - 256:
-        raise InputError(f"{shortened(path)} cannot be made: the path is too long")
+        raise InputError(f"{shortened(path)} cannot be created: the path is too long")
     if len(os.fsencode(path.name)) > 255 - len(_part_name("", 2**22)):
-        raise InputError(f"{shortened(path)} cannot be made: a name is too long")
+        raise InputError(f"{shortened(path)} cannot be created: a name is too long")
     if "\0" in path.name:
-        raise InputError(f"{shown(str(path))} cannot be made: a name holds a null byte")
+        raise InputError(f"{shown(str(path))} cannot be created: a name contains a null byte")
 
 
 def _part_name(name: str, number: int) -> str:
@@ -512,7 +511,7 @@ def _part_name(name: str, number: int) -> str:
 
 @contextlib.contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; moved into its place if all goes well, else removed.
+    """A temporary path next to `path`; moved into place on success, removed on failure.
 
     with writing(path) as part:
         part.write_text(...)
@@ -533,20 +532,20 @@ def writing(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file whole or not at all."""
+    """Write a text file atomically."""
     with writing(path) as part:
         part.write_text(text, encoding="utf-8", newline="")
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write a JSON file whole or not at all."""
+    """Write a JSON file atomically."""
     text = json.dumps(content, indent=1, allow_nan=False, ensure_ascii=False)
-    # A file's name may hold half of a character, which JSON has an escape for.
+    # A file's name may contain a lone surrogate, which JSON can escape.
     write_text(path, text.encode("utf-8", "backslashreplace").decode() + "\n")
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Write an .npz archive, compressed, whole or not at all."""
+    """Write a compressed .npz archive atomically."""
     with writing(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, array in arrays.items():  # not np.savez, which may pickle in NumPy 2.0
             with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
@@ -554,7 +553,7 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Any) -> None:
-    """Write a CSV file of rows that are sequences, whole or not at all."""
+    """Write a CSV file of rows that are sequences, atomically."""
     with writing(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
@@ -565,7 +564,7 @@ _PLAIN_NAME = re.compile(r"[^/\\\x00-\x1f]{1,200}")
 
 
 def require_plain_name(what: str, name: Any) -> str:
-    """A name that makes one file or folder where it is meant to be.
+    """Check that a name denotes one file or folder in its place.
 
     Raises:
       InputError: for separators, `.` and `..`, control characters, or none.

@@ -164,9 +164,9 @@ REFUSALS = """
 import sys
 import numpy as np
 import jax, jax.numpy as jnp
-from coinrun_jax import CoinRun, EnvParams, benchmark, generate_level, overlap, parity
+from coinrun_jax import CoinRun, EnvParams, benchmark, contact_sheet, generate_level, overlap
+from coinrun_jax import parity
 from coinrun_jax.coinrun.ascii import level_from_ascii
-from coinrun_jax.coinrun.observations import contact_sheet
 from coinrun_jax.play.__main__ import main as play
 from coinrun_jax.solver.__main__ import main as solver
 there, folder = sys.argv[1:]

@@ -458,7 +458,7 @@ def test_what_cannot_be_made_is_known_before(name, tmp_path):
     if name.startswith("/proc") and not Path("/proc/self").exists():
         pytest.skip("a folder that takes nothing, of Linux")
     (tmp_path / "file").touch()
-    assert_refused(lambda: require_makeable(tmp_path / name, "result"), "cannot be made")
+    assert_refused(lambda: require_makeable(tmp_path / name, "result"), "cannot be created")
 
 
 def test_files_of_one_command_are_not_one_file(tmp_path):

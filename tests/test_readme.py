@@ -50,8 +50,10 @@ SHRINK_TRAIN = (
     "--ppo.num-epochs 1 --env.pool-size 16"
 )
 SHRINK_EVAL = "--num-levels 4"
+SHRINK_MAKE = f'TRAIN_ARGS="{SHRINK_TRAIN}" EVAL_ARGS="{SHRINK_EVAL}"'
 SHRINK = {
-    "make quickstart": f'TRAIN_ARGS="{SHRINK_TRAIN}" EVAL_ARGS="{SHRINK_EVAL}"',
+    "make quickstart": SHRINK_MAKE,
+    "make quickstart-maze": SHRINK_MAKE,
     "python -m train --resume": "",  # the run's own config, already small
     "python -m train --env.id CartPole-v1": SHRINK_TRAIN.removesuffix(" --env.pool-size 16"),
     "python -m train": SHRINK_TRAIN,
