@@ -2,42 +2,38 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from eval.catalogue import SUITES
-from eval.controllers import ScriptedController
+from coinrun_jax.arena import Arena
+from coinrun_jax.coinrun.catalogue import SUITES
+from coinrun_jax.controllers import ScriptedController
 from eval.evaluate import Protocol, make_arena
-from eval.rollout import Arena
 from tests.conftest import QUICK_COMPILE, ROOT
-from train.config import EnvConfig
+from train.config import TrainConfig
 
 DEVICES = 4
 PROTOCOL = Protocol(SUITES["paper"], num_levels=7, num_samples=2)
 
 
 def build(lanes: int) -> Arena:
-    def act(key: jax.Array, observation: jax.Array, state: object) -> jax.Array:
+    def act(key: jax.Array, state: Any, params: Any) -> jax.Array:
         """Looks and is random: whatever is mixed up shows."""
-        return jax.random.categorical(key, observation[-15:] * 3)
+        seed = params.pool.levels.seed[state.level_index].astype(jnp.float32)
+        return jax.random.categorical(key, jnp.cos(jnp.arange(15.0) * (state.x + seed)))
 
     controllers = {"agent": ScriptedController(act)}
-    arena = make_arena(EnvConfig(), controllers, PROTOCOL)
-    return Arena(
-        arena.env,
-        arena.params,
-        arena.variants,
-        arena.level_index,
-        controllers,
-        arena.key,
-        arena.num_samples,
-        lanes,
+    return dataclasses.replace(
+        make_arena(TrainConfig().env, controllers, PROTOCOL), lanes=lanes, traced=True
     )
 
 
@@ -48,7 +44,14 @@ def play(lanes: int, path: Path) -> None:
     (again,) = arena.replay("agent", [(2, 5, 1)])
     assert int(again.record.steps) == int(record.steps[2, 5, 1])
     assert len(again.states) == int(again.record.steps) + 1
-    np.savez(path, **{name: getattr(record, name) for name in ("steps", "cause", "x", "y")})
+    some = [(2, 5, 1), (0, 0, 0), (1, 3, 1)]
+    at = tuple(np.array(some).T)
+    trace = jax.tree.map(lambda leaf: leaf[at], record.trace)
+    recorded = arena.play_recorded(np.array(some).T, trace)
+    for name in ("steps", "cause", "events"):
+        np.testing.assert_array_equal(getattr(recorded, name), getattr(record, name)[at])
+    known = {name: getattr(record, name) for name in ("steps", "cause", "events")}
+    np.savez(path, **known, **record.details)
 
 
 @pytest.mark.slow
