@@ -25,13 +25,13 @@ from eval.results import AGENT, AGENT_TITLES, GREEDY, Evaluation, Played
 from train.policy import Policy
 
 Report = Callable[[str, int], None]
-"""Called now and then: (policy, episodes taken from the queue)."""
+"""Called repeatedly with (policy, episodes taken from the queue)."""
 ACTION_MODES = ("sample", "greedy", "both")
 MOST_SAMPLES = 1000
 MOST_EPISODES = 20_000_000
-"""Of all policies. Each takes about 130 bytes of `episodes.csv`, and as many of memory."""
+"""Of all policies. Each takes about 130 bytes of `episodes.csv`, and of memory."""
 _LEVEL_BYTES = 140_000
-"""What a level takes while the arena's levels are built, all at once."""
+"""Memory per level while the arena's levels are built, all at once."""
 _LANES = {"cpu": 256}
 _MANY_LANES = 8192  # on accelerators
 
@@ -44,23 +44,23 @@ class Protocol:
     num_levels: int = 1000
     """Levels of each condition."""
     num_samples: int = 1
-    """Episodes per condition and level; they differ in the draws of actions only."""
+    """Episodes per condition and level; they differ only in the draws of actions."""
     seed: int = 0
-    """Of objects' places, actions and resampling."""
+    """Of objects' positions, actions and resampling."""
     action_mode: str = "sample"
-    """Of ACTION_MODES: actions drawn from the policy, its likeliest ones, or a row for each."""
+    """Of ACTION_MODES: actions drawn from the policy, its likeliest actions, or a row for each."""
     traced: bool = False
     """Whether records hold traces."""
     unseen_by: int = 0
-    """No level looks like one of the first so many level seeds, those of training."""
+    """Leave out levels that look like one of the first so many level seeds."""
 
     @property
     def num_episodes(self) -> int:
-        """Of an agent that plays once."""
+        """For an agent with one action mode."""
         return self._episodes_on(self.num_levels)
 
     def num_episodes_of(self, num_agents: int, references: Mapping[str, Reference]) -> int:
-        """Of so many agents, in each way that they act, and of the references."""
+        """For so many agents in all action modes, and the references."""
         agents = num_agents * (2 if self.action_mode == "both" else 1)
         most = [each.most_levels or self.num_levels for each in references.values()]
         blind = sum(self._episodes_on(min(self.num_levels, each)) for each in most)
@@ -71,7 +71,7 @@ class Protocol:
 
 
 def require_room(protocol: Protocol, num_agents: int, references: Mapping[str, Reference]) -> None:
-    """Refuse what does not fit.
+    """Refuse a protocol that does not fit into memory.
 
     Raises:
       InputError: for more than MOST_EPISODES, or more levels than fit into memory.
@@ -79,7 +79,7 @@ def require_room(protocol: Protocol, num_agents: int, references: Mapping[str, R
     episodes = protocol.num_episodes_of(num_agents, references)
     if episodes > MOST_EPISODES:
         raise InputError(
-            f"{episodes:,} episodes are asked for; at most {MOST_EPISODES:,} can be played at "
+            f"{episodes:,} episodes requested; at most {MOST_EPISODES:,} can be played at "
             "once: lower --num-levels or --samples"
         )
     needed, free = protocol.num_levels * _LEVEL_BYTES, memory_per_device()
@@ -96,9 +96,8 @@ def make_arena(
     """The suite's conditions on its held-out levels.
 
     Args:
-      env_config: of training; what it shows is shown here, except for what a condition changes.
-      controllers: by name, who plays.
-      protocol: what is played.
+      env_config: of training; it applies here, too, except for what a condition changes.
+      controllers: by name.
 
     Raises:
       InputError: where there are not as many levels of a kind.
@@ -139,7 +138,7 @@ def _overrides(env_config: EnvConfig, suite: Suite) -> list[dict[str, Any]]:
 def play_all(
     arena: Arena, policies: list[str], report: Report, most_levels: Mapping[str, int | None]
 ) -> dict[str, Record]:
-    """Some of the arena's policies, side by side: one alone leaves cores idle."""
+    """Play some of the arena's policies in parallel, since one alone leaves cores idle."""
     stop = threading.Event()
 
     def tell(policy: str, done: int) -> None:
@@ -149,7 +148,7 @@ def play_all(
 
     arena.compile()
     with ThreadPoolExecutor(os.cpu_count()) as executor:
-        # The last reference takes longest: it is mostly lost.
+        # The last reference takes longest, since it is mostly lost.
         plays = {
             policy: executor.submit(
                 arena.play, policy, partial(tell, policy), most_levels.get(policy)
@@ -163,7 +162,7 @@ def play_all(
 
 
 def _agents(policy: Policy, action_mode: str) -> dict[str, Controller]:
-    """The policy by name; one program serves both ways to act."""
+    """The policy in each action mode, by name; one program serves both."""
     agent = AgentController(
         jax.device_put(policy.params), policy.network, greedy=np.bool_(action_mode == "greedy")
     )
@@ -198,7 +197,7 @@ def evaluate_next(
     arena: Arena,
     report: Report = lambda policy, done: None,
 ) -> Evaluation:
-    """Play another agent on the same levels, beside the references that were played before.
+    """Play another agent on the same levels, reusing the references' episodes.
 
     Raises:
       ValueError: for an agent that is evaluated on other levels.
@@ -206,7 +205,7 @@ def evaluate_next(
     testbed = arena.testbed
     kinds = level_kinds(policy.env_config, protocol.suite)
     if kinds != level_kinds(first.config.env, protocol.suite):
-        raise ValueError(f"{name} is evaluated on other levels than the first run")
+        raise ValueError(f"{name} is evaluated on different levels than the first run")
     agents = _agents(policy, protocol.action_mode)
     blind = {each: arena.controllers[each] for each in first.played if each not in agents}
     again = replace(

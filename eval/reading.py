@@ -1,4 +1,4 @@
-"""Tables and summaries that figures are drawn from, checked as they are read."""
+"""Reads tables and summaries for figures, with checks."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def read_numbers(
     Args:
       what: what the file should be, for the message.
       numbers: columns of a number in every row.
-      if_any: columns of a number or nothing; those that are not there do not matter.
-      texts: columns that there must be besides.
+      if_any: columns of a number or nothing; they may be missing.
+      texts: further required columns.
 
     Raises:
       InputError: where it is no such table.
@@ -69,7 +69,7 @@ def read_summary(path: Path) -> Summary | None:
         testbed = find_testbed(content.get("environment"))
         columns = outcome_columns(testbed)
         if not columns:
-            raise InputError(f"{testbed.id} has no goal: nothing of it is evaluated")
+            raise InputError(f"{testbed.id} has no goal, so it has no evaluations")
         rows = {AGENT: _rows("conditions", content.get("conditions"), columns)}
         references = _mapping("references", content.get("references"))
         rows |= {policy: _rows(policy, others, columns) for policy, others in references.items()}
@@ -139,7 +139,7 @@ def _row(what: str, row: Any, columns: Sequence[str]) -> Row:
 
 
 def _typed(what: str, value: Any, hint: Any) -> Any:
-    """A value from JSON as a type that stands in `eval.results`."""
+    """A value from JSON as one of the types of `eval.results`."""
     options = get_args(hint)
     if type(None) in options:
         return None if value is None else _typed(what, value, options[0])

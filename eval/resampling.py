@@ -23,7 +23,7 @@ class Resampling:
     made_up: int = 0
     """Further levels, the last ones, that can be drawn too; no sample is on them."""
     _number: np.ndarray = field(init=False, repr=False)
-    """Int [M], which of the different levels that is."""
+    """Int [M], the index of the sample's level among the distinct ones."""
     _counts: np.ndarray = field(init=False, repr=False)
     """Int [L], samples of each level."""
 
@@ -34,7 +34,7 @@ class Resampling:
 
     @property
     def num_levels(self) -> int:
-        """Different levels that there are samples of."""
+        """Distinct levels that have samples."""
         return self._counts.size
 
     @property

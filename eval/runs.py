@@ -1,4 +1,4 @@
-"""Which agents are evaluated: one, several, or all that a sweep has trained."""
+"""The agents to evaluate: one, several, or all of a sweep."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from train.config import TrainConfig, flat_settings
 from train.policy import DESCRIPTION, Policy, load_policy
 
 _NOT_A_RECIPE = ("seed", "num_seeds", "wandb", "checkpoint_every", "keep_checkpoints")
-"""Settings that may differ between runs of the same recipe; so may those of its looks at
-held-out levels."""
+"""Settings that may differ between runs of the same recipe, like those of looks at held-out
+levels."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,20 +29,20 @@ def find_runs(folders: Sequence[Path], plugins: Sequence[str] = ()) -> list[Run]
     """All policies in and below the folders, each once.
 
     Args:
-      plugins: that have been imported.
+      plugins: those that have been imported.
 
     Raises:
-      InputError: where there is none, or one that cannot be loaded.
+      InputError: if there is none, or one cannot be loaded.
     """
     found: dict[Path, Run] = {}
     for folder in folders:
         if not os.path.isdir(folder):
-            load_policy(folder, plugins)  # says what is missing
+            load_policy(folder, plugins)  # raises an error that names what is missing
         paths = sorted(path.parent for path in folder.rglob(DESCRIPTION))
         if not paths:
             load_policy(folder, plugins)
         for path in paths:
-            if not str(path).isprintable():  # it stands in every table
+            if not str(path).isprintable():  # it appears in every table
                 raise InputError(f"run {shown(str(path))} has characters that cannot be printed")
             if path.resolve() not in found:
                 found[path.resolve()] = Run(str(path), load_policy(path, plugins))
@@ -50,7 +50,7 @@ def find_runs(folders: Sequence[Path], plugins: Sequence[str] = ()) -> list[Run]
 
 
 def recipes(configs: Sequence[TrainConfig]) -> list[dict[str, Any]]:
-    """For each run's config the settings, by dotted name, in which the runs' recipes differ."""
+    """For each run's config, the settings in which the recipes differ, by dotted name."""
     flat = [flat_settings(config) for config in configs]
     differing = [
         name
@@ -65,7 +65,7 @@ def _is_of_the_recipe(setting: str) -> bool:
 
 
 def label(recipe: dict[str, Any]) -> str:
-    """A recipe in words, by the last part of its settings' names."""
+    """A label for a recipe, from the last part of its settings' names."""
     words = [
         f"{name.rpartition('.')[2].replace('_', ' ')} {_word(recipe[name])}" for name in recipe
     ]

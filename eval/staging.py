@@ -1,4 +1,4 @@
-"""Folders of results: all files of a command appear together, or none of them does."""
+"""Folders of results: the files of a command are written atomically, all together."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def folder(text: str) -> Path:
 
 
 def require_folder(out: Path, names: Sequence[str], force: bool) -> None:
-    """Refuse a folder that cannot be made or written to, or that holds one of the files.
+    """Refuse a folder that cannot be created or written to, or that contains one of the files.
 
     Args:
       names: of the files.
@@ -77,7 +77,7 @@ def staging(out: Path, names: Sequence[str] = (), force: bool = False) -> Iterat
             if isinstance(error, InputError) or not any(part.iterdir()):
                 raise
             made.pop_all()
-            kept = f"what had been written by then is in {part}"
+            kept = f"the files written so far are in {part}"
             if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
                 raise Fault(f"not enough memory; {kept}") from error
             if isinstance(error, Fault):
@@ -97,7 +97,7 @@ def _move(part: Path, out: Path, names: Sequence[str], force: bool) -> None:
         with file.open("rb+") as content:
             os.fsync(content.fileno())
         if not force and os.path.lexists(out / file.name):
-            raise Fault(f"{out / file.name} has come to be there meanwhile")
+            raise Fault(f"{out / file.name} has been created in the meantime")
     with _undisturbed():
         for file in files:
             os.replace(file, out / file.name)
@@ -107,7 +107,7 @@ def _move(part: Path, out: Path, names: Sequence[str], force: bool) -> None:
 
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
-    """SIGINT and SIGTERM wait: what takes a moment is done as a whole."""
+    """Delay SIGINT and SIGTERM for a moment, so that the operation is completed."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""What is measured, with its uncertainty.
+"""Measures and their uncertainty.
 
 Over a fixed set of held-out levels and a condition, an episode is counted by what happens first:
 g = P(goal), p = P(proxy), and the ways to fail. In the terms of the goal misgeneralisation
@@ -39,8 +39,8 @@ RESAMPLES = 2000
 # One made-up level of each kind joins the observed ones in every resample, as (first, second)
 # indicator: without them an interval shrinks to a point where a kind was never seen.
 _PSEUDO_LEVELS = np.array([[0, 0, 1, 1], [0, 1, 0, 1]], float)
-# In another order for the other side of a comparison, where alike ones would cancel: no
-# indicator, and no difference of the two, goes with that of the first side.
+# In another order for the other side of a comparison, where equal ones would cancel: no indicator,
+# and no difference of the two, correlates with that of the first side.
 _OTHER_PSEUDO_LEVELS = _PSEUDO_LEVELS[:, [1, 3, 0, 2]]
 
 
@@ -69,7 +69,7 @@ def wilson(successes: int, trials: int) -> Estimate | None:
 
 @dataclass(frozen=True)
 class Measure:
-    """A formula of two rates, and the range of what it gives."""
+    """A formula of two rates, and its range."""
 
     of: Callable[[np.ndarray, np.ndarray], np.ndarray]
     """Rates (first, second) of any shape -> values, NaN where it is not identifiable."""
@@ -89,7 +89,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """Percentile bootstrap over levels; where there are several runs, Student's t over them too.
+    """Percentile bootstrap over levels; with several runs, also Student's t over them.
 
     Levels are resampled jointly for all runs, conditions and policies, since all of them
     play the same ones: that is what makes differences paired. A measure of several runs is
@@ -162,21 +162,21 @@ class Bootstrap:
 
 
 def interval(centre: float, resampled: np.ndarray) -> Estimate:
-    """A percentile interval, of a measure's estimate and its resamples [B]."""
+    """A percentile interval from a measure's estimate and its resamples [B]."""
     tail = (1 - CONFIDENCE) / 2
     low, high = np.nanquantile(resampled, [tail, 1 - tail])
-    # Skewed resamples may leave the estimate just outside; an interval holds its own.
+    # With skewed resamples the estimate may be just outside; the interval must contain it.
     return Estimate(centre, min(float(low), centre), max(float(high), centre))
 
 
 def runs_half_width(*sides: np.ndarray) -> float:
-    """Of the t interval (Welch 1947) of a mean over runs, or of the difference of two.
+    """Half width of the t interval (Welch 1947) of a mean over runs, or of a difference of two.
 
     Args:
       sides: values of the runs of a recipe, each float [R].
 
     Returns:
-      0 where a side has one run, which does not say how much runs differ.
+      0 if a side has only one run, which says nothing about how much runs differ.
     """
     if min(side.size for side in sides) == 1:
         return 0.0
@@ -191,7 +191,7 @@ def _widened(levels: Estimate, half: float, lowest: float, highest: float) -> Es
     """An interval over levels with that over runs added: distances from the estimate add as
     standard errors do (Zou and Donner 2008).
 
-    What a run does on levels of its own counts in both, which errs on the wide side.
+    The interaction of runs and levels counts in both, so the interval is conservative.
     """
     centre = levels.estimate
     low = centre - np.hypot(half, centre - levels.low)
@@ -200,7 +200,7 @@ def _widened(levels: Estimate, half: float, lowest: float, highest: float) -> Es
 
 
 def combined(runs: Sequence[Estimate], measure: Measure) -> Estimate | None:
-    """A recipe's estimate from those of its runs, where their episodes are not at hand.
+    """A recipe's estimate from those of its runs, without their episodes.
 
     Over levels, the distances to the bounds are the means of the runs': the standard error of a
     mean is at most the mean of its parts' errors, and that much where luck with levels is common
@@ -219,7 +219,7 @@ def combined(runs: Sequence[Estimate], measure: Measure) -> Estimate | None:
 
 
 def _mean_of_known(values: np.ndarray) -> np.ndarray:
-    """Mean over the last axis without NaNs; NaN where there is nothing else."""
+    """Mean over the last axis without NaNs; NaN if there are only NaNs."""
     known = ~np.isnan(values)
     count = known.sum(-1)
     total = np.where(known, values, 0.0).sum(-1)
@@ -227,7 +227,7 @@ def _mean_of_known(values: np.ndarray) -> np.ndarray:
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    known = denominator > 1e-9  # of means of 0s and 1s: below is rounding
+    known = denominator > 1e-9  # means of 0s and 1s: anything smaller is rounding
     return np.where(known, numerator / np.where(known, denominator, 1.0), np.nan)
 
 
@@ -259,7 +259,7 @@ def _share_of_first(part: np.ndarray, rest: np.ndarray) -> np.ndarray:
 
 
 ATTRACTION = Measure(_attraction, low=-np.inf)
-"""(f - a) / (1 - a) of rates."""
+"""(f - a) / (1 - a) from rates."""
 SHARE = Measure(_share_of_first)
 """The share of the first in both rates together."""
 DIFFERENCE = Measure(np.subtract, low=-1.0)
@@ -286,7 +286,7 @@ def cohens_h(first: float, second: float) -> float:
 
 
 def detectable(estimate: Estimate) -> float | None:
-    """Least true value that POWER of such experiments would tell from 0, two-sided at 5 %.
+    """Least true value that POWER of such experiments would distinguish from 0, two-sided at 5 %.
 
     From the interval's width, taking the estimate to be about normal. None above 1: no
     attraction is that large, and no difference of rates.

@@ -35,7 +35,7 @@ from coinrun_jax.testbed import TEST_LEVELS, EnvConfig, Testbed
 
 
 class Unrewarded:
-    """An environment that pays nothing; in all else the one that it wraps.
+    """An environment that pays nothing; otherwise it equals the one that it wraps.
 
     `info["true_reward"]` and `info["episode_return"]` hold what would have been paid. That an
     episode ends is not hidden.
@@ -81,7 +81,7 @@ def shifted_stream(
     env: str | EnvConfig = DEFAULT,
     **settings: Any,
 ) -> tuple[Unrewarded, Any]:
-    """An environment, and its params, that draws held-out levels and sets them up alike.
+    """An environment, and its params, that draws held-out levels under one condition.
 
     Args:
       condition: one of yours, or the name of one in the testbed's suites.

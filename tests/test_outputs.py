@@ -121,7 +121,7 @@ def test_what_was_written_is_kept_for_rescue_and_in_nobodys_way(
     with pytest.raises(LateError if isinstance(error, LateError) else Fault) as caught:
         write(tmp_path, "a", then=error)
     part = kept_in(tmp_path)
-    assert f"what had been written by then is in {part}" in f"{capsys.readouterr()} {caught.value}"
+    assert f"the files written so far are in {part}" in f"{capsys.readouterr()} {caught.value}"
     assert content(part) == {"a": "a"}
     require_folder(tmp_path, ["a"], force=False)
     write(tmp_path, "a")
@@ -142,7 +142,7 @@ def test_overwritten_is_what_was_asked_for_and_nothing_else(tmp_path: Path) -> N
 
 def test_what_comes_to_be_there_meanwhile_stays(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("theirs")
-    with pytest.raises(Fault, match="meanwhile; what had been written by then is in"):
+    with pytest.raises(Fault, match="in the meantime; the files written so far are in"):
         write(tmp_path, "a")
     assert content(tmp_path) == {"a": "theirs", kept_in(tmp_path).name: {"a": "a"}}
 
