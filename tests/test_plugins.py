@@ -1,13 +1,15 @@
-"""Placements of the user's own, from `python -m train` to `python -m eval`."""
+"""Modules of the user's own: placements from `python -m train` to `python -m eval`, testbeds."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
 
 import pytest
 
+from coinrun_jax import registry
 from coinrun_jax.checks import InputError
 from coinrun_jax.registry import import_plugins
 from tests.conftest import QUICK_COMPILE, ROOT
@@ -65,3 +67,54 @@ def test_plugins_that_fail_are_one_line(tmp_path, monkeypatch, content):
         with pytest.raises(InputError, match="plugin ") as error:
             import_plugins([name])
         assert "\n" not in str(error.value)
+
+
+TESTBED = """
+from coinrun_jax.registry import register
+from coinrun_jax.testbed import Testbed
+
+class Mine(Testbed):
+    id = "Mine-v3"
+
+register(Mine())
+"""
+
+
+@pytest.fixture
+def entry(tmp_path, monkeypatch):
+    """An installed package's entry point, by the content of its module."""
+
+    def install(content):
+        (tmp_path / "mine_with_an_entry.py").write_text(content)
+        point = EntryPoint("mine", "mine_with_an_entry", registry.ENTRY_POINTS)
+        found = {registry.ENTRY_POINTS: [point]}
+        monkeypatch.setattr(registry, "entry_points", lambda group: found[group])
+
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(registry, "_TESTBEDS", dict(registry._TESTBEDS))
+    yield install
+    sys.modules.pop("mine_with_an_entry", None)
+
+
+def test_testbeds_of_installed_packages_are_found(entry):
+    with pytest.raises(InputError, match="'Mine-v3' is not one of"):
+        registry.find_testbed("Mine-v3")
+    entry(TESTBED)
+    assert registry.find_testbed("CoinRun-v1").id == "CoinRun-v1"
+    assert "mine_with_an_entry" not in sys.modules  # nobody asked for it
+    assert registry.find_testbed("Mine-v3").id == "Mine-v3"
+
+
+def test_an_installed_package_that_fails_is_one_line(entry):
+    entry("import nowhere")
+    with pytest.raises(InputError, match="plugin mine_with_an_entry cannot be imported") as error:
+        registry.find_testbed("Mine-v3")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("env_id", ["Mine-v4", "", None, 3, ["CoinRun-v1"], {}, "x" * 10_000])
+def test_unknown_ids_are_one_short_line(env_id):
+    with pytest.raises(InputError, match="is not one of CoinRun-v1, ExitMaze-v1") as error:
+        registry.find_testbed(env_id)
+    assert "--plugins MODULE" in str(error.value)
+    assert len(str(error.value)) < 400
