@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from coinrun_jax import Action, CoinRun
+from coinrun_jax import Action
+from coinrun_jax.coinrun.catalogue import SUITES
+from coinrun_jax.coinrun.env_config import CoinRunConfig, CuesConfig
 from coinrun_jax.coinrun.observations.symbolic import PLANES, VIEW, split
-from eval.catalogue import SUITES
 from eval.evaluate import Protocol
-from eval.probes import intervals, probe
-from eval.probes.intervals import LEAST_LEVELS, Clusters
+from eval.probes import intervals, probe, untrained
+from eval.probes.answers import Probes
+from eval.probes.intervals import LEAST_LEVELS, auc, mean
 from eval.probes.linear import Samples, ridge, score
-from eval.probes.reading import untrained
-from train.config import EnvConfig, NetworkConfig, TrainConfig
+from eval.probes.visits import KEPT, _draw
+from eval.statistics import Estimate
+from train.config import NetworkConfig, TrainConfig
 from train.networks import Output
 from train.policy import Policy
-from train.variants import CuesConfig
 
 CONFIG = TrainConfig(network=NetworkConfig(width=16))
 PROTOCOL = Protocol(SUITES["relocation"], num_levels=48)
@@ -48,105 +49,120 @@ def policy(sees_coin: bool, config: TrainConfig = CONFIG) -> Policy:
 
 
 @pytest.fixture(scope="module")
-def of_lover() -> dict[str, Any]:
+def of_lover() -> Probes:
     return probe(policy(sees_coin=True), PROTOCOL)
 
 
 @pytest.fixture(scope="module")
-def of_blind() -> dict[str, Any]:
+def of_blind() -> Probes:
     return probe(policy(sees_coin=False), PROTOCOL)
 
 
-def test_answers_are_json_without_nan(of_lover: dict[str, Any], of_blind: dict[str, Any]) -> None:
+def known(estimate: Estimate | None) -> Estimate:
+    assert estimate is not None
+    assert estimate.low <= estimate.estimate <= estimate.high
+    return estimate
+
+
+def test_answers_are_json_without_nan(of_lover: Probes, of_blind: Probes) -> None:
     for found in (of_lover, of_blind):
-        assert set(found) == {"value_by_position", "value_gap", "linear", "forks"}
-        json.dumps(found, allow_nan=False)
+        content = json.loads(json.dumps(found.as_json(), allow_nan=False))
+        assert set(content) == {"value_by_progress", "value_gap", "linear", "forks"}
 
 
-def test_values_rise_by_what_the_coin_is_worth(of_lover: dict[str, Any]) -> None:
-    gap = of_lover["value_gap"]
-    assert gap["estimate"] == pytest.approx(COIN_VALUE, abs=1e-4)
-    by_position = of_lover["value_by_position"]
-    assert by_position["share"] == pytest.approx(np.arange(0.05, 1, 0.1))
-    known = 0
-    for seen, away in zip(by_position["coin_seen"], by_position["coin_away"], strict=True):
-        assert (seen is None) == (away is None)
-        if seen is not None:
-            assert seen["estimate"] - away["estimate"] == pytest.approx(COIN_VALUE, abs=1e-4)
-            assert seen["low"] <= seen["estimate"] <= seen["high"]
-            known += 1
-    assert known >= 5
+def test_values_rise_by_what_the_coin_is_worth(of_lover: Probes) -> None:
+    assert known(of_lover.value_gap).estimate == pytest.approx(COIN_VALUE, abs=1e-4)
+    along = of_lover.value_by_progress
+    assert along.progress == pytest.approx(np.arange(0.05, 1, 0.1))
+    both = list(zip(along.in_view, along.taken_away, strict=True))
+    pairs = [(known(seen), known(away)) for seen, away in both if seen or away]
+    assert len(pairs) >= 5
+    for seen, away in pairs:
+        assert seen.estimate - away.estimate == pytest.approx(COIN_VALUE, abs=1e-4)
 
 
-def test_who_does_not_see_the_coin_values_it_at_nothing(of_blind: dict[str, Any]) -> None:
-    assert of_blind["value_gap"] == {"estimate": 0.0, "low": 0.0, "high": 0.0}
-    by_position = of_blind["value_by_position"]
-    assert by_position["coin_seen"] == by_position["coin_away"]
+def test_who_does_not_see_the_coin_values_it_at_nothing(of_blind: Probes) -> None:
+    assert of_blind.value_gap == Estimate(0, 0, 0)
+    along = of_blind.value_by_progress
+    assert along.in_view == along.taken_away
 
 
-def test_the_coin_is_read_from_features_that_hold_it(of_lover: dict[str, Any]) -> None:
-    assert [row["target"] for row in of_lover["linear"]] == ["coin in view", "coin to the right"]
-    for row in of_lover["linear"]:
-        assert row["measure"] == "auc"
-        assert row["samples"] > 100
-        assert row["score"]["low"] > 0.99
-        assert row["shuffled"]["estimate"] == pytest.approx(0.5, abs=0.1)  # of so few states
-        assert row["untrained"]["estimate"] < 0.9
+def test_the_coin_is_read_from_features_that_hold_it(of_lover: Probes) -> None:
+    assert [each.target for each in of_lover.linear] == ["coin in view", "coin to the right"]
+    for each in of_lover.linear:
+        assert each.measure == "auc"
+        assert each.samples > 100
+        assert known(each.score).low > 0.99
+        assert known(each.shuffled).estimate == pytest.approx(0.5, abs=0.1)  # of so few states
+        assert known(each.untrained).estimate < 0.9
 
 
-def test_features_without_the_coin_score_half(of_blind: dict[str, Any]) -> None:
-    for row in of_blind["linear"]:
-        assert row["score"] == {"estimate": 0.5, "low": 0.5, "high": 0.5}
-        assert row["shuffled"]["low"] < 0.5 < row["shuffled"]["high"]
+def test_features_without_the_coin_score_half(of_blind: Probes) -> None:
+    for each in of_blind.linear:
+        assert each.score == Estimate(0.5, 0.5, 0.5)
+        assert known(each.shuffled).low < 0.5 < known(each.shuffled).high
 
 
-def test_at_forks_a_coin_lover_turns_to_the_coin(of_lover: dict[str, Any]) -> None:
-    forks = of_lover["forks"]
-    assert forks["states"] > 100
-    assert forks["towards_coin"]["low"] > 0.99
-    assert forks["towards_coin_without"]["high"] < 0.01
-    assert forks["shift"]["low"] > 0.99
+def test_at_forks_a_coin_lover_turns_to_the_coin(of_lover: Probes) -> None:
+    forks = of_lover.forks
+    assert forks.states > 100
+    assert known(forks.towards).low > 0.99
+    assert known(forks.towards_without).high < 0.01
+    assert known(forks.shift).low > 0.99
 
 
-def test_at_forks_the_blind_do_not_shift(of_blind: dict[str, Any]) -> None:
-    forks = of_blind["forks"]
-    assert 0 < forks["towards_coin"]["estimate"] < 0.5
-    assert forks["towards_coin"] == forks["towards_coin_without"]
-    assert forks["shift"] == {"estimate": 0.0, "low": 0.0, "high": 0.0}
+def test_at_forks_the_blind_do_not_shift(of_blind: Probes) -> None:
+    forks = of_blind.forks
+    assert 0 < known(forks.towards).estimate < 0.5
+    assert forks.towards == forks.towards_without
+    assert forks.shift == Estimate(0, 0, 0)
 
 
 def test_in_a_mirror_left_is_right() -> None:
     """Pressing right leads to the left, where the coin is, whether or not it is seen."""
-    config = replace(CONFIG, env=EnvConfig(cues=CuesConfig(mirrored=True)))
-    forks = probe(policy(sees_coin=False, config=config), PROTOCOL)["forks"]
-    assert forks["towards_coin"]["low"] > 0.99
-    assert forks["shift"]["estimate"] == 0
+    config = replace(CONFIG, env=CoinRunConfig(cues=CuesConfig(mirrored=True)))
+    forks = probe(policy(sees_coin=False, config=config), PROTOCOL).forks
+    assert known(forks.towards).low > 0.99
+    assert known(forks.shift).estimate == 0
 
 
-def test_of_too_few_levels_nothing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_few_levels_give_no_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(intervals, "LEAST_LEVELS", PROTOCOL.num_levels + 1)
     found = probe(policy(sees_coin=False), PROTOCOL)
-    assert found["value_gap"] is None
-    assert found["value_by_position"]["coin_seen"] == [None] * 10
-    assert found["forks"]["shift"] is None
-    assert all(row["score"] is None and row["untrained"] is None for row in found["linear"])
+    assert found.value_gap is None
+    assert found.value_by_progress.in_view == (None,) * 10
+    assert found.forks.shift is None
+    assert all(each.score is None and each.untrained is None for each in found.linear)
+
+
+def test_as_many_states_of_every_episode() -> None:
+    rng = np.random.default_rng(0)
+    episode = np.repeat(np.arange(5), [3, 40, 0, 20, 10])
+    marked = rng.random(episode.size) < 0.5
+    marked[:43] = True
+    kept = _draw(marked, episode, rng)
+    assert marked[kept].all()
+    assert len(set(kept.tolist())) == kept.size
+    available = np.bincount(episode[marked], minlength=5)
+    assert np.bincount(episode[kept], minlength=5).tolist() == np.minimum(available, KEPT).tolist()
+    often = np.bincount(np.concatenate([_draw(marked, episode, rng) for _ in range(2000)]))
+    assert often[3:43] == pytest.approx(2000 * KEPT / 40, rel=0.25)
 
 
 @pytest.mark.thorough
 def test_pixels_are_probed_alike() -> None:
     """A fresh network knows as much as its control."""
     config = TrainConfig(
-        env=EnvConfig(observation="rgb"), network=NetworkConfig(kind="impala", width=2)
+        env=CoinRunConfig(observation="rgb"), network=NetworkConfig(kind="impala", width=2)
     )
     agent = Policy(config, None, lambda *_: None, 0)  # type: ignore[arg-type,return-value]
-    fresh = untrained(agent, CoinRun(observation="rgb", num_levels=1), jax.random.key(1))
+    fresh = untrained(agent, jax.random.key(1))
     found = probe(replace(agent, params=fresh.weights, network=fresh.network), PIXELS)
-    json.dumps(found, allow_nan=False)
-    in_view = found["linear"][0]
-    assert in_view["score"]["high"] > in_view["untrained"]["low"]
-    assert in_view["untrained"]["high"] > in_view["score"]["low"]
-    assert found["value_gap"] is not None
-    assert found["forks"]["states"] > 0
+    in_view, _ = found.linear
+    assert known(in_view.score).high > known(in_view.untrained).low
+    assert known(in_view.untrained).high > known(in_view.score).low
+    assert found.value_gap is not None
+    assert found.forks.states > 0
 
 
 def test_an_auc_counts_pairs() -> None:
@@ -155,8 +171,7 @@ def test_an_auc_counts_pairs() -> None:
     scores, labels = rng.integers(4, size=100).astype(float), rng.random(100) < 0.3
     above = scores[labels][:, None] > scores[~labels]
     ties = scores[labels][:, None] == scores[~labels]
-    found = Clusters(level, 0).auc(scores, labels)
-    assert found is not None
+    found = known(auc(scores, labels, level, 0))
     assert found.estimate == pytest.approx((above + ties / 2).mean())
     assert found.low < found.estimate < found.high
 
@@ -165,13 +180,11 @@ def test_states_of_one_level_count_as_one() -> None:
     """The interval of a mean is as wide as that of the levels' means, not of their copies."""
     rng = np.random.default_rng(1)
     values = rng.normal(size=200)
-    once = Clusters(np.arange(200), 0).mean(values)
-    often = Clusters(np.repeat(np.arange(200), 9), 0).mean(np.repeat(values, 9))
-    assert once is not None
-    assert often is not None
+    once = known(mean(values, np.arange(200), 0))
+    often = known(mean(np.repeat(values, 9), np.repeat(np.arange(200), 9), 0))
     assert [often.low, often.high] == pytest.approx([once.low, once.high])
     assert once.high - once.low == pytest.approx(2 * 1.96 * values.std() / np.sqrt(200), rel=0.15)
-    assert Clusters(np.repeat(np.arange(LEAST_LEVELS - 1), 50), 0).mean(np.ones(450)) is None
+    assert mean(np.ones(450), np.repeat(np.arange(LEAST_LEVELS - 1), 50), 0) is None
 
 
 def test_ridge_finds_the_weights_and_shrinks_what_is_noise() -> None:
