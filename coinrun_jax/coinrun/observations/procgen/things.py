@@ -90,7 +90,7 @@ def entities_of(state: EnvState, pool: LevelPool, look: Look, frame: Frame, lens
         width=jnp.full_like(number, TILE),
         x=x,
         y=y_span,
-        flip=is_enemy & (state.entity_vx > 0) & ~monochrome,
+        flip=is_enemy & (state.entity_vx > 0) & (state.time > 0) & ~monochrome,
     )
 
 
