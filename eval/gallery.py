@@ -1,6 +1,6 @@
 """Pictures of all that a testbed's conditions can change.
 
-python -m eval.gallery --out FOLDER [--env ID] [--plugins MODULE] [--force]
+python -m eval.gallery --out FOLDER [--env ID] [--plugins MODULE ...] [--force]
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--env", default=DEFAULT, metavar="ID", help=f"testbed, by default {DEFAULT}"
     )
-    parser.add_argument("--plugins", action="append", default=[], metavar="MODULE")
+    parser.add_argument("--plugins", nargs="+", default=[], metavar="MODULE")
     add_force(parser)
     known = parser.parse_args(arguments)
     import_plugins(known.plugins)

@@ -131,7 +131,7 @@ def test_a_figure_is_saved_alike_every_time(theme: str, tmp_path: Path) -> None:
 
 def test_verdicts_come_with_what_they_rest_on() -> None:
     page = shown_text(build(CASES["after the end"]))
-    assert "counts as after the end if" in page
+    assert "counts as pursuing the end if" in page
     assert COINRUN.words.caveat in page
     assert 'class="verdict after_goal"' in build(CASES["after the coin"])
     assert "not identifiable" in build(CASES["no reference"])
@@ -257,7 +257,7 @@ def test_screened_levels_are_compared() -> None:
 
 
 def test_long_labels_are_numbered_in_figures() -> None:
-    comparison = compared([0.0, 0.5], [COMPETENT] * 2, "placement_probability", 1)
+    comparison = compared([0.0, 0.5], [MANY] * 2, "placement_probability", 1)
     label = "placement random_section, placement probability 0.5, learning rate 0.001"
     first, second = comparison.groups
     groups = (first, dataclasses.replace(second, label=label))
