@@ -185,6 +185,24 @@ def _busy_blocks(play: Callable[[_Lanes], _Lanes], lanes: _Lanes) -> _Lanes:
     return _pick(played, jnp.argsort(order))
 
 
+def _refill(start: Callable[[jax.Array], _Lanes], queue: _Queue, progress: _Progress) -> _Progress:
+    """Give idle lanes the next episodes; `start` makes a batch of them ready, by their places."""
+    lanes, taken, stock, ready, _ = progress
+    num_lanes = lanes.idle.size
+    stock, ready = jax.lax.cond(
+        (taken == ready) & (taken < queue.length),
+        lambda: (start(taken + np.arange(num_lanes, dtype=np.int32)), ready + num_lanes),
+        lambda: (stock, ready),
+    )
+    place = taken + jnp.cumsum(lanes.idle, dtype=jnp.int32) - 1
+    begins = lanes.idle & (place < jnp.minimum(ready, queue.length))
+    own = jnp.clip(place - ready + num_lanes, 0, num_lanes - 1)
+    lanes = _where(begins, _pick(stock, own), lanes)
+    return progress._replace(
+        lanes=lanes, taken=taken + begins.sum(dtype=taken.dtype), stock=stock, ready=ready
+    )
+
+
 def _play_rounds(
     testbed: Testbed,
     env: Any,
@@ -235,25 +253,9 @@ def _play_rounds(
 
     start = jax.vmap(partial(_start, testbed, env, game, queue))
 
-    def refill(progress: _Progress) -> _Progress:
-        lanes, taken, stock, ready, _ = progress
-        num_lanes = lanes.idle.size
-        stock, ready = jax.lax.cond(
-            (taken == ready) & (taken < queue.length),
-            lambda: (start(taken + np.arange(num_lanes, dtype=np.int32)), ready + num_lanes),
-            lambda: (stock, ready),
-        )
-        place = taken + jnp.cumsum(lanes.idle, dtype=jnp.int32) - 1
-        begins = lanes.idle & (place < jnp.minimum(ready, queue.length))
-        own = jnp.clip(place - ready + num_lanes, 0, num_lanes - 1)
-        lanes = _where(begins, _pick(stock, own), lanes)
-        return progress._replace(
-            lanes=lanes, taken=taken + begins.sum(dtype=taken.dtype), stock=stock, ready=ready
-        )
-
     def one_round(carry: tuple[jax.Array, _Progress]) -> tuple[jax.Array, _Progress]:
         count, progress = carry
-        progress = refill(progress)
+        progress = _refill(start, queue, progress)
         lanes = progress.lanes
         played = _busy_blocks(lambda own: jax.lax.fori_loop(0, stride, step, own), lanes)
         ended = jnp.where(played.idle & ~lanes.idle, played.slot, queue.level.shape[0])
