@@ -5,7 +5,7 @@
 #
 # Variables: PYTHON (the interpreter that .venv is made from), JOBS (tests, or training runs,
 # side by side), CUDA (cuda13, or cuda12 for an older driver), TRAIN_ARGS and EVAL_ARGS
-# (appended to the quickstart's two commands).
+# (appended to a quickstart's two commands).
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -24,10 +24,10 @@ PYTHONS := $(if $(PYTHON),$(PYTHON),python3 python3.12 python3.11 python3.13 pyt
 SUITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-cuda quickstart results gpu test test-docs test-fast test-thorough lint format constraints clean
+.PHONY: help install install-cuda quickstart quickstart-maze results gpu test test-docs test-fast test-thorough lint format constraints clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(INSTALLED) ## .venv with every dependency pinned and checked by hash
 
@@ -55,11 +55,17 @@ $(INSTALLED): pyproject.toml constraints.txt
 install-cuda: install ## add JAX's CUDA packages, in the version of the pinned jax
 	@$(PY) -m pip install --disable-pip-version-check --no-build-isolation -e '.[$(CUDA)]'
 
+quickstart-maze: RUN := runs/quickstart-maze
+quickstart: CONFIG := configs/quickstart.yaml
+quickstart-maze: CONFIG := configs/quickstart_maze.yaml
 quickstart: install ## train from scratch, then evaluate with the coin moved
+quickstart-maze: install ## the same in mazes whose exit is green, then with green elsewhere
+
+quickstart quickstart-maze:
 	@if [ -e $(RUN) ]; then \
 	  kept=$(RUN)-$$(date +%Y%m%d-%H%M%S); mv $(RUN) $$kept; echo "The earlier run is now $$kept"; \
 	fi
-	@$(PY) -m train --config configs/quickstart.yaml --run-dir $(RUN) $(TRAIN_ARGS)
+	@$(PY) -m train --config $(CONFIG) --run-dir $(RUN) $(TRAIN_ARGS)
 	@$(PY) -m eval --run $(RUN) --suite relocation --out $(RUN)/eval $(EVAL_ARGS)
 
 results: install ## train and evaluate what the study lacks (hours on two cores), draw its figures

@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from gymnax.environments import environment
+from flax import struct
+from gymnax.environments import environment, spaces
 
 from coinrun_jax.checks import InputError, whole, whole_or_traced
 from coinrun_jax.refresh import refresh_pool
@@ -25,13 +26,33 @@ _KNOWN = np.array([False, True])
 all that it depends on, for every array that it chooses."""
 
 
+class Seeds(struct.PyTreeNode):
+    """Levels that are built anew whenever an episode starts: nothing is held ready but these."""
+
+    seed: jax.Array  # uint32 [P]
+
+
+class Pool(struct.PyTreeNode):
+    """Levels that resets draw from. A pool of another class has these fields too."""
+
+    levels: Any  # with `seed`, uint32 [P], and the level axis in front of every array
+    drawable: jax.Array  # int32 [P], indices that a reset may draw, in its first `num_drawable`
+    num_drawable: jax.Array  # int32 []
+
+
+def make_pool(levels: Any) -> Pool:
+    """A pool of P levels, all of them open to resets; can be traced."""
+    number = levels.seed.shape[0]
+    return Pool(levels, jnp.arange(number, dtype=jnp.int32), jnp.int32(number))
+
+
 class PooledEnvironment(environment.Environment[State, Params], Generic[State, Params]):
     """What environments share whose params hold a `pool` of levels, built from seeds.
 
-    A subclass gives `_build_params`, `_build_pool`, `_start`, `_transition`, `observe`,
-    `is_terminated`, `is_truncated` and the spaces, and names its own arguments in `_settings`. A
-    pool has `levels` with their `seed`, and what `refresh_pool` reads; a state has
-    `level_index`.
+    A subclass gives `params_of`, `start`, `advance`, `observe`, `is_terminated`, `num_actions`
+    and `observation_space`; `pool_of` if levels are to be held ready; and adds its own arguments
+    to `settings`. Its params have a `pool`, such as a `Pool`, and `max_steps_in_episode`, its
+    states `level_index` and `time`.
 
     Args:
       num_levels: size of the set of levels, 0 for all from start_level on. Level seeds are
@@ -64,23 +85,23 @@ class PooledEnvironment(environment.Environment[State, Params], Generic[State, P
     # What a subclass gives.
 
     @property
-    def _settings(self) -> tuple[Any, ...]:
+    def settings(self) -> tuple[Any, ...]:
         """All arguments, hashable."""
         return self.num_levels, self.start_level, self.pool_size
 
-    def _build_params(self, seeds: jax.Array) -> Params:
+    def params_of(self, seeds: jax.Array) -> Params:
         """Default params on the levels of seeds uint32 [P]."""
         raise NotImplementedError
 
-    def _build_pool(self, seeds: jax.Array) -> Any:
-        """A pool of the levels of seeds uint32 [P]."""
-        raise NotImplementedError
+    def pool_of(self, seeds: jax.Array) -> Any:
+        """A pool of the levels of seeds uint32 [P]; by default of the seeds alone."""
+        return make_pool(Seeds(seeds))
 
-    def _start(self, key: jax.Array, index: jax.Array, params: Params) -> State:
+    def start(self, key: jax.Array, index: jax.Array, params: Params) -> State:
         """The first state of an episode on an entry of the pool."""
         raise NotImplementedError
 
-    def _transition(
+    def advance(
         self, state: State, action: jax.Array, params: Params
     ) -> tuple[State, jax.Array, jax.Array, dict[str, Any]]:
         """A step: the next state, its reward, whether it terminated, and `info`."""
@@ -88,12 +109,19 @@ class PooledEnvironment(environment.Environment[State, Params], Generic[State, P
 
     # What follows from it.
 
+    def action_space(self, params: Params | None = None) -> spaces.Discrete:
+        return spaces.Discrete(self.num_actions)
+
+    def is_truncated(self, state: State, params: Params) -> jax.Array:
+        """An episode that ends in the step of the limit is over, not cut short. bool []."""
+        return (state.time >= params.max_steps_in_episode) & ~self.is_terminated(state, params)
+
     def __eq__(self, other: object) -> bool:
         """Environments of the same settings are the same, and share compiled programs."""
-        return type(other) is type(self) and other._settings == self._settings
+        return type(other) is type(self) and other.settings == self.settings
 
     def __hash__(self) -> int:
-        return hash(self._settings)
+        return hash(self.settings)
 
     @property
     def takes_turns(self) -> bool:
@@ -111,9 +139,9 @@ class PooledEnvironment(environment.Environment[State, Params], Generic[State, P
     def build_params(self) -> Params:
         """`default_params`, built anew; can be traced."""
         if self.takes_turns:
-            return self._build_params(self._draw_seeds(jax.random.key(self.start_level)))
+            return self.params_of(self._draw_seeds(jax.random.key(self.start_level)))
         first, stop = self.start_level, self.start_level + self.num_levels
-        return self._build_params(jnp.arange(first, stop, dtype=jnp.uint32))
+        return self.params_of(jnp.arange(first, stop, dtype=jnp.uint32))
 
     def _draw_seeds(self, key: jax.Array) -> jax.Array:
         size = self.num_levels or NUM_SEEDS - self.start_level
@@ -138,7 +166,7 @@ class PooledEnvironment(environment.Environment[State, Params], Generic[State, P
                 f"a pool of {size} levels is not the environment's own, of {self.pool_size}: "
                 "levels that were given are not renewed"
             )
-        fresh = self._build_pool(self._draw_seeds(key))
+        fresh = self.pool_of(self._draw_seeds(key))
         return params.replace(pool=refresh_pool(params.pool, fresh, state.level_index))
 
     def save_levels(self, params: Params) -> dict[str, jax.Array]:
@@ -157,7 +185,7 @@ class PooledEnvironment(environment.Environment[State, Params], Generic[State, P
     def load_levels(self, saved: dict[str, Any], params: Params) -> Params:
         """The params with the levels that `save_levels` saved, built again from their seeds."""
         drawable, number = saved["drawable"], saved["num_drawable"]
-        pool = self._build_pool(saved["seed"]).replace(drawable=drawable, num_drawable=number)
+        pool = self.pool_of(saved["seed"]).replace(drawable=drawable, num_drawable=number)
         return params.replace(pool=pool)
 
     def reset_env(self, key: jax.Array, params: Params) -> tuple[jax.Array, State]:
@@ -169,7 +197,7 @@ class PooledEnvironment(environment.Environment[State, Params], Generic[State, P
         pool = params.pool
         # Not randint, which hashes three times as much to be free of a bias below 1e-6.
         draw = jax.random.bits(key_level, dtype=jnp.uint32) % pool.num_drawable.astype(jnp.uint32)
-        return self._start(key_start, pool.drawable[draw], params)
+        return self.start(key_start, pool.drawable[draw], params)
 
     def reset_to_level(
         self, key: jax.Array, index: jax.Array | int, params: Params
@@ -186,14 +214,14 @@ class PooledEnvironment(environment.Environment[State, Params], Generic[State, P
     def _reset_to_level(
         self, key: jax.Array, index: jax.Array | int, params: Params
     ) -> tuple[jax.Array, State]:
-        state = self._start(key, jnp.asarray(index, jnp.int32), params)
+        state = self.start(key, jnp.asarray(index, jnp.int32), params)
         return self.observe(key, state, None, params), state
 
     def step_env(
         self, key: jax.Array, state: State, action: jax.Array, params: Params
     ) -> tuple[jax.Array, State, jax.Array, jax.Array, dict[str, Any]]:
         """One step without auto-reset; gymnax's five values (truncation is apart)."""
-        state, reward, terminated, info = self._transition(state, action, params)
+        state, reward, terminated, info = self.advance(state, action, params)
         return self.observe(key, state, action, params), state, reward, terminated, info
 
     @partial(jax.jit, static_argnames="self")
@@ -207,7 +235,7 @@ class PooledEnvironment(environment.Environment[State, Params], Generic[State, P
         """
         if params is None:
             params = self.default_params
-        next_state, reward, terminated, info = self._transition(state, action, params)
+        next_state, reward, terminated, info = self.advance(state, action, params)
         truncated = self.is_truncated(next_state, params)
         done = jnp.asarray(_KNOWN)[(terminated | truncated).astype(jnp.int32)]
         reset_state = self._reset_state(key, params)

@@ -311,8 +311,15 @@ def test_seen_from_the_agent_the_board_is_shifted_around(params):
         centred, same = start(seen["agent"], params, index)
         chex.assert_trees_all_equal(state, same)
         shift = SIZE // 2 - np.asarray(state.cell)
-        np.testing.assert_array_equal(centred, np.roll(board, shift, (0, 1)))
-        assert centred[SIZE // 2, SIZE // 2, plane_names().index("agent")] == 1
+        ahead = plane_names(view="agent").index("ahead")
+        others = np.arange(board.shape[-1]) != ahead
+        np.testing.assert_array_equal(
+            centred[..., others], np.roll(board, shift, (0, 1))[..., others]
+        )
+        for action, (dy, dx) in zip(Action, ((0, -1), (0, 1), (-1, 0), (1, 0)), strict=True):
+            turned, *_ = seen["agent"].step_env(jax.random.key(0), state, action, params)
+            found = np.argwhere(np.asarray(turned)[..., ahead]).tolist()
+            assert found == [[SIZE // 2 + dy, SIZE // 2 + dx]]
 
 
 def test_levels_are_saved_by_their_seeds():

@@ -55,8 +55,8 @@ class ExitMaze(PooledEnvironment[EnvState, EnvParams]):
         call `refresh` between updates.
       colour_planes: how salient colour is: copies of its three planes, 0 ... 64.
       exit_planes: how salient the exit is: copies of its plane, 0 ... 64.
-      view: "board" as it is, or "agent" for the board shifted so that the agent is in the middle;
-        what leaves at one side comes in at the other.
+      view: "agent" for the board shifted so that the agent is in the middle, with the cell that
+        it faces; or "board" for the board as it is.
 
     Raises:
       InputError: for arguments outside their range.
@@ -88,9 +88,9 @@ class ExitMaze(PooledEnvironment[EnvState, EnvParams]):
         self.view = choice("view", view, VIEWS)
 
     @property
-    def _settings(self) -> tuple[Any, ...]:
+    def settings(self) -> tuple[Any, ...]:
         seen = self.size, self.observation, self.view, self.colour_planes, self.exit_planes
-        return *super()._settings, *seen
+        return *super().settings, *seen
 
     @property
     def name(self) -> str:
@@ -100,19 +100,19 @@ class ExitMaze(PooledEnvironment[EnvState, EnvParams]):
     def num_actions(self) -> int:
         return len(Action)
 
-    def _build_params(self, seeds: jax.Array) -> EnvParams:
+    def params_of(self, seeds: jax.Array) -> EnvParams:
         return EnvParams.on_levels(generate_levels(seeds, self.size))
 
     @partial(jax.jit, static_argnames="self")
-    def _build_pool(self, seeds: jax.Array) -> LevelPool:
+    def pool_of(self, seeds: jax.Array) -> LevelPool:
         return build_pool(generate_levels(seeds, self.size))
 
-    def _start(self, key: jax.Array, index: jax.Array, params: EnvParams) -> EnvState:
+    def start(self, key: jax.Array, index: jax.Array, params: EnvParams) -> EnvState:
         if (size := params.pool.levels.walls.shape[-1]) != self.size:
             raise InputError(f"levels of size {size} are not of the environment's, {self.size}")
         return _start(key, index, params)
 
-    def _transition(
+    def advance(
         self, state: EnvState, action: jax.Array, params: EnvParams
     ) -> tuple[EnvState, jax.Array, jax.Array, dict[str, Any]]:
         state, reward = _advance(state, jnp.asarray(action, jnp.int32), params)
@@ -132,10 +132,6 @@ class ExitMaze(PooledEnvironment[EnvState, EnvParams]):
     def is_terminated(self, state: EnvState, params: EnvParams) -> jax.Array:
         return (state.outcome == Outcome.EXIT) | _ended_by_decoy(state, params)
 
-    def is_truncated(self, state: EnvState, params: EnvParams) -> jax.Array:
-        """Whether the time is up for an episode that its last step did not terminate."""
-        return state.outcome == Outcome.TIMEOUT
-
     def observe(
         self,
         key: jax.Array,
@@ -153,11 +149,8 @@ class ExitMaze(PooledEnvironment[EnvState, EnvParams]):
         """Picture of a state for people, whatever the observation; uint8 [size, size, 3]."""
         return picture(state, params.pool, size)
 
-    def action_space(self, params: EnvParams | None = None) -> spaces.Discrete:
-        return spaces.Discrete(len(Action))
-
     def observation_space(self, params: EnvParams | None = None) -> spaces.Box:
-        number = len(planes.plane_names(self.colour_planes, self.exit_planes))
+        number = len(planes.plane_names(self.colour_planes, self.exit_planes, self.view))
         high = 255 if self.observation == "uint8" else 1
         shape = (self.size, self.size, number)
         return spaces.Box(0, high, shape, planes.DTYPES[self.observation])

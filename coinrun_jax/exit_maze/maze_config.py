@@ -75,7 +75,8 @@ class ExitMazeConfig(LevelsConfig):
     size: int = DEFAULT_SIZE
     """Cells of the board, both ways; odd."""
     view: Literal["agent", "board"] = "agent"
-    """The board as it is, or shifted so that the agent is in the middle."""
+    """The board shifted so that the agent is in the middle, with the cell that it faces; or as it
+    is."""
     observation: Literal["float", "uint8"] = "float"
     colour_planes: int = 1
     """How salient colour is: copies of its three planes; 0 for an agent that sees none."""

@@ -1,5 +1,10 @@
 """The whole board as planes: walls, the agent, the exit, and what is red, green and blue.
 
+Seen from the agent the board is shifted so that the agent is in the middle. What leaves at one
+side comes in at the other; the double wall between tells where the board ends. A plane for the
+agent would say nothing then, so its plane shows the cell that it faces: an agent without a memory
+that knows where it came from need not turn back.
+
 How salient a cue is, is how many numbers show it: the exit's plane and the three planes of
 colour can be repeated. Copies are equal, so that no condition sees more than another.
 """
@@ -11,19 +16,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from coinrun_jax.exit_maze.maze import marked
-from coinrun_jax.exit_maze.types import Colour, EnvState, LevelPool
+from coinrun_jax.exit_maze.types import MOVES, Colour, EnvState, LevelPool
 
 MAX_COPIES = 64
 DTYPES: dict[str, np.dtype] = {"float": np.dtype(np.float32), "uint8": np.dtype(np.uint8)}
 VIEWS = ("board", "agent")
-"""The board as it is, or shifted so that the agent is in the middle: what leaves at one side
-comes in at the other, and the double wall between tells where the board ends."""
 CHANNELS = {"red": Colour.RED, "green": Colour.GREEN, "blue": Colour.BLUE}
 
 
-def plane_names(colour_planes: int = 1, exit_planes: int = 1) -> tuple[str, ...]:
+def plane_names(
+    colour_planes: int = 1, exit_planes: int = 1, view: str = "board"
+) -> tuple[str, ...]:
     """What each plane shows, copies under the same name."""
-    return ("walls", "agent", *("exit",) * exit_planes, *tuple(CHANNELS) * colour_planes)
+    agent = "agent" if view == "board" else "ahead"
+    return ("walls", agent, *("exit",) * exit_planes, *tuple(CHANNELS) * colour_planes)
 
 
 def observe(
@@ -61,8 +67,9 @@ def observe(
         is_exit, is_decoy = state.exit_colour == colour, state.decoy_colour == colour
         shown[name] = (exit_here & is_exit) | (decoy_here & is_decoy)
     if view == "agent":
+        shown["ahead"] = marked((state.cell + jnp.asarray(MOVES)[state.facing]) % size, size)
         shown = dict(zip(shown, _centred(jnp.stack(list(shown.values())), state.cell), strict=True))
-    planes = [shown[name] for name in plane_names(colour_planes, exit_planes)]
+    planes = [shown[name] for name in plane_names(colour_planes, exit_planes, view)]
     dtype = DTYPES[kind]
     return jnp.stack(planes, -1).astype(dtype) * dtype.type(255 if kind == "uint8" else 1)
 

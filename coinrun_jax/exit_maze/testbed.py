@@ -135,16 +135,16 @@ class ExitMazeTestbed(Testbed):
     ) -> tuple[Level, np.ndarray, np.ndarray]:
         seeds = choose(config.size, count, unlike)
         index = np.tile(np.arange(count, dtype=np.int32), (len(conditions), 1))
-        return self.build_levels(seeds, str(config.size)), seeds, index
+        return generate_levels(jnp.asarray(seeds), config.size), seeds, index
 
     def most_steps(self, config: ExitMazeConfig) -> int:
         return STEPS_PER_CELL * config.size**2
 
     def level_kind(self, condition: Condition, config: ExitMazeConfig) -> str:
-        return str(config.size)
+        return f"{config.size} x {config.size}"
 
     def build_levels(self, seeds: np.ndarray, kind: str) -> Level:
-        return generate_levels(jnp.asarray(seeds, jnp.uint32), int(kind))
+        return generate_levels(jnp.asarray(seeds, jnp.uint32), int(kind.split()[0]))
 
     def details(
         self, before: dict[str, jax.Array] | None, state: EnvState, params: EnvParams
