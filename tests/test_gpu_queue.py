@@ -10,8 +10,7 @@ from coinrun_jax import benchmark
 from eval.suite_files import find_suite
 from results.gpu import run
 from results.gpu.run import STEPS, Command
-from train.config import load_config
-from train.run import seed_folders
+from train.config import load_config, seed_folders
 from train.sweep import config_of, load_sweep
 
 ROOT = Path(__file__).resolve().parent.parent
