@@ -181,7 +181,7 @@ def test_green_is_confounded_with_the_exit(
     assert "it tells the exit from other border cells of its level" in str(green["sentence"])
     assert "The reward is 1 for the exit and nothing else" in capsys.readouterr().out
     independent = {name for name, row in found.items() if row["verdict"] == "independent"}
-    assert {"left", "right", "top", "bottom", "steps", "distance", "dead_end"} <= independent
+    assert {"left", "right", "top", "bottom", "distance", "dead_end"} <= independent
 
     found = audit(tmp_path / "b", *maze, "--env.cues.exit-green", "0.5")
     assert found["green"]["verdict"] == "partly"
