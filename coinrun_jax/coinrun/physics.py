@@ -23,11 +23,11 @@ from coinrun_jax.coinrun.types import MARGIN, Cause, Entity, EnvState, LevelPool
 GRAVITY = 0.2
 JUMP_SPEED = 1.5  # also the fastest fall
 RUN_SPEED = 0.5
-GROUND_MIX = 0.2  # share of the velocity that a step's input replaces
+GROUND_MIX = 0.2  # fraction of the velocity that a step's input replaces
 AIR_MIX = float(np.float32(0.2) * np.float32(0.15))
 HALF_WIDTH = 0.5
 HALF_HEIGHT = float(np.float32(0.5787))
-PROBE = 0.98  # share of the extents at which walls are looked for
+PROBE = 0.98  # fraction of the extents at which walls are probed
 MIN_SUB_STEPS = 4
 MAX_SUB_STEPS = 6  # int(4 * |v|) for |vx| <= .5 and |vy| <= 1.5
 
@@ -45,41 +45,41 @@ def _cell(position: jax.Array) -> jax.Array:
 
 
 def is_solid(tile: jax.Array) -> jax.Array:
-    """Whether codes of `Tile` are ground, its inside or its surface."""
+    """Whether codes of `Tile` are ground, inside or at its surface."""
     return (tile == Tile.SOLID) | (tile == Tile.SURFACE)
 
 
 def is_lava(tile: jax.Array) -> jax.Array:
-    """Whether codes of `Tile` are lava, below or at its surface."""
+    """Whether codes of `Tile` are lava, below or at the surface."""
     return (tile == Tile.LAVA) | (tile == Tile.LAVA_SURFACE)
 
 
 def _crate_centre(row: jax.Array) -> jax.Array:
-    """Height of the centre of a crate in a row; exact, and no sum for XLA to fold."""
+    """Height of the centre of a crate in a row; exact, without a sum that XLA could fold."""
     return (2 * row + 1).astype(jnp.float32) * np.float32(0.5)
 
 
 def _crate_top(row: jax.Array) -> jax.Array:
-    """Lowest centre from which the agent counts as coming from above a crate in a row."""
+    """Lowest centre of an agent that counts as coming from above a crate in a row."""
     return (row + 1).astype(jnp.float32) + np.float32(HALF_HEIGHT)
 
 
 def decode_action(action: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Horizontal and vertical keys, each -1, 0 or 1; actions 9...14 press none."""
+    """Horizontal and vertical keys, each -1, 0 or 1; actions 9...14 press no key."""
     action = jnp.where((action < 0) | (action > 8), 4, action)
     return action // 3 - 1, action % 3 - 1
 
 
 REACH_X, REACH_Y = 1, 3
-"""Cells to each side of the agent's own that one step can touch: it moves by at most half a tile
-sideways and 1.5 tiles up or down."""
+"""Cells around the agent's that one step can touch: it moves by at most half a tile sideways and
+1.5 tiles up or down."""
 _COLUMNS = 2 * REACH_X + 1
 _CRATE_ROWS = 3
-"""A crate that supports the agent lies below its cell: in the lowest rows of that reach."""
+"""A crate that supports the agent is below its cell: in the lowest rows of that window."""
 
 
 class Window(NamedTuple):
-    """What stands still within reach of a step; the masks' bits are cells, row by row."""
+    """Static objects within reach of a step; the bits of masks are cells, row by row."""
 
     column: jax.Array  # int32 [], of the lower left cell in the world
     row: jax.Array  # int32 []
@@ -140,7 +140,7 @@ def _covers(
 
 
 def has_support(state: EnvState, window: Window) -> jax.Array:
-    """Whether the agent stands: it may jump, and runs with the ground's grip. bool []."""
+    """Whether the agent stands on something, so that it can jump and has grip. bool []."""
     feet, below = np.float32(HALF_WIDTH - 0.01), -np.float32(HALF_HEIGHT + 0.01)
     on_ground = _covers(window.solid, window, state.x, state.y, feet, (below,))
     return (state.on_crate | on_ground) & (state.vy == 0.0)
@@ -149,12 +149,12 @@ def has_support(state: EnvState, window: Window) -> jax.Array:
 def rounded(value: jax.Array, clock: jax.Array) -> jax.Array:
     """A float32 product, rounded before anything is added to it.
 
-    Compilers fuse a product and a sum into one operation where the machine has it, which
-    leaves out a rounding that Procgen makes. A number that goes through integers is not fused.
+    Compilers fuse a product and a sum into one operation if the machine has it, which omits a
+    rounding step of Procgen's. A number that passes through integers is not fused.
 
     Args:
       value: float32, any shape.
-      clock: int32 [], never negative, which the compiler does not know.
+      clock: int32 [], never negative, which the compiler cannot know.
     """
     bits = jax.lax.bitcast_convert_type(value, jnp.int32) ^ (clock >> 31)
     return jax.lax.bitcast_convert_type(bits, jnp.float32)
@@ -174,13 +174,13 @@ def _control(
 
 
 class _Fall(NamedTuple):
-    """What decides whether a crate supports: the agent's, whoever moves."""
+    """What determines whether a crate supports; always the agent's, whichever object moves."""
 
     last_y: jax.Array  # height of the agent when the step began
     may_land: jax.Array  # bool, down is not pressed
 
 
-# How far a mover got in its sub-steps, in one number: it is cheaper to carry than four.
+# The progress of a moving object in its sub-steps, as one number, which is cheaper than four.
 _STOPPED, _HELD = 1, 2  # flags
 _FREE_X, _FREE_Y = 4, 32  # units of the counts of unblocked moves, at most 6 each
 
@@ -196,7 +196,7 @@ def _count(progress: jax.Array, unit: int) -> jax.Array:
 def _move_enemies(
     state: EnvState, pool: LevelPool, fall: _Fall, vy: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """All enemies through one step: (x, vx, whether a crate supported any of them)."""
+    """Move all enemies by one step: (x, vx, whether a crate supported any of them)."""
     index = state.level_index
     left, right = pool.lane_edge[index]
     left_wall, right_wall = pool.lane_wall[index]
@@ -235,13 +235,13 @@ def _move_enemies(
 
 _Supports = list[list[jax.Array]]
 """By row and column of a window's crates: 0, or a code if the crate would support the agent when
-near. The crate made last is tried first, and the agent then no longer falls: the largest code
-decides alone. Its lowest bits, `_CODE_ROW`, are the row."""
+near. The crate created last is tried first, and then the agent no longer falls, so only the
+largest code matters. Its lowest bits, `_CODE_ROW`, are the row."""
 _CODE_ROW = 3
 
 
 def _clamp(centre: jax.Array, half: float, forward: jax.Array) -> jax.Array:
-    """Where a wall stops a move: at its face, by the full extent."""
+    """Where a wall stops a move: at its face, with the full extent."""
     return jnp.where(forward, jnp.floor(centre + half) - half, jnp.ceil(centre - half) + half)
 
 
@@ -254,8 +254,8 @@ def _move_x(
 ) -> tuple[jax.Array, jax.Array]:
     """A horizontal move: (x, blocked).
 
-    In Procgen one of length zero counts as a vertical one. It then finds what the vertical
-    move before it has left: nothing, so it is no move at all.
+    In Procgen a move of length zero counts as a vertical one. After the preceding vertical move
+    it has no effect, so it is left out.
     """
     moved = x + dx
     wall = _hits_wall(window, moved, y) & (dx != 0)
@@ -272,8 +272,8 @@ def _move_y(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """A vertical move, clamped at walls, then held by a crate if there is one: (y, blocked, held).
 
-    A move of length zero counts as downward, and is made all the same. Nothing holds an agent
-    that does not fall.
+    A move of length zero counts as downward, and has an effect. Nothing holds an agent that does
+    not fall.
     """
     y += dy
     wall = _hits_wall(window, x, y)
@@ -307,7 +307,7 @@ def _move_agent(
     fall: _Fall,
     window: Window,
 ) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array, jax.Array]:
-    """The agent through one step: (x, y, vx, vy, whether a crate supported it)."""
+    """Move the agent by one step: (x, y, vx, vy, whether a crate supported it)."""
     ax, ay = keys
     speed = jnp.sqrt(rounded(vx * vx, state.time) + rounded(vy * vy, state.time))
     count = jnp.maximum(MIN_SUB_STEPS, (4 * speed).astype(jnp.int32))
@@ -343,7 +343,7 @@ def _move_agent(
 
 
 def advance(state: EnvState, action: jax.Array, pool: LevelPool) -> EnvState:
-    """Motion of one step: everything of `EnvState` but events and outcome."""
+    """Motion of one step: everything in `EnvState` except events and outcome."""
     ax, ay = decode_action(action)
     window = _look_around(state, pool)
     supported = has_support(state, window)
@@ -389,7 +389,7 @@ def touches(x: jax.Array, y: jax.Array, cell: jax.Array | tuple[jax.Array, jax.A
 
 
 def contact(state: EnvState, pool: LevelPool) -> jax.Array:
-    """First of saw, enemy, lava that the agent touches, as a code of `Cause`; NONE if none."""
+    """The first of saw, enemy, lava that the agent touches, as a code of `Cause`, or NONE."""
     kind = pool.levels.entity_type[state.level_index]
     entity_y = pool.levels.entity_xy[state.level_index, :, 1]
     near = (jnp.abs(state.x - state.entity_x) < 1.0) & (jnp.abs(state.y - entity_y) < _REST)

@@ -1,4 +1,4 @@
-"""A pool of ready levels: what every step looks up, computed once per level.
+"""A pool of levels, with the tables that steps read, computed once per level.
 
 Reset gathers an index from the pool instead of building a level, so that stepping costs
 the same however often episodes end, and an environment's state is its moving part only.
@@ -33,7 +33,7 @@ _TILE_OF_CELL = {
 
 
 def tile_map(level: Level) -> jax.Array:
-    """What stands still in each cell, with a margin of solid ground around the world.
+    """Static content of each cell, with a margin of solid ground around the world.
 
     Returns:
       uint8 [64 + 2 * MARGIN, 64 + 2 * MARGIN], codes of `Tile`.
@@ -52,12 +52,11 @@ def tile_map(level: Level) -> jax.Array:
 
 
 def enemy_lanes(level: Level) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The lane of every entity slot, as if an enemy stood there.
+    """The lane of every entity slot, as if it were an enemy.
 
-    An enemy turns around at solid cells and barriers of its row, so between steps its row
-    holds all it can meet: two edges, and crates it walks through (they matter to the
-    agent's support, see `physics`). Two runs of adjacent crates are kept, which is all that
-    a generated level can hold.
+    An enemy turns around at solid cells and barriers of its row, so its row contains everything
+    it can meet: two edges, and crates it walks through (which matter for the agent's support,
+    see `physics`). Two runs of adjacent crates are kept; generated levels have no more.
 
     Returns:
       edge float32 [2, 40], wall bool [2, 40], crates float32 [2, 2, 40] (inf for none), as
@@ -73,7 +72,7 @@ def enemy_lanes(level: Level) -> tuple[jax.Array, jax.Array, jax.Array]:
         right = jnp.min(jnp.where(turns & (column > own_column), column, WORLD_SIZE))
         wall = jnp.where(
             jnp.array([left < 0, right >= WORLD_SIZE]),
-            True,  # outside the world everything is solid
+            True,  # everything outside the world is solid
             row[jnp.stack([left, right])] == Cell.SOLID,
         )
         same_row = (level.entity_type == Entity.CRATE) & (level.entity_xy[:, 1] == xy[1])
@@ -97,7 +96,7 @@ def enemy_lanes(level: Level) -> tuple[jax.Array, jax.Array, jax.Array]:
 
 @partial(jax.jit, static_argnames="layers")
 def build_pool(levels: Level, layers: int = 1) -> LevelPool:
-    """Pool of the given levels, all of them open to resets.
+    """A pool of the given levels, all available to resets.
 
     Args:
       levels: `Level` with one leading axis P, or a single level.
@@ -123,5 +122,5 @@ def build_pool(levels: Level, layers: int = 1) -> LevelPool:
 
 
 def level_of(pool: LevelPool, index: jax.Array) -> Level:
-    """One level of the pool; under jit only the fields that are used are gathered."""
+    """One level of the pool; under jit only fields in use are gathered."""
     return jax.tree.map(lambda leaf: leaf[index], pool.levels)
