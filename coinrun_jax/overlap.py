@@ -1,12 +1,15 @@
 """How many test levels an agent has seen: `python -m coinrun_jax.overlap --train A:B --test C:D`.
 
 Different level seeds may build the same layout, since short levels take few random draws. A test
-level whose layout is among the training levels says nothing about generalisation.
+level whose layout is among the training levels says nothing about generalisation. With
+--first-frames, levels are the same whose first observation, in Procgen's own pixels, is: the
+protocol of openai/procgen's issue 100, with 0:100000 and 100000:200000.
 """
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import sys
 from argparse import Namespace
@@ -16,12 +19,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from coinrun_jax.checks import InputError
 from coinrun_jax.cli import Parser, command, require_outputs, seed_range
+from coinrun_jax.coinrun.env import CoinRun
 from coinrun_jax.coinrun.generator import MODES, generate_level
 from coinrun_jax.coinrun.layout import join, layout_words
+from coinrun_jax.coinrun.params import EnvParams
+from coinrun_jax.coinrun.placement import make_placement
+from coinrun_jax.coinrun.pool import build_pool
 from coinrun_jax.compilation import enable_compilation_cache
 from coinrun_jax.files import read_text, shortened, write_text
 
@@ -52,6 +60,44 @@ def _hash_batch(seeds: jax.Array, mode: str, looks: bool) -> jax.Array:
         return layout_words(generate_level(seed, mode), looks)
 
     return jax.vmap(words)(seeds)
+
+
+@partial(jax.jit, static_argnames="env")
+def _frame_batch(seeds: jax.Array, env: CoinRun, params: EnvParams) -> jax.Array:
+    """First observations of levels; uint8 [BATCH, 64, 64, 3]."""
+    levels = jax.vmap(partial(generate_level, mode=env.mode))(seeds)
+    params = params.replace(pool=build_pool(levels))
+    start = jax.vmap(env.reset_to_level, in_axes=(None, 0, None))
+    index = jnp.arange(BATCH, dtype=jnp.int32)
+    return start(jax.random.key(0), index, params)[0]
+
+
+def hash_frames(
+    seeds: range, mode: str = "hard", progress: Callable[[int, int], None] | None = None
+) -> np.ndarray:
+    """Hashes of the first observations of a seed range, in Procgen's pixels; as `hash_seeds`.
+
+    Raises:
+      InputError: where Procgen's pictures are not at hand.
+    """
+    env = CoinRun(mode, "procgen", num_levels=1)
+    params = EnvParams(
+        pool=env.default_params.pool,
+        placement=make_placement("end"),
+        art=env.default_params.art,
+    )
+
+    def code(frame: np.ndarray) -> int:
+        return int.from_bytes(hashlib.blake2b(frame.tobytes(), digest_size=8).digest(), "little")
+
+    codes: list[int] = []
+    for first in range(seeds.start, seeds.stop, BATCH):
+        batch = np.arange(first, first + BATCH, dtype=np.uint32)
+        codes += [code(frame) for frame in np.asarray(_frame_batch(batch, env, params))]
+        done = len(codes)
+        if progress is not None and done % PROGRESS == 0 and done < len(seeds):
+            progress(done, len(seeds))
+    return np.array(codes[: len(seeds)], np.uint64)
 
 
 def hash_seeds(
@@ -95,7 +141,7 @@ def _named(args: Namespace, overlap: Overlap) -> dict[str, object]:
     """A row of the CSV file, by column."""
     return {
         "mode": args.mode,
-        "looks": args.looks,
+        **({"observation": "procgen"} if args.first_frames else {"looks": args.looks}),
         "train": f"{args.train.start}:{args.train.stop}",
         "test": f"{args.test.start}:{args.test.stop}",
         **overlap._asdict(),
@@ -135,11 +181,16 @@ def _arguments(arguments: list[str] | None) -> Namespace:
     parser.add_argument("--test", type=seed_range, required=True, metavar="C:D", help="C ... D-1")
     parser.add_argument("--mode", choices=MODES, default="hard")
     parser.add_argument("--looks", action="store_true", help="other themes are another layout")
+    parser.add_argument(
+        "--first-frames", action="store_true", help="compare first observations, not layouts"
+    )
     parser.add_argument("--csv", type=Path, metavar="FILE", help="append a row to it")
     args = parser.parse_args(arguments)
     for name, seeds in (("--train", args.train), ("--test", args.test)):
         if len(seeds) > MOST_LEVELS:
             raise InputError(f"{name} has {len(seeds):,} levels; at most {MOST_LEVELS:,}")
+    if args.first_frames and args.looks:
+        raise InputError("--looks is of layouts: --first-frames compares what is seen")
     if args.csv:
         nothing = Overlap(1, 1, 1, 1, 1, 1)
         _require_appendable(args.csv, list(_named(args, nothing)))
@@ -151,16 +202,19 @@ def main(arguments: list[str] | None = None) -> int:
     """Compare two ranges of level seeds; returns the exit status."""
     args = _arguments(arguments)
     enable_compilation_cache()
-    train, test = (
-        hash_seeds(seeds, args.mode, args.looks, _progress(name))
-        for name, seeds in (("training", args.train), ("test", args.test))
-    )
-    overlap = compare(train, test)
-    print(f"training: {overlap.train_layouts} layouts in {overlap.train_levels} {args.mode} levels")
-    print(f"test:     {overlap.test_layouts} layouts in {overlap.test_levels} {args.mode} levels")
+
+    def hashes(name: str, seeds: range) -> np.ndarray:
+        if args.first_frames:
+            return hash_frames(seeds, args.mode, _progress(name))
+        return hash_seeds(seeds, args.mode, args.looks, _progress(name))
+
+    overlap = compare(hashes("training", args.train), hashes("test", args.test))
+    what = "first frames" if args.first_frames else "layouts"
+    print(f"training: {overlap.train_layouts} {what} in {overlap.train_levels} {args.mode} levels")
+    print(f"test:     {overlap.test_layouts} {what} in {overlap.test_levels} {args.mode} levels")
     print(
         f"seen in training: {overlap.test_levels_seen} of {overlap.test_levels} test levels "
-        f"({overlap.share_seen:.2%}), {overlap.test_layouts_seen} of their layouts"
+        f"({overlap.share_seen:.2%}), {overlap.test_layouts_seen} of their {what}"
     )
     if args.csv:
         _append(args.csv, _named(args, overlap))

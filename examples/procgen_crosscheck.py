@@ -9,6 +9,10 @@ every pixel, reward and end until the episode is over. A policy that was trained
 the same action; others see our state in their own way. The first frame after an episode, of
 the same level again, is compared too.
 
+With --picture a PNG file shows frames of the first levels: the real game's in the upper row,
+ours in the middle, and the same moments in our own art below. It holds Procgen's art: it is
+yours to look at, not to pass on without that art's licences.
+
 Protocol of the other process, all numbers little-endian. It reads messages of 5 bytes, a
 letter and an int32: `L` starts the level with this seed in a new game, `A` sends this action.
 It answers each with the reward, float32, a byte that is 1 where an episode has begun, and the
@@ -38,6 +42,7 @@ from coinrun_jax.checks import InputError, one_line, shown
 from coinrun_jax.cli import Fault, Parser, add_force, command, require_outputs, seed_range
 from coinrun_jax.coinrun.env import CoinRun
 from coinrun_jax.coinrun.generator import MODES
+from coinrun_jax.coinrun.observations.png import write_png
 from coinrun_jax.coinrun.params import EnvParams
 from coinrun_jax.coinrun.types import TIME_LIMIT, Cause, EnvState
 from coinrun_jax.compilation import enable_compilation_cache
@@ -46,6 +51,7 @@ from train.policy import Policy, load_policy
 
 FRAME = (64, 64, 3)
 MOST_LEVELS = 10_000
+SHOWN_LEVELS, SHOWN_STEP = 8, 20  # of --picture
 COLUMNS = ("level_seed", "steps", "outcome", "return", "frames_differ", "first_difference")
 
 PROGRAM = """
@@ -174,8 +180,12 @@ class Ours:
         return self is other
 
 
-def play(ours: Ours, real: RealGame, index: int, seed: int) -> dict[str, Any]:
-    """One episode in both games; a row of COLUMNS."""
+Moment = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""Frames of the real game, of ours, and of ours in its own art; uint8 [64, 64, 3]."""
+
+
+def play(ours: Ours, real: RealGame, index: int, seed: int) -> tuple[dict[str, Any], Moment]:
+    """One episode in both games: a row of COLUMNS, and a moment of it."""
     params = ours.params
     frame, state = ours.start(index, params)
     first = np.asarray(frame)
@@ -190,6 +200,8 @@ def play(ours: Ours, real: RealGame, index: int, seed: int) -> dict[str, Any]:
         action = int(ours.decide(observation))
         if ours.sees_frames and int(ours.decide(jnp.asarray(theirs))) != action:
             found.append("action")
+        if step <= SHOWN_STEP:
+            moment = theirs, np.asarray(frame), state
         frame, state, reward, over = ours.step(state, action, params)
         theirs, their_reward, their_end = real.step(action)
         total += float(reward)
@@ -206,7 +218,9 @@ def play(ours: Ours, real: RealGame, index: int, seed: int) -> dict[str, Any]:
         where = where or "first frame of the next episode"
     outcome = Cause(int(state.cause)).name.lower()
     row = (seed, int(state.time), outcome, total, differ, where)
-    return dict(zip(COLUMNS, row, strict=True))
+    shown_theirs, shown_ours, state = moment
+    own = np.asarray(ours.env.render(state, params, FRAME[0], art="own"))
+    return dict(zip(COLUMNS, row, strict=True)), (shown_theirs, shown_ours, own)
 
 
 def _arguments(arguments: list[str] | None) -> Namespace:
@@ -216,11 +230,12 @@ def _arguments(arguments: list[str] | None) -> Namespace:
     parser.add_argument("--levels", type=seed_range, default=range(200), metavar="A:B")
     parser.add_argument("--mode", choices=MODES, default="hard")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="a row for every episode")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="a PNG of some frames")
     add_force(parser)
     args = parser.parse_args(arguments)
     if len(args.levels) > MOST_LEVELS:
         raise InputError(f"--levels has {len(args.levels):,} levels; at most {MOST_LEVELS:,}")
-    require_outputs(args.force, args.csv)
+    require_outputs(args.force, args.csv, args.picture)
     return args
 
 
@@ -237,11 +252,12 @@ def main(arguments: list[str] | None = None) -> int:
         pool_size=len(args.levels),
     )
     ours = Ours(env, env.default_params, load_policy(args.policy))
-    rows = []
+    rows, moments = [], []
     with RealGame(args.procgen, args.mode) as real:
         for index, seed in enumerate(args.levels):
-            row = play(ours, real, index, seed)
+            row, moment = play(ours, real, index, seed)
             rows.append(row)
+            moments.append(moment)
             if row["first_difference"]:
                 print(f"level {seed}: {row['first_difference']}", flush=True)
             if sys.stderr.isatty():
@@ -253,6 +269,10 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"{equal} of {len(rows)} episodes equal at every one of {steps} steps ({ends})")
     if args.csv:
         write_rows(args.csv, COLUMNS, [list(row.values()) for row in rows])
+    if args.picture:
+        columns = [np.concatenate(moment) for moment in moments[:SHOWN_LEVELS]]
+        image = np.concatenate(columns, axis=1).repeat(3, axis=0).repeat(3, axis=1)
+        write_png(args.picture, image)
     return 0 if equal == len(rows) else 1
 
 

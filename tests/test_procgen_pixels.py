@@ -166,6 +166,25 @@ def some(states: EnvState) -> EnvState:
     return take(states, [40] * 100, list(range(0, number, number // 100))[:100])
 
 
+FIRST_FRAMES = {
+    10: "103e13af0322707125236a47e6fb2ae4aa4022d9abf53b52d599afbef1d53ef3",
+    41: "873ea5fff270d906bedb091c80c8367f9f9c1e695db5f04dc4cd4d8ca0b60792",
+    61: "f4145aed92e53e33057d5aeabda5d188c5b2aa23c15cad042080313862a0410d",
+}
+"""Hashes of the real game's first frame by hard level seed; enemies are to be seen."""
+
+
+@pytest.mark.slow
+def test_first_frames_with_enemies_equal_the_real_games(art: pictures.Art) -> None:
+    env = CoinRun(observation="procgen", num_levels=64)
+    params = env.default_params
+    assert params.art is not None
+    assert params.art.pixels.size == art.pixels.size
+    for seed, code in FIRST_FRAMES.items():
+        frame, _ = env.reset_to_level(KEY, seed, params)
+        assert hashlib.sha256(np.asarray(frame).tobytes()).hexdigest() == code, seed
+
+
 @pytest.mark.slow
 def test_alone_in_a_batch_and_without_jit_the_same(played: Any) -> None:
     env, states, params, _ = played
