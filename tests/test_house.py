@@ -46,7 +46,7 @@ def python_files(*folders: str) -> list[Path]:
 
 
 def text_files() -> list[Path]:
-    folders = (*PACKAGES, "tests", "configs", "notebooks", "results", ".ci")
+    folders = (*PACKAGES, "tests", "configs", "docs", "examples", "notebooks", "results", ".ci")
     inside = (path for folder in folders for path in (ROOT / folder).rglob("*"))
     candidates = [*ROOT.iterdir(), *inside]
     named = {ROOT / "Makefile", ROOT / ".ci" / "run"}
