@@ -31,10 +31,9 @@ def draw_failures(evaluation: Evaluation, theme: str = "light") -> Figure | None
     found = {title: which for title, which in find_failures(evaluation).items() if which.any()}
     if len(axes_of) != 2 or not found:
         return None
-    (across, x), (upwards, y) = ((title, _spread(place)) for title, place in axes_of.items())
+    (across, cells), (upwards, rows) = axes_of.items()
+    (bins, limits), x, y = _bins(cells), _spread(cells, 0), _spread(rows, 1)
     total = sum(int(which.sum()) for which in found.values())
-    shares = 0 <= x.min() and x.max() <= 1
-    limits = (0.0, 1.0) if shares else (float(x.min()), float(x.max()))
     with themed(theme) as colours:
         figure, (counts, places) = plt.subplots(
             2,
@@ -44,10 +43,10 @@ def draw_failures(evaluation: Evaluation, theme: str = "light") -> Figure | None
             layout="constrained",
             sharex=True,
         )
-        base = np.zeros(_BINS)
+        base = np.zeros(bins)
         for kind, (title, which) in enumerate(found.items()):
             colour = colours.failures[kind % len(colours.failures)]
-            number, edges = np.histogram(x[which], _BINS, limits)
+            number, edges = np.histogram(x[which], bins, limits)
             style = {"color": colour, "edgecolor": colours.background, "linewidth": 0.5}
             counts.bar(edges[:-1], number, edges[1] - edges[0], base, align="edge", **style)
             base += number
@@ -71,7 +70,7 @@ def draw_failures(evaluation: Evaluation, theme: str = "light") -> Figure | None
         places.set_xlabel(across)
         margin = (limits[1] - limits[0]) / 100
         places.set_xlim(limits[0] - margin, limits[1] + margin)
-        if shares:
+        if limits == (0, 1):
             share_ticks(places.xaxis)
         bare(counts, places, grid="y")
         legend = figure.legend(loc="outside upper left", ncols=min(len(found), 4))
@@ -81,9 +80,16 @@ def draw_failures(evaluation: Evaluation, theme: str = "light") -> Figure | None
     return figure
 
 
-def _spread(place: np.ndarray) -> np.ndarray:
-    """Cells as places within them, so that marks do not hide each other."""
-    place = np.asarray(place)
+def _bins(place: np.ndarray) -> tuple[int, tuple[float, float]]:
+    """Of a histogram: how many, and where they begin and end. Whole numbers have a bin each."""
+    low, high = float(place.min()), float(place.max())
+    if np.issubdtype(place.dtype, np.integer):
+        return int(high - low) + 1, (low - 0.5, high + 0.5)
+    return _BINS, (0, 1) if 0 <= low and high <= 1 else (low, high)
+
+
+def _spread(place: np.ndarray, seed: int) -> np.ndarray:
+    """Whole numbers are cells: places within them, so that marks do not hide each other."""
     if not np.issubdtype(place.dtype, np.integer):
         return place
-    return place + np.random.default_rng(0).uniform(-0.35, 0.35, place.shape)
+    return place + np.random.default_rng(seed).uniform(-0.35, 0.35, place.shape)

@@ -30,6 +30,7 @@ from eval.statistics import Estimate
 _COLUMNS = 3
 _ROW = 0.3  # inches of a recipe
 _LONGEST = 34  # characters of a label
+_LOWEST = -1.1  # of an axis; intervals of attraction may reach far below
 _DOT: dict[str, Any] = {"ls": "", "marker": "o", "ms": 4, "alpha": 0.65, "mew": 0}
 
 Read = Callable[[Group | RunResult], Estimate | None]
@@ -161,6 +162,7 @@ def _draw_curve(axes: Axes, setting: list[float], measure: _Measure, colours: Th
         axes.plot([setting[i]] * len(dots), dots, color=colours.text, **_DOT)
     axes.axhline(0, color=colours.faint, lw=1, zorder=0)
     axes.xaxis.set_major_locator(MaxNLocator(3))
+    axes.set_ylim(bottom=max(_LOWEST, axes.get_ylim()[0]))
 
 
 def _draw_rows(axes: Axes, labels: Sequence[str], measure: _Measure, colours: Theme) -> None:
@@ -178,7 +180,7 @@ def _draw_rows(axes: Axes, labels: Sequence[str], measure: _Measure, colours: Th
     share_ticks(axes.xaxis, 0.5)
     low, high = axes.dataLim.intervalx  # of this panel; the shared axis takes the widest
     before = axes.get_xlim()
-    axes.set_xlim(min(low - 0.05, before[0]), max(high + 0.05, 1.05, before[1]))
+    axes.set_xlim(max(_LOWEST, min(low - 0.05, before[0])), max(high + 0.05, 1.05, before[1]))
 
 
 def recipe_bars(comparison: Comparison, testbed: Testbed) -> list[Bar]:
