@@ -55,7 +55,6 @@ SHRINK = {
     "make quickstart": SHRINK_MAKE,
     "make quickstart-maze": SHRINK_MAKE,
     "python -m train --resume": "",  # the run's own config, already small
-    "python -m train --env.id CartPole-v1": SHRINK_TRAIN.removesuffix(" --env.pool-size 16"),
     "python -m train": SHRINK_TRAIN,
     "python -m eval": SHRINK_EVAL,
     "python -m eval.audit": "--num-levels 200",
