@@ -149,6 +149,7 @@ def _draw(comparison: Comparison, reads: dict[str, Read], theme: str) -> Figure 
             else:
                 _draw_rows(axes, labels, measure, colours)
         if setting:
+            panels[0].set_ylim(bottom=max(_LOWEST, panels[0].get_ylim()[0]))  # of all of them
             figure.supxlabel(comparison.settings[0], size=9)
     return figure
 
@@ -162,7 +163,6 @@ def _draw_curve(axes: Axes, setting: list[float], measure: _Measure, colours: Th
         axes.plot([setting[i]] * len(dots), dots, color=colours.text, **_DOT)
     axes.axhline(0, color=colours.faint, lw=1, zorder=0)
     axes.xaxis.set_major_locator(MaxNLocator(3))
-    axes.set_ylim(bottom=max(_LOWEST, axes.get_ylim()[0]))
 
 
 def _draw_rows(axes: Axes, labels: Sequence[str], measure: _Measure, colours: Theme) -> None:

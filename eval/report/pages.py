@@ -142,7 +142,8 @@ def build_single(
     """
     testbed, suite = evaluation.testbed, evaluation.suite
     titles = {row.condition: row.title for row in summary.agent}
-    failures = {name: int(each.sum()) for name, each in find_failures(evaluation).items()}
+    found = find_failures(evaluation)
+    failures = {name: int(each.sum()) for name, each in found.items() if each.any()}
     films = player_data(shown.films, testbed.action_titles) if shown.films else None
     data = json.dumps(films, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     real = [row.episodes for row in summary.agent if row.control_of is None]
