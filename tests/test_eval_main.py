@@ -17,25 +17,31 @@ import jax
 import numpy as np
 import pytest
 
-import coinrun_jax
-from coinrun_jax.coinrun.types import NUM_ACTIONS
-from eval import evaluate, levels
+from coinrun_jax.coinrun import level_sets
+from coinrun_jax.coinrun.catalogue import SUITES
+from coinrun_jax.coinrun.env_config import CoinRunConfig, ItemsConfig
+from coinrun_jax.coinrun.testbed import CoinRunTestbed
+from coinrun_jax.exit_maze.maze_config import ExitMazeConfig
+from coinrun_jax.testbed import TEST_LEVELS, EnvConfig
+from eval import evaluate
 from eval.__main__ import main
-from eval.catalogue import SUITES
-from eval.outputs import EPISODES, FIGURE, PUBLISHED, REPORT, RUNS, SUMMARY
-from eval.summary import MEASURES
+from eval.measures import measure_names
+from eval.outputs import EPISODES, FIGURE, REPORT, RUNS, SCREENED, SUMMARY
+from eval.reading import read_summary
 from tests.conftest import QUICK_COMPILE, ROOT
-from train.config import EnvConfig, NetworkConfig, TrainConfig
-from train.networks import make_network
+from train.config import NetworkConfig, TrainConfig
+from train.environment import network_of, observation_shape
 from train.policy import save_policy
-from train.variants import ItemsConfig
+
+MEASURES = measure_names(CoinRunTestbed(), SUITES["paper"])
 
 
-def save_untrained(folder: Path, **env: Any) -> Path:
-    """A run whose agent has learned nothing."""
-    config = TrainConfig(env=EnvConfig(**env), network=NetworkConfig(kind="mlp", width=16), seed=5)
-    shape = coinrun_jax.CoinRun().observation_space().shape
-    network = make_network(config.network, shape, NUM_ACTIONS)
+def save_untrained(folder: Path, env: EnvConfig | None = None, **settings: Any) -> Path:
+    """A run whose agent has learned nothing; of CoinRun, with some settings, if not said."""
+    env = env or CoinRunConfig(**settings)
+    config = TrainConfig(env=env, network=NetworkConfig(width=16), seed=5)
+    shape = observation_shape(env)
+    network = network_of(config.network, env)
     params = network.init(jax.random.key(0), np.zeros((1, *shape), np.float32))
     folder.mkdir()
     save_policy(folder, params, config, 0)
@@ -143,12 +149,12 @@ def test_levels_of_a_kind_that_turn_out_to_be_too_few_are_said(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(coinrun_jax, "TEST_LEVELS", coinrun_jax.TEST_LEVELS[:200])
-    monkeypatch.setattr(levels, "_DEVIATIONS", 1000)
+    monkeypatch.setattr(level_sets, "TEST_LEVELS", TEST_LEVELS[:200])
+    monkeypatch.setattr(level_sets, "_DEVIATIONS", 1000)
     rest = ["--suite", "capability", "--num-levels", "200", "--out", str(tmp_path / "out")]
     assert main(["--run", str(run_dir), *rest]) == 2
     complaint = capsys.readouterr().err.splitlines()[-1]
-    assert complaint.startswith("error: 200 levels are wanted, and of 200 held-out ones")
+    assert complaint.startswith("error: 200 levels are wanted, but of 200 held-out ones")
     assert "difficulty" in complaint
     assert not any(tmp_path.iterdir())
 
@@ -185,7 +191,10 @@ def test_runs_that_do_not_fit_are_refused(runs: Path, tmp_path: Path, refuse: Re
     again = ["--compare", str(runs), str(tmp_path / "copy"), *rest]
     refuse(again, moved, str(tmp_path / "copy"), "the same agent")
     easy = save_untrained(tmp_path / "easy", mode="easy")
-    refuse(["--compare", str(runs), str(easy), *rest], "on easy levels")
+    refuse(["--compare", str(runs), str(easy), *rest], "on hard levels", "on easy ones")
+    maze = save_untrained(tmp_path / "maze", ExitMazeConfig(size=7))
+    refuse(["--compare", moved, str(maze), *rest], "different environments", "ExitMaze-v1")
+    refuse(["--run", str(maze), *rest], "suite 'paper' is not one of relocation")
     refuse(["--compare", moved, "--probes", *rest], "--probes")
     refuse(["--run", moved, "--compare", moved, *rest], "not allowed with")
     gems = str(save_untrained(tmp_path / "gems", items=ItemsConfig(number=1)))
@@ -212,7 +221,7 @@ def test_a_run_is_evaluated(
     assert len(rows) == 4 * 3 * 12
     assert {row["train_seed"] for row in rows} == {"5", ""}
     assert {row["p_train"] for row in rows} == {"0.0", ""}
-    held_out = {str(seed) for seed in coinrun_jax.TEST_LEVELS[:12]}
+    held_out = {str(seed) for seed in TEST_LEVELS[:12]}
     assert {row["level_seed"] for row in rows} == held_out
 
     summary = json.loads((out / SUMMARY).read_text())
@@ -221,8 +230,11 @@ def test_a_run_is_evaluated(
     for row in summary["conditions"]:
         assert row["episodes"] == 12
         for name in MEASURES:
-            assert row[name] is None or set(row[name]) == {"estimate", "low", "high"}
+            assert row.get(name) is None or set(row[name]) == {"estimate", "low", "high"}
     assert set(summary["references"]) == {"greedy", "right_jump", "random"}
+    read = read_summary(out / SUMMARY)
+    assert read is not None
+    assert [row.as_json() for row in read.agent] == summary["conditions"]
     coins = sum(
         r["outcome"] == "coin" for r in rows if r["policy"] == "agent" and r["condition"] == "end"
     )
@@ -237,6 +249,30 @@ def test_a_run_is_evaluated(
 
 
 @pytest.mark.slow
+def test_a_run_of_another_testbed_is_evaluated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The proxy is moved, and taken away; so is the goal, in a control of its own."""
+    run = save_untrained(tmp_path / "maze", ExitMazeConfig(size=7))
+    out = tmp_path / "out"
+    arguments = ["--run", str(run), "--suite", "relocation", "--num-levels", "8"]
+    assert main([*arguments, "--out", str(out)]) == 0
+    assert "green attraction" in capsys.readouterr().out.lower()
+    summary = read_summary(out / SUMMARY)
+    assert summary is not None
+    assert summary.environment == "ExitMaze-v1"
+    rows = {row.condition: row for row in summary.agent}
+    objects = [contrast.object for contrast in rows["green_elsewhere"].contrasts]
+    assert objects == ["green", "exit"]
+    with (out / EPISODES).open() as file:
+        rows_read = list(csv.DictReader(file))
+    assert {row["outcome"] for row in rows_read} >= {"exit", "timeout"}
+    page = (out / REPORT).read_text()
+    assert "Does it want the exit?" in page
+    assert "coin" not in page.replace("coinrun_jax", "").lower()
+
+
+@pytest.mark.slow
 def test_runs_are_compared(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     arguments = ["--compare", str(runs), "--suite", "paper", "--out", str(out)]
@@ -245,7 +281,7 @@ def test_runs_are_compared(runs: Path, tmp_path: Path, capsys: pytest.CaptureFix
     with (out / RUNS).open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 2 * 2 * 3  # of each recipe its run, and the recipe as a whole
-    with (out / PUBLISHED).open() as file:
+    with (out / SCREENED).open() as file:
         published = list(csv.DictReader(file))
     assert [row["env.placement_probability"] for row in published] == ["1.0", "0.5"]
     assert {row["levels"] for row in published} == {"12"}
