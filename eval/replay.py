@@ -1,10 +1,10 @@
-"""Play recorded episodes again, and compare what they come to with what was recorded.
+"""Replay recorded episodes, and compare their outcomes with the recorded ones.
 
 python -m eval.replay FILE [--plugins MODULE ...]
 
-Levels are built from their seeds, what differs between starts on a level is put where it was, and
-the recorded actions are taken: neither the agent nor its run is needed. Exit status 1 if an episode
-has another outcome, or has it in another step.
+Levels are built from their seeds, starts are restored, and the recorded actions are taken: neither
+the agent nor its run is needed. The exit status is 1 if an episode has another outcome, or has it
+in another step.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ _SHOWN = 5  # differences that are printed
 
 
 def replay_trajectories(path: str | Path) -> list[str]:
-    """Play every episode of a file again.
+    """Replay every episode of a file.
 
     Returns:
-      a line for each episode that does not come to what was recorded.
+      A line for each episode that differs from the recording.
 
     Raises:
       InputError: for a file that holds no trajectories.
@@ -44,7 +44,7 @@ def replay_trajectories(path: str | Path) -> list[str]:
 
 
 def differences(recorded: Trajectories) -> list[str]:
-    """A line for each episode that does not come to what was recorded."""
+    """A line for each episode that differs from the recording."""
     outcome, steps = play(recorded)
     expected = recorded.outcomes[recorded.outcome]
     return [
@@ -153,7 +153,7 @@ def _play_all(arena: Arena, recorded: Trajectories, level: np.ndarray) -> Record
     size = min(_EPISODES, count)
     parts = []
     for first in range(0, count, size):
-        # The last batch is filled up, so that all share a program, with what is cut off below.
+        # The last batch is padded, so that all share a program; the padding is cut off below.
         own = np.arange(first, first + size) % count
         actions = np.full((size, longest), -1, np.int8)
         for row, episode in zip(actions, own, strict=True):
@@ -185,7 +185,7 @@ def main(arguments: list[str] | None = None) -> int:
     for line in differing[:_SHOWN]:
         print(line)
     count = recorded.steps.size
-    print(f"{count - len(differing):,} of {count:,} episodes come to what was recorded")
+    print(f"{count - len(differing):,} of {count:,} episodes replay as recorded")
     return 1 if differing else 0
 
 

@@ -1,4 +1,4 @@
-"""The states of chosen episodes, and what networks answer to states."""
+"""The states of chosen episodes, and the outputs of networks for states."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Place(NamedTuple):
 
 
 def replay(arena: Arena, evaluation: Evaluation, places: Sequence[Place]) -> list[Replay]:
-    """The agent's episodes once more, to the last bit, with every state.
+    """Replay the agent's episodes, exactly, with every state.
 
     Raises:
       RuntimeError: if an episode takes another course.
@@ -81,7 +81,7 @@ class Viewer:
         )
 
     def describe(self, describe: Describe, states: Any) -> np.ndarray:
-        """What a function of one state says of states [M]; [M, ...]."""
+        """A function of one state, applied to states [M]; [M, ...]."""
         return np.asarray(_in_batches(partial(_describe, describe, self.params), states))
 
     def change(self, change: Callable[[Any], Any], states: Any) -> Any:
@@ -100,7 +100,7 @@ def values_of(arena: Arena, condition: int, states: Sequence[Any]) -> np.ndarray
 
 
 def _in_batches(function: Callable[[Any], Any], states: Any) -> Any:
-    """A function of [_BATCH] states, of [M] states; the last batch is filled up."""
+    """Apply a function of [_BATCH] states to [M] states; the last batch is padded."""
     number = len(jax.tree.leaves(states)[0])
     if number == 0:
         states = jax.tree.map(lambda leaf: np.zeros((1, *leaf.shape[1:]), leaf.dtype), states)

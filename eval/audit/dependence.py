@@ -1,4 +1,4 @@
-"""How strongly a property goes together with where the goal is, and what to call it.
+"""How strongly a property goes with the position of the goal, and the verdict on it.
 
 *Properties of a cell* (far from the start, of a colour, ...). Take the goal's cell or, as often,
 another cell of the same level that it might have been in, and tell which of the two it is by the
@@ -32,7 +32,7 @@ CONFOUNDED_FROM = 0.5  # tied; a goal that has a value in 70 to 80 % of episodes
 CELLS_FROM = 0.2  # bits, for cells: a value that under two thirds of the other cells have
 INDEPENDENT_BELOW = 0.02  # tied; in less than 5 % of episodes if the value is rare, 20 % if not
 CHANCE_ABOVE = 0.01  # p-value from which on shuffling explains it
-CONSTANT_GOALS, CONSTANT_CELLS = 0.99, 0.8  # with one and the same value
+CONSTANT_GOALS, CONSTANT_CELLS = 0.99, 0.8  # with the same value
 THRESHOLDS = (
     f"confounded: tied >= {CONFOUNDED_FROM:g} and, for cells, >= {CELLS_FROM:g} bits; "
     f"independent: tied < {INDEPENDENT_BELOW:g} or p > {CHANCE_ABOVE:g}; partly: between; "
@@ -52,11 +52,11 @@ class Dependence:
     verdict: str
     """Of `VERDICTS`."""
     bits: Estimate
-    """Mutual information, its bias taken off."""
+    """Mutual information, bias-corrected."""
     tied: Estimate
     """0 independent ... 1 fully tied."""
     p: float
-    """Share of reshufflings with as much information."""
+    """Share of shuffles with at least as much information."""
     goal: float
     """Of goals: mean of the property's number, or Cramér's V with their place."""
     other: float
@@ -64,9 +64,9 @@ class Dependence:
     effect: Estimate
     """goal - other."""
     predicted: float
-    """How often the property tells the goal from another cell, or its place,"""
+    """How often the property correctly predicts the goal among two cells, or its position,"""
     chance: float
-    """and how often that is right without it."""
+    """and how often the prediction is right without it."""
 
 
 def measure(sample: TrainingSample, seed: int) -> list[Dependence]:
@@ -109,7 +109,7 @@ def information(table: np.ndarray) -> np.ndarray:
 def cramers_v(table: np.ndarray, number: int) -> np.ndarray:
     """Cramér's V of joint distributions of `number` samples, bias-corrected (Bergsma 2013).
 
-    Other cells of a level are no samples of their own: `number` counts levels.
+    Other cells of a level are not independent samples: `number` counts levels.
     """
     rows, columns = table.sum(-1, keepdims=True), table.sum(-2, keepdims=True)
     expected = rows * columns
@@ -124,7 +124,7 @@ def cramers_v(table: np.ndarray, number: int) -> np.ndarray:
 def _estimate(
     value: float, resampled: np.ndarray, low: float = -np.inf, high: float = np.inf
 ) -> Estimate:
-    """With the resamples' spread: their mean is off by a bias of their own, taken out here."""
+    """With the resamples' spread, centred, since their mean has a bias of its own."""
     tail = (1 - CONFIDENCE) / 2
     spread = np.quantile(resampled, [tail, 1 - tail]) - resampled.mean()
     least, largest = np.clip(value + spread, low, high)
@@ -197,7 +197,7 @@ def of_cells(codes: np.ndarray, numbers: np.ndarray, resampling: Resampling) -> 
 def _told_apart(goals: np.ndarray, others: np.ndarray) -> float:
     """How often a cell's value tells goal from other.
 
-    Learnt on every second start and tried on the rest.
+    Fitted on every second start and tested on the others.
     """
     right = []
     for learn, trial in ((0, 1), (1, 0)):
@@ -289,7 +289,7 @@ def _guessed(prop: np.ndarray, place: np.ndarray, kinds: int, places: int) -> tu
         table = np.zeros((kinds, places))
         np.add.at(table, (prop[learn::2], place[learn::2]), 1)
         overall = table.sum(0)
-        table += overall / (overall.sum() + 1)  # for values not met while learning
+        table += overall / (overall.sum() + 1)  # for values not seen while fitting
         knowing.append(np.mean(table.argmax(1)[prop[trial::2]] == place[trial::2]))
         not_knowing.append(np.mean(overall.argmax() == place[trial::2]))
     return float(np.mean(knowing)), float(np.mean(not_knowing))

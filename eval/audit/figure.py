@@ -19,7 +19,7 @@ COLOURS = {
     "constant": "#8a929c",
 }
 _WIDTH, _ROW = 9.6, 0.27  # inches
-_VERDICT_X, _FIGURES_X, _END_X = 1.06, 1.36, 2.1  # beside 0 ... 1
+_VERDICT_X, _FIGURES_X, _END_X = 1.06, 1.36, 2.1  # right of 0 ... 1
 
 
 def draw(audit: Audit, theme: str = "light") -> Figure:
@@ -46,7 +46,7 @@ def draw(audit: Audit, theme: str = "light") -> Figure:
             ticks[position] = each.title
             verdict, tied = each.found.verdict, each.found.tied
             style: Any = {"color": COLOURS[verdict], "va": "center"}
-            if verdict != "constant":  # how tied to what cannot vary says nothing
+            if verdict != "constant":  # a constant property cannot be tied to anything
                 axes.plot([tied.low, tied.high], [position] * 2, color=COLOURS[verdict], lw=2.2)
                 axes.plot(tied.estimate, position, "o", color=COLOURS[verdict], ms=6, clip_on=False)
             axes.text(_VERDICT_X, position, verdict, weight="bold", **style)

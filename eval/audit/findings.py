@@ -1,4 +1,4 @@
-"""What an audit found, in numbers and words."""
+"""Findings of an audit, as numbers and sentences."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Finding:
 
     @property
     def figures(self) -> str:
-        """Of the goal and of other cells, beside each other."""
+        """Of the goal and of other cells."""
         goal, other = self._mean(self.found.goal), self._mean(self.found.other)
         what = "" if self.kind == "cell" else "Cramér's V: "
         return f"{what}{self.goal} {goal}, {self.others} {other}"
@@ -104,7 +104,7 @@ class Audit:
 
     @property
     def summary(self) -> str:
-        """A line on what was looked at."""
+        """A line on the sample."""
         sample = self.sample
         return (
             f"{sample.num_levels:,} different levels; {self.goal} present in "

@@ -31,13 +31,13 @@ from train.policy import Policy
 
 FEATURES = "features.npz"
 STEPS = 256
-"""Of an episode, after which nothing is written."""
+"""Most steps of an episode that are written."""
 MOST_BYTES = 2**31
 _MOST_EPISODES = 256  # watched at a time
 
 
 def require_room(policy: Policy, num_conditions: int, count: int) -> None:
-    """Refuse more features than can be held, `count` episodes of each condition.
+    """Refuse more features than fit into memory, for `count` episodes of each condition.
 
     Raises:
       InputError: where they may come to more than MOST_BYTES.

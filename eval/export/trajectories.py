@@ -5,7 +5,7 @@ actions in all (text is Unicode; nothing in the file can carry code):
 
 - `format` int, `environment` text: of this file, and id of the environment; `settings` text: those
   that the agent was trained with, as JSON;
-- `conditions` text [C], `kinds` text [C] (what beside its seed a level depends on), `takes` and
+- `conditions` text [C], `kinds` text [C] (what a level depends on besides its seed), `takes` and
   `watched` text [C] (of a control, the object taken away and the event of its empty cell; else
   empty), and `step_<field>` [C, ...] for each field of the params that the steps depend on;
 - `policies` text [P], `outcomes` text [O]: what the episodes' codes mean;
@@ -95,7 +95,7 @@ class Trajectories:
 
 
 def require_room(num_episodes: int, most_steps: int) -> None:
-    """Refuse more traces than can be held.
+    """Refuse more traces than fit into memory.
 
     Args:
       most_steps: of an episode.
@@ -224,7 +224,7 @@ def _fields(testbed: Testbed) -> dict[str, Array]:
 
 
 def _fault(found: Trajectories) -> str | None:
-    """What is impossible although every array is valid by itself, if anything."""
+    """A contradiction between arrays that are valid by themselves, if there is one."""
     if not found.steps.size:
         return "it has no episodes"
     if found.actions.size != (steps := int(found.steps.sum(dtype=np.int64))):

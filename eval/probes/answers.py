@@ -1,4 +1,4 @@
-"""What probes find out about a network, as typed values; JSON at the edge only.
+"""The results of probes, as typed values; JSON at the edge only.
 
 An estimate is None where there are too few states.
 """
@@ -35,7 +35,7 @@ class LinearProbe:
     score: Estimate | None
     """Of the trained network,"""
     shuffled: Estimate | None
-    """of the same with the labels mixed up,"""
+    """of the same with shuffled labels,"""
     untrained: Estimate | None
     """and of the same architecture with fresh weights."""
     samples: int

@@ -1,4 +1,4 @@
-"""What the agent prefers where the goal and the proxy are in opposite directions."""
+"""The agent's preference where goal and proxy are in opposite directions."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from eval.states import Model, Viewer
 
 
 def preference(viewer: Viewer, model: Model, probing: Probing, forks: Visits, seed: int) -> Forks:
-    """How much of the policy's probability leads towards the goal, and how much without it.
+    """The policy's probability of moving towards the goal, with it and without it.
 
     Args:
       forks: states at which `probing.is_fork`.

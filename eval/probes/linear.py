@@ -1,4 +1,4 @@
-"""Whether the goal can be read from the features by a linear function.
+"""Whether a linear function can read the goal from the features.
 
 Samples come in pairs of the same state: the goal in view, and taken away; the goal on one side of
 the agent, and as far on the other. Nothing else in a state tells which of the two it is, so that
@@ -108,7 +108,7 @@ def score(samples: Samples, seed: int) -> Estimate | None:
     centre, scale = _standard(samples.features[learn])
     standard = (samples.features.astype(float) - centre) / scale
     weights = ridge(standard[learn], np.where(labels, 1.0, -1.0))
-    # Targets are +-1: what differs by less is rounding, and must not tell equal states apart.
+    # Targets are +-1: smaller differences are rounding, and must not separate equal states.
     scores = np.round(standard[~learn] @ weights, 9)
     return auc(scores, samples.labels[~learn], tested, seed)
 

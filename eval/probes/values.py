@@ -1,4 +1,4 @@
-"""What the critic expects along the way, with the goal in view and without.
+"""The critic's values along the way, with the goal in view and without.
 
 The analysis of the critic of Langosco et al. (2022), on pairs: the same state twice, with the goal
 where it is in view and with it taken away.

@@ -1,4 +1,4 @@
-"""States that an agent comes to, a few of each episode."""
+"""States that an agent visits, a few of each episode."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from eval.states import Viewer
 KEPT = 8
 """States of a kind that are kept of an episode, at most."""
 STEPS = 256
-"""Of an episode, after which it is watched no more."""
+"""Of an episode, after which it is no longer watched."""
 _MOST_EPISODES = 256  # watched at a time
 
 
@@ -65,7 +65,7 @@ def collect_visits(arena: Arena, kinds: Sequence[Describe], seed: int) -> list[V
 
 
 def _draw(is_kind: np.ndarray, episode: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Up to KEPT of the marked states of each episode, all alike; indices, in order."""
+    """Up to KEPT of the marked states of each episode, drawn uniformly; indices, in order."""
     marked = rng.permutation(np.flatnonzero(is_kind))
     order = marked[np.argsort(episode[marked], kind="stable")]
     _, first, count = np.unique(episode[order], return_index=True, return_counts=True)
