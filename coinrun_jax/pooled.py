@@ -41,13 +41,13 @@ class Pool(struct.PyTreeNode):
 
 
 def make_pool(levels: Any) -> Pool:
-    """A pool of P levels, all of them open to resets; can be traced."""
+    """A pool of P levels, all available to resets; can be traced."""
     number = levels.seed.shape[0]
     return Pool(levels, jnp.arange(number, dtype=jnp.int32), jnp.int32(number))
 
 
 class PooledEnvironment(environment.Environment[State, Params], Generic[State, Params]):
-    """What environments share whose params hold a `pool` of levels, built from seeds.
+    """Base of environments whose params hold a `pool` of levels built from seeds.
 
     A subclass gives `params_of`, `start`, `advance`, `observe`, `is_terminated`, `num_actions`
     and `observation_space`; `pool_of` if levels are to be held ready; and adds its own arguments

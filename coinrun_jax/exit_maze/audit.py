@@ -1,4 +1,4 @@
-"""What could go together with the exit in a training distribution, for the audit."""
+"""Properties that may go with the exit in a training distribution, for the audit."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from coinrun_jax.inspection import (
 )
 
 OTHERS = 8
-"""Other border cells drawn for each exit, all alike."""
+"""Other border cells drawn for each exit, uniformly."""
 _PARTS = 8  # of the longest way on a board, and of its dead ends
 
 
@@ -45,7 +45,7 @@ def draw_sample(
 def _start(
     env: ExitMaze, key: jax.Array, index: jax.Array, params: EnvParams
 ) -> tuple[EnvState, dict[str, jax.Array]]:
-    """One start: of the 1 + OTHERS cells the exit's is the first."""
+    """One start, with 1 + OTHERS cells, the exit's first."""
     key, key_others = jax.random.split(key)
     _, state = env.reset_to_level(key, index, params)
     levels = params.pool.levels

@@ -2,7 +2,7 @@
 
 Every cue is a traced number in `EnvParams`, so that one compiled step serves all conditions.
 None of them changes a layout or the number of draws: the same keys on the same levels give
-paired episodes, which differ in colours alone.
+paired episodes, which differ only in colours.
 """
 
 from __future__ import annotations

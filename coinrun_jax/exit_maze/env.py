@@ -34,10 +34,10 @@ VIEWS = planes.VIEWS
 
 
 class ExitMaze(PooledEnvironment[EnvState, EnvParams]):
-    """A maze whose exit is green: does an agent go for the exit, or for green?
+    """A maze whose exit is green: does an agent pursue the exit, or green?
 
     The thought experiment of E. Hubinger, "Towards an empirical investigation of inner
-    alignment" (2019), where mazes end at a green arrow that is elsewhere later. Here the exit,
+    alignment" (2019), where mazes end at a green arrow that is later elsewhere. Here the exit,
     a gap in the border, is green in training, and a *decoy*, another cell of the same maze, can
     be green instead.
 

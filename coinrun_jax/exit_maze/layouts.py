@@ -1,4 +1,4 @@
-"""Held-out mazes that no training maze looks like.
+"""Held-out mazes that differ from all training mazes.
 
 On small boards different seeds build the same maze: a board of 7 has 192 mazes. Two levels have
 the same layout if walls, exit and start are the same; what is green is no part of it.

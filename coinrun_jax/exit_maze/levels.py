@@ -1,7 +1,7 @@
 """A level for a seed: its maze, its exit, where the agent starts, and cells for the decoy.
 
-Each has random words of its own that depend on the seed alone: two conditions on a level never
-differ in its walls, its exit or its start, whatever they show, and comparisons are paired.
+Each has its own random words, which depend on the seed alone. Conditions on a level never differ
+in its walls, its exit or its start, whatever they show, so comparisons are paired.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _MAZE, _CELLS = range(2)  # streams
 
 
 def generate_level(seed: jax.typing.ArrayLike, size: int = DEFAULT_SIZE) -> Level:
-    """The level of a seed, under `jit` and `vmap` too.
+    """The level of a seed, also under `jit` and `vmap`.
 
     Exit and start are uniform: the exit among the border's cells next to a room, the start
-    among the rooms but the one next to the exit (and but a dead end that is the maze's only
-    one, which the decoy needs). A decoy is drawn among the cells of its kind whose distance
+    among the rooms, except the one next to the exit (and except a dead end that is the maze's only
+    one, which the decoy needs). A decoy is drawn from the cells of its kind whose distance
     from the start comes closest to the exit's: on boards of 13 the two differ by 3 steps or less
     in nine levels of ten, by 1 in most for a dead end and not at all in most for the others.
 
@@ -113,7 +113,7 @@ def _rooms(size: int) -> jax.Array:
 
 
 def _pick(mask: jax.Array, word: jax.Array) -> jax.Array:
-    """One of the marked cells, int32 [2]; all alike if the word is random."""
+    """One of the marked cells, int32 [2]; uniform if the word is random."""
     upto = jnp.cumsum(mask.reshape(-1), dtype=jnp.int32)
     which = (word % upto[-1].astype(jnp.uint32)).astype(jnp.int32)
     index = jnp.sum(upto <= which, dtype=jnp.int32)
@@ -122,7 +122,7 @@ def _pick(mask: jax.Array, word: jax.Array) -> jax.Array:
 
 @jax.jit
 def build_pool(levels: Level) -> LevelPool:
-    """Pool of the given levels, all of them open to resets.
+    """A pool of the given levels, all available to resets.
 
     Args:
       levels: `Level` with one leading axis P, or a single level.

@@ -1,18 +1,17 @@
-"""Perfect mazes by seed: between any two cells there is exactly one way.
+"""Perfect mazes by seed: exactly one path leads from any cell to any other.
 
-A maze is a spanning tree of the grid of rooms, and every spanning tree is as likely as every
-other. It is drawn by cycle popping: each room but the root points to a neighbour chosen
-uniformly; as long as pointers form cycles, the rooms on them choose anew; what is left is a
-uniform spanning tree, whatever the order in which cycles are popped, so that all of them go
-at once here. (Kruskal's algorithm with edges in random order, and depth-first search, prefer
-some trees to others.)
+A maze is a spanning tree of the grid of rooms, drawn uniformly from all spanning trees by cycle
+popping: each room except the root points to a neighbour chosen uniformly; as long as pointers
+form cycles, the rooms on them choose again. The result is a uniform spanning tree, whatever the
+order in which cycles are popped, so here all are popped at once. (Kruskal's algorithm with edges
+in random order, and depth-first search, prefer some trees to others.)
 
 Source: D. B. Wilson, "Generating random spanning trees more quickly than the cover time"
 (STOC 1996), section 3; J. G. Propp and D. B. Wilson, "How to get a perfectly random sample
 from a generic Markov chain and generate a random spanning tree of a directed graph" (Journal
 of Algorithms 27, 1998).
 
-Random words come from Threefry by way of `fold_in` alone: no flag of jax changes a level.
+All random words come from Threefry through `fold_in`, so no flag of JAX changes a level.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ import numpy as np
 from coinrun_jax.checks import InputError, shown, whole
 from coinrun_jax.exit_maze.types import FAR, MAX_SIZE, MIN_SIZE, MOVES
 
-_ROOT = 0  # any room serves
+_ROOT = 0  # any room will do
 
 
 def check_size(size: int, what: str = "size") -> int:
@@ -45,7 +44,7 @@ def level_key(seed: jax.Array) -> jax.Array:
 
 
 def words(key: jax.Array, number: int) -> jax.Array:
-    """Independent random words, uint32 [number]. Modulo d they are uniform but for d / 2^32."""
+    """Independent random words, uint32 [number]. Modulo d they are uniform up to d / 2^32."""
     fold = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
     return jax.random.key_data(fold(key, jnp.arange(number, dtype=jnp.uint32)))[:, 0]
 
@@ -71,7 +70,7 @@ def _grid(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _on_cycle(arrow: jax.Array) -> jax.Array:
-    """Rooms that come back to themselves along the arrows, the root left out; bool [n].
+    """Rooms from which the pointers lead back to them, except the root; bool [n].
 
     After n steps or more every walk is on a cycle, and every room on one is reached.
     """
@@ -120,7 +119,7 @@ def marked(cell: jax.Array, size: int) -> jax.Array:
 
 
 def around(values: jax.Array, outside: jax.typing.ArrayLike) -> jax.Array:
-    """What lies left, right, above and below each cell, in the order of `Action`.
+    """The values left, right, above and below each cell, in the order of `Action`.
 
     Args:
       values: [S, S].

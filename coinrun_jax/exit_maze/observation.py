@@ -1,12 +1,12 @@
 """The whole board as planes: walls, the agent, the exit, and what is red, green and blue.
 
-Seen from the agent the board is shifted so that the agent is in the middle. What leaves at one
-side comes in at the other; the double wall between tells where the board ends. A plane for the
-agent would say nothing then, so its plane shows the cell that it faces: an agent without a memory
-that knows where it came from need not turn back.
+With view "agent" the board is shifted so that the agent is in the middle. It wraps around; the
+double wall shows where it ends. A plane for the agent would be constant then, so its plane shows
+the cell that the agent faces: an agent without memory that knows where it came from does not have
+to turn back.
 
-How salient a cue is, is how many numbers show it: the exit's plane and the three planes of
-colour can be repeated. Copies are equal, so that no condition sees more than another.
+The salience of a cue is the number of input numbers that show it: the exit's plane and the three
+planes of colour can be repeated. Copies are equal, so no condition shows more than another.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def observe(
       pool: that `state.level_index` points into.
       kind: "float" for float32 in {0, 1}, "uint8" for uint8 in {0, 255}; static, as the rest.
       colour_planes: copies of the red, the green and the blue plane.
-      exit_planes: copies of the exit's plane; with 0 it is to be seen as a gap in the border.
+      exit_planes: copies of the exit's plane; with 0 it shows only as a gap in the border.
       view: of VIEWS.
 
     Returns:

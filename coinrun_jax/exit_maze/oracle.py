@@ -1,4 +1,4 @@
-"""Policies that need no network: what an agent's numbers are read against.
+"""Policies without a network, to compare agents with.
 
 Each is a function of one environment, (key, state, params) -> action int32 [], to `vmap`.
 """
@@ -59,9 +59,9 @@ def shortest_path(key: jax.Array, state: EnvState, params: EnvParams) -> jax.Arr
 
 
 def to_green(key: jax.Array, state: EnvState, params: EnvParams) -> jax.Array:
-    """To the nearest green cell, the exit or the decoy; to the exit once that was touched.
+    """To the nearest green cell, exit or decoy; once the decoy has been touched, to the exit.
 
-    Where nothing is green it walks to the exit: as able as `shortest_path`, after another goal.
+    If nothing is green it walks to the exit: it is as able as `shortest_path`, with another goal.
     """
     del key
     to_exit = params.pool.exit_distance[state.level_index]
@@ -75,10 +75,10 @@ def to_green(key: jax.Array, state: EnvState, params: EnvParams) -> jax.Array:
 
 
 def wall_follower(key: jax.Array, state: EnvState, params: EnvParams) -> jax.Array:
-    """Eyes closed, the left hand on the wall: it feels the four cells around it, no more.
+    """Blind, with the left hand on the wall: it feels the four cells around it, and no more.
 
-    It knows neither exit nor colours, and gets out of every maze with an exit all the same;
-    what it touches on the way, it touches by accident.
+    It knows neither exit nor colours, but gets out of every maze with an exit; everything it
+    touches on the way is touched by accident.
     """
     del key
     levels = params.pool.levels
@@ -92,7 +92,7 @@ def wall_follower(key: jax.Array, state: EnvState, params: EnvParams) -> jax.Arr
 
 
 def random_actions(key: jax.Array, state: EnvState, params: EnvParams) -> jax.Array:
-    """Every action as likely as every other."""
+    """All actions with equal probability."""
     del state, params
     return jax.random.randint(key, (), 0, len(Action), jnp.int32)
 

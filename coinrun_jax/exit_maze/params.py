@@ -19,7 +19,7 @@ _Float = float | np.float32 | jax.Array
 
 
 class EnvParams(struct.PyTreeNode):
-    """Traced knobs of `ExitMaze`; NumPy's numbers, so that all values have one type to jax.
+    """Traced settings of `ExitMaze`, as NumPy numbers, so that JAX always sees the same types.
 
     To give each environment of a batch cues of its own, `vmap` over params whose cues have a
     batch axis, and keep the pool shared (`in_axes` None).
@@ -50,7 +50,7 @@ class EnvParams(struct.PyTreeNode):
         return self.replace(pool=build_pool(levels))
 
     def with_cues(self, **kwargs: Any) -> EnvParams:
-        """Show the exit otherwise; arguments of `cues.make_cues`."""
+        """Change what is shown; arguments of `cues.make_cues`."""
         return self.replace(cues=make_cues(**kwargs))
 
     def with_condition(self, name: str, control: bool = False, **others: Any) -> EnvParams:

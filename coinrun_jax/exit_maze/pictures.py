@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 TILE = 32  # pixels, of scenes
 MAP_TILE = 24  # pixels, of maps
 _LEVEL = 4  # seed, of the gallery
-_FRAME = np.array([216, 27, 96], np.uint8)  # around a cell that something was taken from
+_FRAME = np.array([216, 27, 96], np.uint8)  # around a cell from which something was taken away
 _PATHS = np.array(
     [[124, 58, 196], [0, 133, 143], [214, 112, 0], [190, 40, 120], [20, 90, 200]], np.uint8
 )
@@ -38,7 +38,7 @@ def _board(state: EnvState, params: EnvParams, tile: int) -> np.ndarray:
 
 
 def _taken(state: EnvState, params: EnvParams) -> tuple[tuple[int, int], ...]:
-    """Cells (row, column) that a control took the colour or the exit from."""
+    """Cells (row, column) from which a control took the colour or the exit."""
     cues = jax.device_get(params.cues)
     cells: list[np.ndarray] = []
     if cues.exit_coloured and not cues.decoy_coloured:

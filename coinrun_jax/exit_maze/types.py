@@ -15,7 +15,7 @@ import numpy as np
 from flax import struct
 
 ENV_ID = "ExitMaze-v1"
-"""The version changes whenever an old policy would mean something else, and only then."""
+"""The version changes if and only if old policies would behave differently."""
 
 MIN_SIZE, MAX_SIZE, DEFAULT_SIZE = 7, 25, 13  # cells, both ways
 FAR = np.int16(2**14)  # steps; no way
@@ -25,7 +25,7 @@ the way to the exit, or a wall of the border next to a room, like the exit's cel
 
 
 class Action(IntEnum):
-    """One cell each; into a wall nothing moves."""
+    """One cell each; walls block."""
 
     LEFT = 0
     RIGHT = 1
@@ -54,7 +54,7 @@ class Outcome(IntEnum):
 
 
 class Level(struct.PyTreeNode):
-    """A layout: what depends on the seed alone, whatever is shown of it."""
+    """A layout: everything that depends on the seed alone, whatever is shown."""
 
     seed: jax.Array  # uint32 []
     walls: jax.Array  # bool [S, S], the border all wall; the exit opens it while it is there
@@ -67,7 +67,7 @@ class Level(struct.PyTreeNode):
 
 
 class LevelPool(struct.PyTreeNode):
-    """Levels that an environment resets to, with tables for policies that know the way.
+    """Levels that an environment resets to, with tables for policies that know the maze.
 
     Held once and shared by all environments. A table is only read, and under jit only
     gathered, by who needs it.
