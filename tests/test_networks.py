@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 from pathlib import Path
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 
 from coinrun_jax.checks import InputError
 from train.config import NetworkConfig, load_config
-from train.networks import make_network
+from train.networks import MLP, Output, make_network, register_network
 from train.program import make_learner
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
@@ -103,3 +104,24 @@ def test_paper_rgb_runs_small(small_paper_rgb):
     learner, _, lowered = small_paper_rgb
     _, metrics = lowered.compile()(jax.jit(learner.init)(jax.random.key(0)))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(metrics))
+
+
+def test_a_network_of_ones_own_is_found_by_its_kind():
+    class Linear(nn.Module):
+        num_actions: int
+        width: int
+        dtype: type = jnp.float32
+
+        @nn.compact
+        def __call__(self, observation):
+            features = observation.reshape(observation.shape[0], -1)
+            logits = nn.Dense(self.num_actions)(features)
+            return Output(logits, nn.Dense(1)(features)[:, 0], features)
+
+    register_network("linear", Linear)
+    network, params = made("linear", shape=(5,))
+    assert network.apply(params, jnp.ones((2, 5))).logits.shape == (2, 15)
+    with pytest.raises(InputError, match="registered already"):
+        register_network("linear", MLP)
+    with pytest.raises(InputError, match=r"no_such.*mlp"):
+        made("no_such", shape=(5,))

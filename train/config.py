@@ -34,7 +34,8 @@ def _require(holds: bool, message: str) -> None:
 class NetworkConfig:
     """The policy and value network; see `networks.py`."""
 
-    kind: Literal["mlp", "impala"] = "mlp"
+    kind: str = "mlp"
+    """mlp, impala, or one that a plugin registers (`networks.register_network`)."""
     width: int = 256
     """Units of the hidden layers (mlp) or channels of the first block (impala)."""
     precision: Literal["float32", "bfloat16"] = "float32"

@@ -14,7 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from coinrun_jax.checks import InputError
+from coinrun_jax.checks import InputError, choice, shown
 from train.config import NetworkConfig
 
 
@@ -98,7 +98,25 @@ class Impala(nn.Module):
         return _Heads(self.num_actions)(x)
 
 
-NETWORKS: dict[str, type[nn.Module]] = {"mlp": MLP, "impala": Impala}
+_NETWORKS: dict[str, type[nn.Module]] = {"mlp": MLP, "impala": Impala}
+_READS_IMAGES = {"impala"}
+
+
+def register_network(kind: str, module: type[nn.Module], reads_images: bool = False) -> None:
+    """Make a network of your own known as `network.kind`, from a module given as a plugin.
+
+    Args:
+      kind: its name in configs.
+      module: takes `num_actions`, `width` and `dtype`, and maps observations [B, ...] to `Output`.
+      reads_images: whether observations must be [B, H, W, C].
+
+    Raises:
+      InputError: if the name belongs to another network.
+    """
+    if _NETWORKS.setdefault(kind, module) is not module:
+        raise InputError(f"network.kind {shown(kind)} is registered already")
+    if reads_images:
+        _READS_IMAGES.add(kind)
 
 
 class Network(NamedTuple):
@@ -116,13 +134,14 @@ def make_network(
     """The network of a config. Equal arguments give the same functions and share programs.
 
     Raises:
-      InputError: if this kind of network cannot read such observations.
+      InputError: for an unknown kind, or one that cannot read such observations.
     """
-    if config.kind == "impala" and len(observation_shape) != 3:
+    kind = choice("network.kind", config.kind, _NETWORKS)
+    if kind in _READS_IMAGES and len(observation_shape) != 3:
         raise InputError(
-            f"network.kind impala reads images, not observations of shape {observation_shape}"
+            f"network.kind {kind} reads images, not observations of shape {observation_shape}"
         )
-    module = NETWORKS[config.kind](
+    module = _NETWORKS[kind](
         num_actions=num_actions, width=config.width, dtype=jnp.dtype(config.precision)
     )
     return Network(module.init, cast(Apply, module.apply))
