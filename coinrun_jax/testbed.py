@@ -15,7 +15,9 @@ Besides gymnax's API, its environment has
 - `info["episode_length"]`, `info["episode_return"]`: of the episode so far;
 - `reset_to_level(key, index, params) -> (observation, state)`: start on a level of the params;
 - optionally `refresh(key, states, params)`, `save_levels`, `load_levels`, as `CoinRun` has them;
-- `step` never truncates and terminates at once, and gives `info["final_state"]`.
+- `step` never truncates and terminates at once, and gives `info["final_state"]`;
+- params with `replace` and `max_steps_in_episode`, as flax dataclasses have them;
+- optionally `render(state, params, size) -> uint8 [size, size, 3]`, for clips and the gallery.
 """
 
 from __future__ import annotations

@@ -170,12 +170,13 @@ def _provenance(options: Options, seconds: float) -> dict[str, Any]:
         "both": "drawn from the policy; and the likeliest, in a row of their own",
     }
     kind = options.testbed.level_kind(protocol.suite.conditions[0], env)
+    levels = " ".join(filter(None, ("held-out", kind, "levels")))
     return {
         "Run": ", ".join(run.name for run in options.runs),
         "Environment": env.id,
         "Trained": "; ".join(dict.fromkeys(trained)),
         "Suite": protocol.suite.name,
-        "Levels": f"{protocol.num_levels:,} held-out {kind} levels{unseen}, seeds from "
+        "Levels": f"{protocol.num_levels:,} {levels}{unseen}, seeds from "
         f"{TEST_LEVELS[0]}, {protocol.num_samples} episode"
         f"{'s' * (protocol.num_samples > 1)} each",
         "Actions": modes[protocol.action_mode],
