@@ -36,7 +36,7 @@ from coinrun_jax.coinrun.observations.procgen.spans import (
     span_of,
 )
 from coinrun_jax.coinrun.params import EnvParams
-from coinrun_jax.coinrun.types import EnvState
+from coinrun_jax.coinrun.types import Cell, Entity, EnvState
 
 WHEEL = os.environ.get("COINRUN_PROCGEN_WHEEL", "")
 DATA = Path(__file__).parent / "data" / "procgen_frames.npz"
@@ -202,6 +202,25 @@ def test_alone_in_a_batch_and_without_jit_the_same(played: Any) -> None:
         np.testing.assert_array_equal(env.observe(KEY, state, None, params), together[0])
 
 
+def beside(name: str, states: EnvState, params: EnvParams) -> EnvState:
+    """100 states in which the agent is near such a thing; its own level, wherever it floats."""
+    levels = jax.tree.map(np.asarray, params.pool.levels)
+    codes = {"saw": Entity.SAW, "enemy": Entity.ENEMY, "crate": Entity.CRATE}
+    if name in codes:
+        level, slot = np.nonzero(levels.entity_type == codes[name])
+        xy = levels.entity_xy[level, slot]
+    elif name == "lava":
+        level, row, column = np.nonzero(levels.grid == Cell.LAVA_SURFACE)
+        xy = np.stack([column, row], -1) + np.float32(0.5)
+    else:
+        level = np.arange(len(levels.seed))
+        xy = levels.end_cell + np.float32(0.5)
+    chosen = np.resize(np.arange(len(level)), 100)
+    state = take(states, [0] * 100, level[chosen].tolist())
+    x, y = xy[chosen].T.astype(np.float32)
+    return state.replace(x=np.maximum(x - np.float32(2.3), 1), y=y + np.float32(1.7))
+
+
 @pytest.mark.slow
 def test_what_is_hidden_moved_and_mirrored(played: Any) -> None:
     env, states, params, _ = played
@@ -210,17 +229,21 @@ def test_what_is_hidden_moved_and_mirrored(played: Any) -> None:
     mirrored = draw(env, chosen, params.with_cues(mirrored=True))
     np.testing.assert_array_equal(mirrored, plain[:, :, ::-1])
     for name in ("saw", "enemy", "crate", "lava", "coin"):
-        hidden = np.asarray(draw(env, chosen, params.with_cues(hide=[name])))
-        assert (hidden != plain).any(), name
-    absent = chosen.replace(coin_present=np.zeros_like(chosen.coin_present))
-    hidden = draw(env, chosen, params.with_cues(hide=["coin"]))
+        near = beside(name, states, params)
+        shown = np.asarray(draw(env, near, params))
+        hidden = np.asarray(draw(env, near, params.with_cues(hide=[name])))
+        assert (hidden != shown).any((1, 2, 3)).all(), name
+    near = beside("coin", states, params)
+    shown = np.asarray(draw(env, near, params))
+    absent = near.replace(coin_present=np.zeros_like(near.coin_present))
+    hidden = draw(env, near, params.with_cues(hide=["coin"]))
     np.testing.assert_array_equal(draw(env, absent, params), hidden)
     for cues in ({"coin_look": "red"}, {"coin_look": "gem"}, {"coin_spread": 2}):
-        shown = np.asarray(draw(env, chosen, params.with_cues(**cues)))
-        assert (shown != plain).any(), cues
+        other = np.asarray(draw(env, near, params.with_cues(**cues)))
+        assert (other != shown).any((1, 2, 3)).all(), cues
     for wall in ("hidden", "crates"):
-        shown = np.asarray(draw(env, chosen, params.with_cues(end_wall=wall)))
-        assert (shown != plain).any(), wall
+        other = np.asarray(draw(env, near, params.with_cues(end_wall=wall)))
+        assert (other != shown).any((1, 2, 3)).all(), wall
     no_trails = params.replace(look=Look(enemy_trails=False))
     assert (np.asarray(draw(env, chosen, no_trails)) != plain).any()
     grey = np.asarray(draw(env, chosen, params.replace(look=Look(greyscale=True))))
@@ -228,18 +251,19 @@ def test_what_is_hidden_moved_and_mirrored(played: Any) -> None:
 
 
 def test_a_moved_coin_is_the_same_coin(played: Any) -> None:
-    """A coin beside the agent looks as one at the end does, seen from the same distance."""
+    """The same pixels change, to the same values, wherever in the air above the start it is."""
     env, states, params, _ = played
     state = take(states, [0] * 100, list(range(100)))
-    cell = state.coin_cell.copy()
-    cell[:] = (4, 12)
-    moved = state.replace(coin_cell=cell)
-    frames, before = (np.asarray(draw(env, each, params)) for each in (moved, state))
-    differs = (frames != before).any(-1)
-    rows, columns = np.nonzero(differs.any(0))
-    assert differs.any((1, 2)).all()
-    assert rows.size
-    assert columns.size
+    none = state.replace(coin_present=np.zeros_like(state.coin_present))
+    before = np.asarray(draw(env, none, params))
+    coins = []
+    for cell in ((2, 6), (3, 6)):
+        cells = np.broadcast_to(np.int32(cell), state.coin_cell.shape)
+        frames = np.asarray(draw(env, state.replace(coin_cell=cells), params))
+        assert (frames != before).any((1, 2, 3)).all()
+        gold = (frames[..., 0] > 200) & (frames[..., 1] > 150) & (frames[..., 2] < 90)
+        coins.append((gold & (frames != before).any(-1)).sum((1, 2)))
+    assert (np.abs(coins[0] - coins[1]) <= 2).all()
 
 
 def test_pictures_are_held_as_far_as_they_can_be_seen(art: pictures.Art) -> None:

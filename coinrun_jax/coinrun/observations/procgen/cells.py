@@ -14,6 +14,7 @@ import numpy as np
 
 from coinrun_jax.coinrun.cues import Cues, shows_coin
 from coinrun_jax.coinrun.observations.procgen import pictures as art
+from coinrun_jax.coinrun.observations.procgen.frame import Frame
 from coinrun_jax.coinrun.observations.procgen.pictures import TILE
 from coinrun_jax.coinrun.observations.procgen.spans import Lens, Pair, Span, axis_of, shown, span_of
 from coinrun_jax.coinrun.physics import is_lava
@@ -60,7 +61,7 @@ class CellSpans(NamedTuple):
 
 def cell_spans(
     centre: tuple[jax.Array, jax.Array],
-    offsets: tuple[jax.Array, jax.Array],
+    frame: Frame,
     monochrome: jax.Array,
     lens: Lens,
 ) -> CellSpans:
@@ -68,7 +69,7 @@ def cell_spans(
 
     Args:
       centre: of the agent, float32 [] each.
-      offsets: of the frame in pixels, float32 [] each.
+      frame: around it.
       monochrome: whether cells are filled with a colour.
       lens: of the frame's size.
     """
@@ -78,8 +79,8 @@ def cell_spans(
     tops = ((lens.view - (_EDGES + 1)) - _GROWN) * lens.unit
     axis = axis_of(TILE, lens.pixels(np.float32(1) + 2 * _GROWN))
     number = np.arange(CELLS, dtype=np.int32)
-    left = jnp.asarray(lefts)[column + MARGIN + 1 + number] - offsets[0]
-    top = jnp.asarray(tops)[row + MARGIN + 1 + number[::-1]] + offsets[1]
+    left = jnp.asarray(lefts)[column + MARGIN + 1 + number] - frame.x_offset
+    top = jnp.asarray(tops)[row + MARGIN + 1 + number[::-1]] + frame.y_offset
     x, y = (
         span_of(Pair(edge, jnp.zeros_like(edge)), axis, lens.size, monochrome)
         for edge in (left, top)

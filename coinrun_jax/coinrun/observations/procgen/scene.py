@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,7 +13,7 @@ from jax import lax
 from coinrun_jax.coinrun.cues import MAX_SPREAD, Cues
 from coinrun_jax.coinrun.observations.fusion import written_out
 from coinrun_jax.coinrun.observations.look import Look
-from coinrun_jax.coinrun.observations.procgen.background import background_of
+from coinrun_jax.coinrun.observations.procgen.background import Backdrop, background_of
 from coinrun_jax.coinrun.observations.procgen.cells import (
     CELLS,
     CellSpans,
@@ -22,15 +24,15 @@ from coinrun_jax.coinrun.observations.procgen.cells import (
     cover_of,
     pictures_of_cells,
 )
+from coinrun_jax.coinrun.observations.procgen.frame import Frame, frame_of
 from coinrun_jax.coinrun.observations.procgen.pictures import Art
 from coinrun_jax.coinrun.observations.procgen.spans import Lens, Span, add
 from coinrun_jax.coinrun.observations.procgen.things import (
     PUFF_AGES,
-    Frame,
     Sprite,
     agent_of,
     entities_of,
-    frame_of,
+    level_entities,
 )
 from coinrun_jax.coinrun.physics import JUMP_SPEED, RUN_SPEED
 from coinrun_jax.coinrun.types import MARGIN, MAX_ENTITIES, Entity, EnvState, LevelPool
@@ -89,6 +91,11 @@ def _ground(
     )
 
 
+def _covers(spans: CellSpans, size: int) -> tuple[Cover, Cover]:
+    """Of the columns of pixels, and of the rows."""
+    return cover_of(spans.x, size, upward=False), cover_of(spans.y, size, upward=True)
+
+
 def _past_x(state: EnvState, pool: LevelPool) -> jax.Array:
     """Where enemies were, by steps since then; float32 [9, 40].
 
@@ -126,18 +133,29 @@ def scene_of(
 ) -> Scene:
     """The scene of one state; arguments as of `observe`."""
     levels, index, clock = pool.levels, state.level_index, state.time
+    look = jax.tree.map(jnp.asarray, look)
     monochrome = jnp.asarray(look.monochrome)
-    frame = frame_of(state, lens)
-    offsets = frame.x_offset, frame.y_offset
-    spans = cell_spans((state.x, state.y), offsets, monochrome, lens)
-    columns = cover_of(spans.x, lens.size, upward=False)
-    rows = cover_of(spans.y, lens.size, upward=True)
+    # Whatever many pixels look up is written out first, or it would be computed for each of them.
+    frame = written_out(partial(frame_of, lens=lens), clock, state.x, state.y, clock)
+    spans = written_out(
+        partial(cell_spans, lens=lens), clock, (state.x, state.y), frame, monochrome
+    )
+    columns, rows = written_out(partial(_covers, size=lens.size), clock, spans)
     ground = _ground(state, pool, spans, look, cues, item_look)
     opaque, holey = written_out(pictures_of_cells, clock, ground)
-    background = background_of(state, pool, offsets, jnp.asarray(look.backgrounds), pictures, lens)
+    backdrop = Backdrop(
+        number=state.theme[1],
+        shift=levels.background_shift[index],
+        is_shown=jnp.asarray(look.backgrounds),
+        first=pictures.first,
+        top=pictures.top,
+        frame=frame,
+    )
+    background = written_out(partial(background_of, lens=lens), clock, backdrop)
 
-    things = entities_of(state, pool, look, frame, lens)
-    kind, y = levels.entity_type[index], levels.entity_xy[index, :, 1]
+    entities = level_entities(state, pool)
+    things = written_out(partial(entities_of, lens=lens), clock, entities, look, frame)
+    kind, y = entities.kind, entities.y
     seen = (things.x.stop > things.x.start) & (things.y.stop > things.y.start)
     is_saw, is_crate, is_enemy = (kind == each for each in (Entity.SAW, Entity.CRATE, Entity.ENEMY))
     is_enemy &= ~jnp.asarray(cues.hide_enemy)
@@ -150,7 +168,7 @@ def scene_of(
         background_column=background[1],
         rows=rows,
         columns=columns,
-        cells=cells_of(opaque, columns),
+        cells=written_out(cells_of, clock, opaque, columns),
         holey=holey,
         cell_x=spans.x,
         cell_y=spans.y,

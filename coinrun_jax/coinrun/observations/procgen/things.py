@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from coinrun_jax.art.manifest import POSES
 from coinrun_jax.coinrun.observations.look import Look
 from coinrun_jax.coinrun.observations.procgen import pictures as art
 from coinrun_jax.coinrun.observations.procgen.cells import CRATE_TYPE, colour_of
+from coinrun_jax.coinrun.observations.procgen.frame import Frame
 from coinrun_jax.coinrun.observations.procgen.pictures import TILE
 from coinrun_jax.coinrun.observations.procgen.spans import (
     Axis,
@@ -24,7 +25,7 @@ from coinrun_jax.coinrun.observations.procgen.spans import (
     pair_of,
     span_of,
 )
-from coinrun_jax.coinrun.physics import HALF_HEIGHT, HALF_WIDTH, rounded
+from coinrun_jax.coinrun.physics import HALF_HEIGHT, HALF_WIDTH
 from coinrun_jax.coinrun.types import Entity, EnvState, LevelPool
 
 ANIMATION_STEPS = 5
@@ -45,36 +46,34 @@ class Sprite(struct.PyTreeNode):
     flip: jax.Array  # bool, mirrored
 
 
-class Frame(struct.PyTreeNode):
-    """What positions in the world become positions on a frame by."""
+class Entities(NamedTuple):
+    """The entities of a level, by slot; [40] each."""
 
-    x_offset: jax.Array  # float32 []
-    y_offset: jax.Array  # float32 []
-    clock: jax.Array  # int32 []
-
-    def edges(self, left: jax.Array, top: jax.Array, lens: Lens) -> tuple[Pair, Pair]:
-        """The upper left corner of a rectangle, given in tiles, in pixels."""
-        x = rounded(left * lens.unit, self.clock) - self.x_offset
-        y = rounded((lens.view - top) * lens.unit, self.clock) + self.y_offset
-        return Pair(x, jnp.zeros_like(x)), Pair(y, jnp.zeros_like(y))
+    kind: jax.Array  # int8
+    theme: jax.Array  # int8
+    x: jax.Array  # float32
+    y: jax.Array  # float32
+    vx: jax.Array  # float32
 
 
-def frame_of(state: EnvState, lens: Lens) -> Frame:
-    """Centred on the agent."""
-    x, y = (
-        rounded(lens.unit * (each - lens.view / np.float32(2)), state.time)
-        for each in (state.x, state.y)
-    )
-    return Frame(x, y, state.time)
-
-
-def entities_of(state: EnvState, pool: LevelPool, look: Look, frame: Frame, lens: Lens) -> Sprite:
-    """Every entity slot as a sprite; [40], of unused slots too."""
+def level_entities(state: EnvState, pool: LevelPool) -> Entities:
+    """Where they are now."""
     levels, index = pool.levels, state.level_index
-    kind, y = levels.entity_type[index], levels.entity_xy[index, :, 1]
-    theme = jnp.where(look.restrict_themes, 0, levels.entity_theme[index].astype(jnp.int32))
+    return Entities(
+        levels.entity_type[index],
+        levels.entity_theme[index],
+        state.entity_x,
+        levels.entity_xy[index, :, 1],
+        state.entity_vx,
+    )
+
+
+def entities_of(entities: Entities, look: Look, frame: Frame, lens: Lens) -> Sprite:
+    """Every entity slot as a sprite; [40], of unused slots too."""
+    kind, y, time = entities.kind, entities.y, frame.clock
+    theme = jnp.where(look.restrict_themes, 0, entities.theme.astype(jnp.int32))
     is_saw, is_enemy = kind == Entity.SAW, kind == Entity.ENEMY
-    blink, step = state.time % 2, state.time // ANIMATION_STEPS % 2
+    blink, step = time % 2, time // ANIMATION_STEPS % 2
     number = jnp.where(is_enemy, 2 * theme + step, jnp.where(is_saw, blink, theme))
     first = jnp.where(is_enemy, art.ENEMY, jnp.where(is_saw, art.SAW, art.CRATE))
     image = jnp.where(
@@ -82,7 +81,7 @@ def entities_of(state: EnvState, pool: LevelPool, look: Look, frame: Frame, lens
     )
     monochrome = jnp.asarray(look.monochrome)
     half = np.float32(0.5)
-    edges = frame.edges(state.entity_x - half, y + half, lens)
+    edges = frame.edges(entities.x - half, y + half, lens)
     axis = axis_of(TILE, lens.pixels(np.float32(1)))
     x, y_span = (span_of(edge, axis, lens.size, monochrome) for edge in edges)
     return Sprite(
@@ -90,7 +89,7 @@ def entities_of(state: EnvState, pool: LevelPool, look: Look, frame: Frame, lens
         width=jnp.full_like(number, TILE),
         x=x,
         y=y_span,
-        flip=is_enemy & (state.entity_vx > 0) & (state.time > 0) & ~monochrome,
+        flip=is_enemy & (entities.vx > 0) & (time > 0) & ~monochrome,
     )
 
 
