@@ -87,8 +87,8 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-# Their registries know these environments wherever they are in use: gymnax's also from the first
-# use of `CoinRun`, `ExitMaze` or `make` on.
+# Their registries know these environments wherever they are in use: gymnax's also each from its
+# first use on.
 if "gymnax" in sys.modules:
     for _home in ("coinrun.env", "exit_maze.env"):
         importlib.import_module(f"{__name__}.{_home}")

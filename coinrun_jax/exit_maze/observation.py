@@ -11,6 +11,8 @@ planes of colour can be repeated. Copies are equal, so no condition shows more t
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -53,29 +55,30 @@ def observe(
     Returns:
       [S, S, 2 + exit_planes + 3 * colour_planes], in the order of `plane_names`.
     """
-    walls = pool.levels.walls[state.level_index]
-    size = walls.shape[0]
-    exit_here = marked(pool.levels.exit_cell[state.level_index], size)
-    decoy_here = marked(state.decoy_cell, size)
+    size = pool.levels.walls.shape[-1]
+    if view == "agent":
+        shift = jnp.int32(size // 2) - state.cell
+
+        def mark(cell: jax.Array) -> jax.Array:
+            return marked((cell + shift) % size, size)
+
+        row, column = ((jnp.arange(size, dtype=jnp.int32) - by) % size for by in shift)
+        walls = pool.levels.walls[state.level_index, row[:, None], column]
+    else:
+        mark = partial(marked, size=size)
+        walls = pool.levels.walls[state.level_index]
+    exit_here = mark(pool.levels.exit_cell[state.level_index])
+    decoy_here = mark(state.decoy_cell)
     gap = exit_here & state.exit_present
     shown = {
         "walls": walls & ~gap,
-        "agent": marked(state.cell, size),
+        "agent": mark(state.cell),
+        "ahead": mark(state.cell + jnp.asarray(MOVES)[state.facing]),
         "exit": gap,
     }
     for name, colour in CHANNELS.items():
         is_exit, is_decoy = state.exit_colour == colour, state.decoy_colour == colour
         shown[name] = (exit_here & is_exit) | (decoy_here & is_decoy)
-    if view == "agent":
-        shown["ahead"] = marked((state.cell + jnp.asarray(MOVES)[state.facing]) % size, size)
-        shown = dict(zip(shown, _centred(jnp.stack(list(shown.values())), state.cell), strict=True))
     planes = [shown[name] for name in plane_names(colour_planes, exit_planes, view)]
     dtype = DTYPES[kind]
     return jnp.stack(planes, -1).astype(dtype) * dtype.type(255 if kind == "uint8" else 1)
-
-
-def _centred(planes: jax.Array, cell: jax.Array) -> jax.Array:
-    """Planes [..., S, S], shifted around so that a cell is in the middle."""
-    size = planes.shape[-1]
-    row, column = (jnp.arange(size, dtype=jnp.int32) - size // 2 + at for at in cell)
-    return planes[:, row % size][:, :, column % size]
