@@ -50,24 +50,18 @@ def read(path: Path) -> list[Agent]:
     agents = []
     for row in read_rows(path, "table of agents"):
         number = int(row["episodes"])
-        shares = {
-            name: int(row[name]) / number
-            for name in (
-                "exit_found",
-                "elsewhere_green",
-                "elsewhere_exit",
-                "control_ghost",
-                "closed_exit",
-            )
-        }
+
+        def share(column: str, row: dict[str, str] = row, number: int = number) -> float:
+            return int(row[column]) / number
+
         agents.append(
             Agent(
                 strength=float(row["exit_green"]),
                 colours=int(row["colour_planes"]),
                 exits=int(row["exit_planes"]) + 1,  # a gap in the wall shows it, too
-                found=shares["exit_found"],
-                green=attraction(shares["elsewhere_green"], shares["control_ghost"]),
-                exit=attraction(shares["elsewhere_exit"], shares["closed_exit"]),
+                found=share("exit_found"),
+                green=attraction(share("elsewhere_green"), share("elsewhere_ghost")),
+                exit=attraction(share("elsewhere_exit"), share("closed_exit")),
             )
         )
     return agents

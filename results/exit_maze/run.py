@@ -26,7 +26,7 @@ from coinrun_jax.compilation import enable_compilation_cache
 from coinrun_jax.exit_maze.maze_suites import SUITES
 from coinrun_jax.files import read_rows, write_rows
 from coinrun_jax.hardware import device_name
-from coinrun_jax.suites import Suite
+from coinrun_jax.suites import CONTROL, Suite
 from eval.evaluate import Protocol, evaluate, evaluate_next
 from eval.results import AGENT, Evaluation
 from train.config import load_config, seed_folders
@@ -41,11 +41,16 @@ CONFIG = FOLDER / "config.yaml"
 AGENTS, CELLS = "agents.csv", "cells.csv"
 STRENGTHS = (1.0, 0.99, 0.95, 0.9, 0.75, 0.5)
 SALIENCES = (1, 4, 16)
+PLACES = {
+    "elsewhere": "green_elsewhere",
+    "corridor": "green_in_corridor",
+    "border": "green_on_border",
+}
+"""Column -> condition: where green is, off the exit; each is played without the green, too."""
 CONDITIONS = (
     "exit_green",
-    "green_elsewhere",
-    "green_elsewhere_control",
     "green_elsewhere_exit_closed",
+    *(name + suffix for name in PLACES.values() for suffix in ("", CONTROL)),
 )
 
 
@@ -112,7 +117,7 @@ def measure(cell: Cell, runs: Path, levels: int) -> list[dict[str, object]]:
     run_dir = runs / cell.name
     folders = seed_folders(run_dir, load_config(run_dir / "config.yaml"))
     suite = SUITES["relocation"]
-    chosen = tuple(suite.conditions[suite.index(name)] for name in CONDITIONS)
+    chosen = tuple(each for each in suite.conditions if each.name in CONDITIONS)
     protocol = Protocol(Suite("relocation", chosen, suite.judged), levels)
     policies = [load_policy(folder) for folder in folders]
     first, arena = evaluate(policies[0], protocol, folders[0].name)
@@ -126,7 +131,7 @@ def agent_row(cell: Cell, evaluation: Evaluation, levels: int) -> dict[str, obje
     """What an agent touched first, as counts of episodes."""
 
     def count(condition: str, column: str) -> int:
-        index = CONDITIONS.index(condition)
+        index = evaluation.suite.index(condition)
         return int(np.sum(evaluation.came_to(AGENT, index, column)))
 
     return {
@@ -137,10 +142,12 @@ def agent_row(cell: Cell, evaluation: Evaluation, levels: int) -> dict[str, obje
         "seed": evaluation.config.seed,
         "episodes": levels,
         "exit_found": count("exit_green", "exit"),
-        "elsewhere_green": count("green_elsewhere", "green"),
         "elsewhere_exit": count("green_elsewhere", "exit"),
-        "control_ghost": count("green_elsewhere_control", "ghost"),
         "closed_exit": count("green_elsewhere_exit_closed", "exit"),
+    } | {
+        f"{place}_{event}": count(condition + suffix, event)
+        for place, condition in PLACES.items()
+        for event, suffix in (("green", ""), ("ghost", CONTROL))
     }
 
 
