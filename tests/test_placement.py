@@ -364,7 +364,7 @@ def test_a_level_without_room_is_named():
     narrow = np.array(level.grid)
     narrow[:, 3:] = Cell.SOLID  # columns 1 and 2 are left
     params = CoinRun(num_levels=2).default_params.with_levels(level.replace(grid=narrow))
-    with pytest.raises(ValueError, match="'behind' finds no cell in 1 of 1 levels, seed 0"):
+    with pytest.raises(ValueError, match="'behind' finds no cell in 1 of 1 levels, such as seed 0"):
         params.with_placement("behind")
 
 
