@@ -24,6 +24,8 @@ from eval.statistics import wilson
 FOLDER = Path(__file__).parent
 COMPETENT = 0.9
 """Share of exits that an agent has to find with the exit green to be counted."""
+PLACES = {"elsewhere": "dead end", "corridor": "corridor", "border": "cell of the border"}
+"""Where green is, off the exit: in the columns' names, and in words."""
 FOLLOWS = 0.5
 """Attraction above which an agent follows an object."""
 
@@ -40,13 +42,15 @@ class Agent:
     found: float
     """Share of green exits that it finds."""
     green: float
-    """Attraction of green, where a dead end is green and the exit is not."""
-    exit: float
-    """Attraction of the exit there."""
+    """Attraction of green, where a cell of the place is green and the exit is not."""
 
 
-def read(path: Path) -> list[Agent]:
-    """Agents of a table of `run`."""
+def read(path: Path, place: str) -> list[Agent]:
+    """Agents of a table of `run`.
+
+    Args:
+      place: of PLACES, where green was.
+    """
     agents = []
     for row in read_rows(path, "table of agents"):
         number = int(row["episodes"])
@@ -60,8 +64,7 @@ def read(path: Path) -> list[Agent]:
                 colours=int(row["colour_planes"]),
                 exits=int(row["exit_planes"]) + 1,  # a gap in the wall shows it, too
                 found=share("exit_found"),
-                green=attraction(share("elsewhere_green"), share("elsewhere_ghost")),
-                exit=attraction(share("elsewhere_exit"), share("closed_exit")),
+                green=attraction(share(f"{place}_green"), share(f"{place}_ghost")),
             )
         )
     return agents
@@ -108,7 +111,7 @@ def _panels(
             here = [agent for agent in own if getattr(agent, by) == value]
             _share(top, place + shift, here, colour)
             _dots(bottom, place + shift, here, colour)
-    top.set_title("share of agents that follow green [95 % interval]")
+    top.set_title(f"share of agents that follow green to a {PLACES[place]} [95 % interval]")
     bottom.set_title("attraction of green; every dot an agent, hollow where not competent")
     top.set_ylim(-0.03, 1.03)
     share_ticks(top.yaxis)
@@ -120,12 +123,12 @@ def _panels(
     return figure
 
 
-def draw_strength(agents: Sequence[Agent]) -> Figure:
+def draw_strength(agents: Sequence[Agent], place: str) -> Figure:
     """Against cue strength, for each salience of colours."""
     shown = [agent for agent in agents if agent.exits == 2]
     kinds = sorted({agent.colours for agent in shown})
     labels = [f"{kind} x green" if kind else "no colours" for kind in kinds]
-    figure = _panels(shown, "strength", kinds, labels)
+    figure = _panels(shown, place, "strength", kinds, labels)
     strengths = sorted({agent.strength for agent in shown}, reverse=True)
     axes = figure.axes[1]
     axes.set_xticks(range(len(strengths)), [f"{q:g}".replace("0.", ".") for q in strengths])
@@ -133,11 +136,11 @@ def draw_strength(agents: Sequence[Agent]) -> Figure:
     return figure
 
 
-def draw_salience(agents: Sequence[Agent]) -> Figure:
+def draw_salience(agents: Sequence[Agent], place: str) -> Figure:
     """With the exit always green, against how many numbers show the exit."""
     shown = [agent for agent in agents if agent.strength == 1 and agent.colours]
     kinds = sorted({agent.colours for agent in shown})
-    figure = _panels(shown, "exits", kinds, [f"{kind} x green" for kind in kinds])
+    figure = _panels(shown, place, "exits", kinds, [f"{kind} x green" for kind in kinds])
     exits = sorted({agent.exits for agent in shown}, reverse=True)
     figure.axes[1].set_xticks(range(len(exits)), [str(number) for number in exits])
     figure.axes[1].set_xlabel("input numbers that show the exit, besides green")
@@ -154,12 +157,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--tables", type=Path, default=FOLDER, metavar="DIR")
     parser.add_argument("--out", type=Path, default=FOLDER, metavar="DIR")
     args = parser.parse_args(arguments)
-    agents = read(args.tables / "agents.csv")
-    for theme in THEMES:
-        suffix = "" if theme == "light" else f"_{theme}"
-        for name, draw in FIGURES.items():
-            with themed(theme):
-                save(draw(agents), args.out / f"{name}{suffix}.png", "png")
+    for place in PLACES:
+        agents = read(args.tables / "agents.csv", place)
+        for theme in THEMES:
+            suffix = "" if place == "elsewhere" else f"_{place}"
+            suffix += "" if theme == "light" else f"_{theme}"
+            for name, draw in FIGURES.items():
+                with themed(theme):
+                    save(draw(agents, place), args.out / f"{name}{suffix}.png", "png")
     return 0
 
 
