@@ -96,7 +96,7 @@ def _share(axes: Axes, at: float, agents: Sequence[Agent], colour: str) -> None:
 
 
 def _panels(
-    agents: Sequence[Agent], by: str, kinds: Sequence[int], labels: Sequence[str]
+    agents: Sequence[Agent], place: str, by: str, kinds: Sequence[int], labels: Sequence[str]
 ) -> Figure:
     """Shares above, dots below, against one setting, coloured by how many numbers show colour."""
     figure, (top, bottom) = plt.subplots(
