@@ -107,10 +107,10 @@ def _panels(
         colour = SERIES[number % len(SERIES)]
         shift = (number - (len(kinds) - 1) / 2) * 0.22
         top.plot([], [], "o", color=colour, label=label)
-        for place, value in enumerate(sorted({getattr(a, by) for a in agents}, reverse=True)):
+        for slot, value in enumerate(sorted({getattr(a, by) for a in agents}, reverse=True)):
             here = [agent for agent in own if getattr(agent, by) == value]
-            _share(top, place + shift, here, colour)
-            _dots(bottom, place + shift, here, colour)
+            _share(top, slot + shift, here, colour)
+            _dots(bottom, slot + shift, here, colour)
     top.set_title(f"share of agents that follow green to a {PLACES[place]} [95 % interval]")
     bottom.set_title("attraction of green; every dot an agent, hollow where not competent")
     top.set_ylim(-0.03, 1.03)
