@@ -1,7 +1,9 @@
-"""Puts a scene's pixels on the frame, in Procgen's order.
+"""Puts scenes' pixels on frames, in Procgen's order.
 
 On CPU the frames of a batch are painted one after the other: only so does a frame cost what
-is to be seen on it, and not what the fullest one of the batch costs.
+is to be seen on it, and not what the fullest one of the batch costs. Each operation on one
+frame costs some time whatever it does, so that there are few of them: all that can be known
+before is in the scene, for the whole batch at once, and is looked up where it is needed.
 """
 
 from __future__ import annotations
@@ -17,15 +19,15 @@ from jax.custom_batching import custom_vmap
 
 from coinrun_jax.coinrun.observations.procgen.cells import CELLS, TOP_COVER
 from coinrun_jax.coinrun.observations.procgen.pictures import TILE, Art
-from coinrun_jax.coinrun.observations.procgen.scene import Scene
-from coinrun_jax.coinrun.observations.procgen.spans import Lens, Span, shown
-from coinrun_jax.coinrun.observations.procgen.things import OPACITIES, PUFF_AGES, Sprite, puff_of
+from coinrun_jax.coinrun.observations.procgen.scene import AGENT_ROW, FIELDS, WORD, Scene
+from coinrun_jax.coinrun.observations.procgen.spans import Lens
 
 VELOCITY_SHARE = 0.2  # of the frame's size that each of the two velocity squares takes
 _GREY_WEIGHTS = (0.299, 0.587, 0.114)  # of red, green, blue: luma of ITU-R BT.601
 _EVEN = np.uint32(0x00FF00FF)  # red and blue, or green and alpha
 _HALVES = np.uint32(0x00800080)
-_FAR = 2**30
+_AGENT_TILES = (2.02, 1.0)  # height and width
+_COVER_BITS = TOP_COVER.bit_length() - 1
 
 
 def _look_up(table: jax.Array, index: jax.Array) -> jax.Array:
@@ -36,13 +38,21 @@ def _look_up(table: jax.Array, index: jax.Array) -> jax.Array:
     return lax.gather(table, index[..., None], dimensions, (1,), mode="promise_in_bounds")
 
 
-def _rows_of(table: jax.Array, row: jax.Array) -> jax.Array:
-    """table[row] of a table [rows, columns]."""
-    dimensions = lax.GatherDimensionNumbers(
-        offset_dims=(1,), collapsed_slice_dims=(0,), start_index_map=(0,)
-    )
-    slices = (1, table.shape[1])
-    return lax.gather(table, row[:, None], dimensions, slices, mode="promise_in_bounds")
+class _One:
+    """One scene of a batch; nothing is copied out of the batch."""
+
+    def __init__(self, scenes: Scene, number: jax.Array) -> None:
+        self._scenes, self._number = scenes, number
+
+    def at(self, name: str, index: Any = 0) -> jax.Array:
+        """Some numbers of an array of the scene, which counts as one without rows."""
+        leaf = getattr(self._scenes, name)
+        size = leaf[0].size
+        return _look_up(leaf.reshape(-1), self._number * size + jnp.asarray(index))
+
+    def cut(self, name: str) -> jax.Array:
+        """A whole array of the scene."""
+        return lax.dynamic_index_in_dim(getattr(self._scenes, name), self._number, keepdims=False)
 
 
 def _faded(pixel: jax.Array, share: jax.Array) -> jax.Array:
@@ -55,31 +65,47 @@ def _faded(pixel: jax.Array, share: jax.Array) -> jax.Array:
     return two(pixel & _EVEN) | two(pixel >> 8 & _EVEN) << 8
 
 
-def _still(scene: Scene, pictures: Art) -> jax.Array:
-    """Background and cells without holes; uint32 [size, size]."""
-    rows = scene.rows
-    over, under = _rows_of(scene.cells, rows.over), _rows_of(scene.cells, rows.under)
-    is_under = under // TOP_COVER > over // TOP_COVER
+def _rows_of(table: jax.Array, row: jax.Array) -> jax.Array:
+    """table[row] of a table [rows, columns]."""
+    dimensions = lax.GatherDimensionNumbers(
+        offset_dims=(1,), collapsed_slice_dims=(0,), start_index_map=(0,)
+    )
+    slices = (1, table.shape[1])
+    return lax.gather(table, row[:, None], dimensions, slices, mode="promise_in_bounds")
+
+
+def _still(scene: _One, pixels: jax.Array, size: int) -> jax.Array:
+    """Background and cells without holes; uint32 [size, size].
+
+    What all pixels of a row or a column have in common is cut out first: a look-up for each
+    pixel would cost as much as that of the pixel itself.
+    """
+    cells = scene.cut("cells").reshape(-1, size)
+    over, under = (_rows_of(cells, scene.cut(name)) for name in ("row_over", "row_under"))
+    is_under = under >> _COVER_BITS > over >> _COVER_BITS
     found = jnp.where(is_under, under, over)
-    row_pixel = jnp.where(is_under, rows.under_pixel[:, None], rows.over_pixel[:, None])
-    cell = found % TOP_COVER + jnp.where(scene.monochrome, 0, TILE) * row_pixel
-    row, column = scene.background_row[:, None], scene.background_column[None]
-    behind = jnp.where((row >= 0) & (column >= 0), row + column, 0)
-    return _look_up(pictures.pixels, jnp.where(found > 0, cell, behind))
+    over_pixel, under_pixel, behind_row = (
+        scene.cut(name)[:, None] for name in ("row_over_pixel", "row_under_pixel", "background_row")
+    )
+    behind_column = scene.cut("background_column")[None]
+    cell = (found & (TOP_COVER - 1)) + jnp.where(is_under, under_pixel, over_pixel)
+    behind = jnp.where((behind_row | behind_column) >= 0, behind_row + behind_column, 0)
+    return _look_up(pixels, jnp.where(found > 0, cell, behind))
 
 
 class _Patch:
     """The part of a frame around a sprite's rectangle, of a size that holds any sprite."""
 
-    def __init__(self, x: Span, y: Span, height: int, width: int, size: int) -> None:
-        self.shape = min(height, size), min(width, size)
-        self.row = jnp.minimum(y.start, size - self.shape[0])
-        self.column = jnp.minimum(x.start, size - self.shape[1])
-        self.rows = self.row + np.arange(self.shape[0], dtype=np.int32)
-        self.columns = self.column + np.arange(self.shape[1], dtype=np.int32)
-        self.inside = ((self.rows >= y.start) & (self.rows < y.stop))[:, None] & (
-            (self.columns >= x.start) & (self.columns < x.stop)
-        )
+    def __init__(
+        self, x: tuple[Any, Any], y: tuple[Any, Any], shape: tuple[int, int], size: int
+    ) -> None:
+        self.shape = min(shape[0], size), min(shape[1], size)
+        self.row = jnp.minimum(y[0], size - self.shape[0])
+        self.column = jnp.minimum(x[0], size - self.shape[1])
+        self.rows = (self.row + np.arange(self.shape[0], dtype=np.int32))[:, None]
+        self.columns = (self.column + np.arange(self.shape[1], dtype=np.int32))[None]
+        self.inside = (self.rows >= y[0]) & (self.rows < y[1])
+        self.inside &= (self.columns >= x[0]) & (self.columns < x[1])
 
     def put(self, frame: jax.Array, pixel: jax.Array, where: jax.Array) -> jax.Array:
         """Paint pixels over the frame's; uint32 [size, size]."""
@@ -90,192 +116,169 @@ class _Patch:
         )
 
 
+def _patch_shape(height: float, width: float, lens: Lens) -> tuple[int, int]:
+    return int(np.ceil(height * lens.unit)) + 1, int(np.ceil(width * lens.unit)) + 1
+
+
 def _draw(
     frame: jax.Array,
-    sprite: Sprite,
-    pictures: Art,
-    tiles: tuple[float, float],
+    row: jax.Array,
+    scene: _One,
+    pixels: jax.Array,
     lens: Lens,
-    share: jax.Array | None = None,
+    tiles: tuple[float, float] = (1.0, 1.0),
 ) -> jax.Array:
-    """Paint one sprite.
-
-    Args:
-      frame: uint32 [size, size].
-      sprite: of shape [].
-      pictures: that are drawn from.
-      tiles: its largest height and width.
-      lens: of the frame's size.
-      share: of 255 that it is faded by, uint32 [].
-    """
-    height, width = (int(np.ceil(each * lens.unit)) + 1 for each in tiles)
-    patch = _Patch(sprite.x, sprite.y, height, width, lens.size)
-    row, column = shown(sprite.y, patch.rows), shown(sprite.x, patch.columns)
-    column = jnp.where(sprite.flip, sprite.width - 1 - column, column)
-    index = sprite.base + row[:, None] * sprite.width + column
-    pixel = _look_up(pictures.pixels, jnp.where(patch.inside, index, 0))
-    if share is not None:
-        pixel = _faded(pixel, share)
-    return patch.put(frame, pixel, patch.inside)
+    """Paint the sprite of a row of `Scene.sprites`; `tiles` is as high and wide as it can be."""
+    base, width, x0, x1, x_first, x_step, y0, y1, y_first, y_step, more = (
+        scene.at("sprites", row * FIELDS + field) for field in range(FIELDS)
+    )
+    patch = _Patch((x0, x1), (y0, y1), _patch_shape(*tiles, lens), lens.size)
+    column = (x_first + x_step * (patch.columns - x0)) >> 16
+    column = jnp.where(more > 255, width - 1 - column, column)
+    index = base + ((y_first + y_step * (patch.rows - y0)) >> 16) * width + column
+    pixel = _look_up(pixels, jnp.where(patch.inside, index, 0))
+    return patch.put(frame, _faded(pixel, (more & 255).astype(jnp.uint32)), patch.inside)
 
 
 def _draw_holey(
-    frame: jax.Array, number: jax.Array, scene: Scene, pictures: Art, lens: Lens
+    frame: jax.Array, number: jax.Array, scene: _One, pixels: jax.Array, lens: Lens
 ) -> jax.Array:
     """Paint a cell whose picture has holes, where no cell without holes was drawn later."""
-    column, row_from_below = number // CELLS, number % CELLS
-    row = CELLS - 1 - row_from_below
-    x = Span(*(leaf[column] for leaf in scene.cell_x))
-    y = Span(*(leaf[row] for leaf in scene.cell_y))
-    side = int(np.ceil(1.04 * lens.unit)) + 1
-    patch = _Patch(x, y, side, side, lens.size)
-
-    rows, columns = scene.rows, scene.columns
     size = lens.size
-    flat = scene.cells.reshape(-1)
-    over_row, under_row = rows.over[patch.rows], rows.under[patch.rows]
-    over = _look_up(flat, over_row[:, None] * size + patch.columns)
-    under = _look_up(flat, under_row[:, None] * size + patch.columns)
-    is_under = under // TOP_COVER > over // TOP_COVER
+    column, row = number // CELLS, CELLS - 1 - number % CELLS
+    x0, x1, x_first, x_step = (scene.at("cell_x", CELLS * k + column) for k in range(4))
+    y0, y1, y_first, y_step = (scene.at("cell_y", CELLS * k + row) for k in range(4))
+    patch = _Patch((x0, x1), (y0, y1), _patch_shape(1.04, 1.04, lens), size)
+
+    over_row, under_row = (scene.at(name, patch.rows) for name in ("row_over", "row_under"))
+    over, under = (scene.at("cells", its * size + patch.columns) for its in (over_row, under_row))
+    is_under = under >> _COVER_BITS > over >> _COVER_BITS
     found = jnp.where(is_under, under, over)
-    its_row = jnp.where(is_under, under_row[:, None], over_row[:, None])
-    twice = columns.twice[patch.columns]
-    is_first = twice & (found // TOP_COVER < 2)
-    its_column = jnp.where(is_first, columns.under[patch.columns], columns.over[patch.columns])
+    its_row = jnp.where(is_under, under_row, over_row)
+    over_column, under_column = (
+        scene.at(name, patch.columns) for name in ("column_over", "column_under")
+    )
+    is_first = (over_column != under_column) & (found >> _COVER_BITS < 2)
+    its_column = jnp.where(is_first, under_column, over_column)
     later = (its_column > column) | ((its_column == column) & (its_row < row))
     where = patch.inside & ~((found > 0) & later)
 
-    index = scene.holey[number] + shown(y, patch.rows)[:, None] * TILE + shown(x, patch.columns)
-    pixel = _look_up(pictures.pixels, jnp.where(where, index, 0))
+    index = scene.at("holey", number) + ((x_first + x_step * (patch.columns - x0)) >> 16)
+    index += ((y_first + y_step * (patch.rows - y0)) >> 16) * TILE
+    pixel = _look_up(pixels, jnp.where(where, index, 0))
     return patch.put(frame, pixel, where)
 
 
-def _each(
-    mask: jax.Array, frame: jax.Array, draw: Callable[[jax.Array, jax.Array], jax.Array]
-) -> jax.Array:
-    """Draw what a mask [n] marks, in order: draw(frame, number) -> frame."""
-    numbers = np.arange(mask.size, dtype=np.int32)
+def _nth(scene: _One, name: str, rank: jax.Array) -> jax.Array:
+    """Where the mask `name` has its mark of this rank, counted from 0; int32 []."""
+    words = getattr(scene._scenes, name).shape[-1]
+    every = [scene.at(name, number) for number in range(words)]
+    counts = [lax.population_count(word).astype(jnp.int32) for word in every]
+    word, left, place = jnp.uint32(0), rank, jnp.int32(0)
+    passed = jnp.int32(0)
+    for number in range(words):
+        here = (rank >= passed) & (rank < passed + counts[number])
+        word = jnp.where(here, every[number], word)
+        left = jnp.where(here, rank - passed, left)
+        place = jnp.where(here, number * WORD, place)
+        passed += counts[number]
+    for width in (16, 8, 4, 2, 1):
+        low = word & np.uint32((1 << width) - 1)
+        inside = lax.population_count(low).astype(jnp.int32)
+        up = left >= inside
+        word = jnp.where(up, word >> np.uint32(width), low)
+        left = jnp.where(up, left - inside, left)
+        place = jnp.where(up, place + width, place)
+    return place
 
-    def following(number: jax.Array) -> jax.Array:
-        return jnp.min(jnp.where(mask & (numbers > number), numbers, _FAR))
+
+def _each(
+    scene: _One, name: str, frame: jax.Array, draw: Callable[[jax.Array, jax.Array], jax.Array]
+) -> jax.Array:
+    """Draw what a mask marks, in order: draw(frame, place) -> frame."""
+    count = scene.at(f"num_{name}")
 
     def step(carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        number, frame = carry
-        return following(number), draw(frame, number)
+        rank, frame = carry
+        return rank + 1, draw(frame, _nth(scene, name, rank))
 
-    start = following(jnp.int32(-1)), frame
-    return lax.while_loop(lambda carry: carry[0] < _FAR, step, start)[1]
-
-
-def _puffs(frame: jax.Array, scene: Scene, pictures: Art, lens: Lens) -> jax.Array:
-    """The oldest puffs first; of one age those of the last enemy."""
-    mask = scene.leaves_puffs
-    numbers = np.arange(mask.size, dtype=np.int32)
-
-    def before(number: jax.Array) -> jax.Array:
-        return jnp.max(jnp.where(mask & (numbers < number), numbers, -1))
-
-    last, first = before(jnp.int32(mask.size)), jnp.min(jnp.where(mask, numbers, _FAR))
-    ages = jnp.minimum(PUFF_AGES, scene.frame.clock)
-    sizes = 2 * 0.59, 2 * 0.45
-
-    def step(carry: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
-        age, number, frame = carry
-        sprite = puff_of(
-            scene.puff_x[age, number],
-            scene.puff_y[number],
-            age,
-            scene.monochrome,
-            scene.frame,
-            lens,
-        )
-        share = jnp.where(scene.monochrome, 255, jnp.asarray(OPACITIES)[age]).astype(jnp.uint32)
-        frame = _draw(frame, sprite, pictures, sizes[::-1], lens, share)
-        is_first = number == first
-        return (
-            age - is_first.astype(jnp.int32),
-            jnp.where(is_first, last, before(number)),
-            frame,
-        )
-
-    start = jnp.where(mask.any(), ages - 1, -1), last, frame
-    return lax.while_loop(lambda carry: carry[0] >= 0, step, start)[2]
+    start = jnp.int32(0), frame
+    return lax.while_loop(lambda carry: carry[0] < count, step, start)[1]
 
 
-def _paint(scene: Scene, pictures: Art, lens: Lens) -> jax.Array:
-    """One frame; uint8 [size, size, 3]."""
-    frame = _still(scene, pictures)
-    frame = _each(
-        scene.holey > 0, frame, lambda f, number: _draw_holey(f, number, scene, pictures, lens)
-    )
-
-    def draw_thing(frame: jax.Array, number: jax.Array) -> jax.Array:
-        sprite = jax.tree.map(lambda leaf: leaf[number], scene.things)
-        return _draw(frame, sprite, pictures, (1, 1), lens)
-
-    frame = _each(scene.is_static, frame, draw_thing)
-    frame = _puffs(frame, scene, pictures, lens)
-    frame = _draw(frame, scene.agent, pictures, (2.02, 1), lens)
-    frame = _each(scene.is_enemy, frame, draw_thing)
-    is_changed = scene.mirrored | scene.greyscale | scene.paint_velocity
-    frame = lax.cond(is_changed, lambda f: _change(f, scene, lens), lambda f: f, frame)
-    shifts = np.array([0, 8, 16], np.uint32)
-    return (frame[..., None] >> shifts).astype(jnp.uint8)
-
-
-def _change(frame: jax.Array, scene: Scene, lens: Lens) -> jax.Array:
+def _change(frame: jax.Array, scene: _One, size: int) -> jax.Array:
     """Mirrored, without colour, with velocities, as asked for; uint32 [size, size]."""
-    frame = jnp.where(scene.mirrored, frame[:, ::-1], frame)
+    frame = jnp.where(scene.at("mirrored"), frame[:, ::-1], frame)
     channels = [(frame >> shift & 255).astype(jnp.float32) for shift in (0, 8, 16)]
     weighted = [
         channel * np.float32(weight)
         for channel, weight in zip(channels, _GREY_WEIGHTS, strict=True)
     ]
     luma = jnp.rint(weighted[0] + weighted[1] + weighted[2]).astype(jnp.uint32)
-    frame = jnp.where(scene.greyscale, luma * np.uint32(0x010101), frame)
-    grey = jnp.clip(scene.shade * 255, 0, 255).astype(jnp.uint32) * np.uint32(0x010101)
-    pixel = np.arange(lens.size)
-    side = VELOCITY_SHARE * lens.size
+    frame = jnp.where(scene.at("greyscale"), luma * np.uint32(0x010101), frame)
+    shade = scene.at("shade", np.arange(2))
+    grey = jnp.clip(shade * 255, 0, 255).astype(jnp.uint32) * np.uint32(0x010101)
+    pixel, side = np.arange(size), VELOCITY_SHARE * size
     first, second = round(side), round(2 * side)
     row = jnp.where(pixel < first, grey[0], grey[1])
-    here = (pixel[:, None] < first) & (pixel < second) & scene.paint_velocity
+    here = (pixel[:, None] < first) & (pixel < second) & scene.at("paint_velocity")
     return jnp.where(here, row, frame)
 
 
-def _one_by_one(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function whose batches are worked through one by one on CPU, and together elsewhere."""
+def _paint(number: jax.Array, scenes: Scene, pixels: jax.Array, lens: Lens) -> jax.Array:
+    """One frame of a batch; uint8 [size, size, 3]."""
+    scene = _One(scenes, number)
+    frame = _still(scene, pixels, lens.size)
+
+    def draw_cell(frame: jax.Array, place: jax.Array) -> jax.Array:
+        return _draw_holey(frame, place, scene, pixels, lens)
+
+    def draw_thing(frame: jax.Array, place: jax.Array) -> jax.Array:
+        return _draw(frame, scene.at("rows", place), scene, pixels, lens)
+
+    frame = _each(scene, "holes", frame, draw_cell)
+    frame = _each(scene, "things", frame, draw_thing)
+    frame = _draw(frame, jnp.int32(AGENT_ROW), scene, pixels, lens, _AGENT_TILES)
+    frame = _each(
+        scene, "enemies", frame, lambda frame, slot: _draw(frame, slot, scene, pixels, lens)
+    )
+    is_changed = scene.at("mirrored") | scene.at("greyscale") | scene.at("paint_velocity")
+    frame = lax.cond(is_changed, lambda f: _change(f, scene, lens.size), lambda f: f, frame)
+    return (frame[..., None] >> np.array([0, 8, 16], np.uint32)).astype(jnp.uint8)
+
+
+def _paint_batch(scenes: Scene, pixels: jax.Array, lens: Lens) -> jax.Array:
+    """The frames of a batch of scenes [B]; uint8 [B, size, size, 3]."""
 
     @custom_vmap
-    def call(*args: Any) -> Any:
-        return function(*args)
+    def call(scenes: Scene, pixels: jax.Array) -> jax.Array:
+        numbers = jnp.arange(jax.tree.leaves(scenes)[0].shape[0], dtype=jnp.int32)
+
+        def one_by_one(scenes: Scene, pixels: jax.Array) -> jax.Array:
+            return lax.map(lambda number: _paint(number, scenes, pixels, lens), numbers)
+
+        def together(scenes: Scene, pixels: jax.Array) -> jax.Array:
+            return jax.vmap(lambda number: _paint(number, scenes, pixels, lens))(numbers)
+
+        return lax.platform_dependent(scenes, pixels, cpu=one_by_one, default=together)
 
     @call.def_vmap
-    def rule(size: int, batched: list[Any], *args: Any) -> tuple[Any, Any]:
-        leaves, tree = jax.tree.flatten(args)
-        is_batched = jax.tree.leaves(batched)
-        moving = [leaf for leaf, moves in zip(leaves, is_batched, strict=True) if moves]
-        fixed = [leaf for leaf, moves in zip(leaves, is_batched, strict=True) if not moves]
+    def rule(size: int, batched: list[Any], scenes: Scene, pixels: jax.Array) -> tuple[Any, Any]:
+        def spread(leaf: jax.Array, moves: bool) -> jax.Array:
+            return leaf if moves else jnp.broadcast_to(leaf, (size, *leaf.shape))
 
-        def joined(moving: list[Any], fixed: list[Any]) -> Any:
-            rest, still = iter(moving), iter(fixed)
-            parts = [next(rest) if moves else next(still) for moves in is_batched]
-            return jax.tree.unflatten(tree, parts)
+        scenes = jax.tree.map(spread, scenes, batched[0])
+        if batched[1]:
+            out = lax.map(lambda args: _paint_batch(args[0], args[1], lens), (scenes, pixels))
+            return out, True
+        flat = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), scenes)
+        out = _paint_batch(flat, pixels, lens)
+        return out.reshape(size, -1, *out.shape[1:]), True
 
-        def on_cpu(moving: list[Any], fixed: list[Any]) -> Any:
-            return lax.map(lambda each: function(*joined(each, fixed)), moving)
-
-        def together(moving: list[Any], fixed: list[Any]) -> Any:
-            return jax.vmap(lambda each: function(*joined(each, fixed)))(moving)
-
-        def all_of(moving: list[Any], fixed: list[Any]) -> Any:
-            return lax.platform_dependent(moving, fixed, cpu=on_cpu, default=together)
-
-        out = _one_by_one(all_of)(moving, fixed)
-        return out, jax.tree.map(lambda _: True, out)
-
-    return call
+    return call(scenes, pixels)
 
 
 def paint(scene: Scene, pictures: Art, lens: Lens) -> jax.Array:
     """The frame of a scene; uint8 [size, size, 3], top row first."""
-    return _one_by_one(lambda scene, pictures: _paint(scene, pictures, lens))(scene, pictures)
+    scenes = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], scene)
+    return _paint_batch(scenes, pictures.pixels, lens)[0]

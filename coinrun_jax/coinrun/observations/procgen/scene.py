@@ -25,46 +25,65 @@ from coinrun_jax.coinrun.observations.procgen.cells import (
     pictures_of_cells,
 )
 from coinrun_jax.coinrun.observations.procgen.frame import Frame, frame_of
-from coinrun_jax.coinrun.observations.procgen.pictures import Art
-from coinrun_jax.coinrun.observations.procgen.spans import Lens, Span, add
+from coinrun_jax.coinrun.observations.procgen.pictures import TILE, Art
+from coinrun_jax.coinrun.observations.procgen.spans import Lens, add
 from coinrun_jax.coinrun.observations.procgen.things import (
+    OPACITIES,
     PUFF_AGES,
+    Entities,
     Sprite,
     agent_of,
     entities_of,
     level_entities,
+    puff_of,
 )
 from coinrun_jax.coinrun.physics import JUMP_SPEED, RUN_SPEED
 from coinrun_jax.coinrun.types import MARGIN, MAX_ENTITIES, Entity, EnvState, LevelPool
 
 TRAIL_SHAPE = (PUFF_AGES - 1, MAX_ENTITIES)  # of `EnvState.trail`
-PUFF_REACH = 8.5  # tiles from the agent, farther than any puff of an enemy is seen
+FIELDS = 11  # numbers of a sprite
+WORD = 32  # bits of a mask's word
+PUFFING = 16
+"""Enemies near the agent whose puffs are drawn; no generated level has more so close together."""
+_REACH = 8.2  # tiles from the agent, farther than any puff of an enemy is seen
+
+# Sprites by row: entities by slot, the agent, and puffs by age and enemy.
+AGENT_ROW = MAX_ENTITIES
+_PUFF_ROW = AGENT_ROW + 1
+_SLOTS = np.arange(MAX_ENTITIES, dtype=np.int32)
+_PUFFS = np.arange(PUFF_AGES * PUFFING, dtype=np.int32)[::-1]
+ROWS = np.concatenate([_SLOTS, _PUFF_ROW + _PUFFS])
+"""Rows that are painted before the agent, in their order: saws and crates, then the oldest puffs
+first, and of one age those of the last enemy."""
 
 
 class Scene(struct.PyTreeNode):
-    """All that is painted, of one frame."""
+    """All that is painted, of one frame; int32 where nothing else is said."""
 
-    background_row: jax.Array  # int32 [size], first pixel of the row that is seen, -1 for none
-    background_column: jax.Array  # int32 [size], -1 for none
-    rows: Cover  # cells from above
-    columns: Cover  # cells from the left
-    cells: jax.Array  # int32 [16, size], see `cells_of`
-    holey: jax.Array  # int32 [225], pictures with holes, see `pictures_of_cells`
-    cell_x: Span  # [15]
-    cell_y: Span  # [15]
-    things: Sprite  # [40], by entity slot
-    is_static: jax.Array  # bool [40], saws and crates that are seen
-    is_enemy: jax.Array  # bool [40], enemies that are seen
-    leaves_puffs: jax.Array  # bool [40]
-    puff_x: jax.Array  # float32 [9, 40], where each enemy was, by age of the puff it left
-    puff_y: jax.Array  # float32 [40]
-    agent: Sprite
-    frame: Frame
+    background_row: jax.Array  # [size], first pixel of the row that is seen, -1 for none
+    background_column: jax.Array  # [size], -1 for none
+    row_over: jax.Array  # [size], row of cells, as in `Cover`
+    row_under: jax.Array
+    row_over_pixel: jax.Array  # [size], where this row of its picture begins
+    row_under_pixel: jax.Array
+    column_over: jax.Array  # [size], column of cells
+    column_under: jax.Array
+    cells: jax.Array  # [16 * size], see `cells_of`
+    holey: jax.Array  # [225], pictures with holes, see `pictures_of_cells`
+    holes: jax.Array  # uint32 [8], mask of those that are there
+    num_holes: jax.Array  # [1]
+    cell_x: jax.Array  # [60], start, stop, first and step of each column's span
+    cell_y: jax.Array  # [60], of each row's
+    sprites: jax.Array  # [rows * FIELDS]
+    rows: jax.Array  # ROWS
+    things: jax.Array  # uint32 [6], mask of ROWS that are seen
+    num_things: jax.Array  # [1]
+    enemies: jax.Array  # uint32 [2], mask of the slots of enemies that are seen
+    num_enemies: jax.Array  # [1]
     shade: jax.Array  # float32 [2], of the squares that show velocities, 0 ... 1
-    monochrome: jax.Array  # bool []
-    paint_velocity: jax.Array  # bool []
-    mirrored: jax.Array  # bool []
-    greyscale: jax.Array  # bool []
+    paint_velocity: jax.Array  # bool [1]
+    mirrored: jax.Array  # bool [1]
+    greyscale: jax.Array  # bool [1]
 
 
 def _ground(
@@ -122,6 +141,80 @@ def _shade(speed: jax.Array, largest: float) -> jax.Array:
     return total.high + (total.low + rest)
 
 
+def _puffs(
+    near: jax.Array,
+    past_x: jax.Array,
+    y: jax.Array,
+    frame: Frame,
+    monochrome: jax.Array,
+    lens: Lens,
+) -> tuple[Sprite, jax.Array]:
+    """Puffs of the enemies that a mask [40] marks: sprites [9 * 16], and whether each is seen."""
+    rank = jnp.cumsum(near, dtype=jnp.int32) - 1
+    wanted = np.arange(PUFFING, dtype=np.int32)
+    slot = jnp.sum(rank[:, None] < wanted, 0, dtype=jnp.int32)  # of the enemy of each rank
+    is_there = wanted < rank[-1] + 1
+    slot = jnp.minimum(slot, MAX_ENTITIES - 1)
+    age = np.repeat(np.arange(PUFF_AGES, dtype=np.int32), PUFFING)
+    x = past_x[:, slot].reshape(-1)
+    puff_y = jnp.tile(y[slot], PUFF_AGES)
+    sprites = puff_of(x, puff_y, age, monochrome, frame, lens)
+    return sprites, jnp.tile(is_there, PUFF_AGES) & (age < frame.clock) & _is_seen(sprites)
+
+
+def _is_seen(sprite: Sprite) -> jax.Array:
+    return (sprite.x.stop > sprite.x.start) & (sprite.y.stop > sprite.y.start)
+
+
+def _fields(sprite: Sprite, share: jax.Array | int) -> jax.Array:
+    """Sprites as numbers; int32 [..., FIELDS]."""
+    last = jnp.where(sprite.flip, 256, 0) + share
+    numbers = (sprite.base, sprite.width, *sprite.x, *sprite.y, last)
+    return jnp.stack(jnp.broadcast_arrays(*numbers), -1).astype(jnp.int32)
+
+
+def _mask(marks: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """A mask's words, uint32, and how many marks it has, int32 [1]."""
+    padded = jnp.pad(marks, (0, -marks.size % WORD)).reshape(-1, WORD)
+    bits = jnp.left_shift(np.uint32(1), np.arange(WORD, dtype=np.uint32))
+    words = jnp.sum(jnp.where(padded, bits, np.uint32(0)), 1, dtype=jnp.uint32)
+    return words, jnp.sum(marks, dtype=jnp.int32)[None]
+
+
+def _things(
+    entities: Entities,
+    past_x: jax.Array,
+    agent_state: EnvState,
+    look: Look,
+    cues: Cues,
+    frame: Frame,
+    lens: Lens,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """All sprites, int32 [rows * FIELDS], which of ROWS are seen, and which enemies."""
+    state, kind, y = agent_state, entities.kind, entities.y
+    monochrome = jnp.asarray(look.monochrome)
+    things = written_out(partial(entities_of, lens=lens), frame.clock, entities, look, frame)
+    seen = _is_seen(things)
+    is_enemy = (kind == Entity.ENEMY) & ~cues.hide_enemy
+    is_static = ((kind == Entity.SAW) & ~cues.hide_saw) | (
+        (kind == Entity.CRATE) & ~cues.hide_crate
+    )
+    near = is_enemy & (jnp.abs(entities.x - state.x) < _REACH) & (jnp.abs(y - state.y) < _REACH)
+    near &= jnp.asarray(look.enemy_trails) & (frame.clock > 0)
+    puffs, puffs_seen = written_out(
+        partial(_puffs, lens=lens), frame.clock, near, past_x, y, frame, monochrome
+    )
+    agent = written_out(partial(agent_of, lens=lens), frame.clock, state, look, frame)
+    shares = np.repeat(OPACITIES.astype(np.int32), PUFFING)
+    rows = [
+        _fields(things, 255),
+        _fields(agent, 255)[None],
+        _fields(puffs, jnp.where(monochrome, 255, shares)),
+    ]
+    marks = jnp.concatenate([seen & is_static, puffs_seen[::-1]])
+    return jnp.concatenate(rows).reshape(-1), marks, seen & is_enemy
+
+
 def scene_of(
     state: EnvState,
     pool: LevelPool,
@@ -133,7 +226,7 @@ def scene_of(
 ) -> Scene:
     """The scene of one state; arguments as of `observe`."""
     levels, index, clock = pool.levels, state.level_index, state.time
-    look = jax.tree.map(jnp.asarray, look)
+    look, cues = jax.tree.map(jnp.asarray, (look, cues))
     monochrome = jnp.asarray(look.monochrome)
     # Whatever many pixels look up is written out first, or it would be computed for each of them.
     frame = written_out(partial(frame_of, lens=lens), clock, state.x, state.y, clock)
@@ -152,37 +245,38 @@ def scene_of(
         frame=frame,
     )
     background = written_out(partial(background_of, lens=lens), clock, backdrop)
-
     entities = level_entities(state, pool)
-    things = written_out(partial(entities_of, lens=lens), clock, entities, look, frame)
-    kind, y = entities.kind, entities.y
-    seen = (things.x.stop > things.x.start) & (things.y.stop > things.y.start)
-    is_saw, is_crate, is_enemy = (kind == each for each in (Entity.SAW, Entity.CRATE, Entity.ENEMY))
-    is_enemy &= ~jnp.asarray(cues.hide_enemy)
-    is_static = (is_saw & ~jnp.asarray(cues.hide_saw)) | (is_crate & ~jnp.asarray(cues.hide_crate))
-    is_near = (jnp.abs(state.entity_x - state.x) < PUFF_REACH) & (jnp.abs(y - state.y) < PUFF_REACH)
-    mirrored = jnp.asarray(cues.mirrored)
-    vx = jnp.where(mirrored, -state.vx, state.vx)
+    sprites, seen, enemies_seen = _things(
+        entities, _past_x(state, pool), state, look, cues, frame, lens
+    )
+    holes, num_holes = _mask(holey > 0)
+    things, num_things = _mask(seen)
+    enemies, num_enemies = _mask(enemies_seen)
+    row_pixels = jnp.where(monochrome, 0, TILE)
+    vx = jnp.where(cues.mirrored, -state.vx, state.vx)
     return Scene(
         background_row=background[0],
         background_column=background[1],
-        rows=rows,
-        columns=columns,
-        cells=written_out(cells_of, clock, opaque, columns),
+        row_over=rows.over,
+        row_under=rows.under,
+        row_over_pixel=row_pixels * rows.over_pixel,
+        row_under_pixel=row_pixels * rows.under_pixel,
+        column_over=columns.over,
+        column_under=columns.under,
+        cells=written_out(cells_of, clock, opaque, columns).reshape(-1),
         holey=holey,
-        cell_x=spans.x,
-        cell_y=spans.y,
+        holes=holes,
+        num_holes=num_holes,
+        cell_x=jnp.concatenate(spans.x),
+        cell_y=jnp.concatenate(spans.y),
+        sprites=sprites,
+        rows=jnp.asarray(ROWS),
         things=things,
-        is_static=seen & is_static,
-        is_enemy=seen & is_enemy,
-        leaves_puffs=is_enemy & is_near & jnp.asarray(look.enemy_trails) & (clock > 0),
-        puff_x=_past_x(state, pool),
-        puff_y=y,
-        agent=agent_of(state, look, frame, lens),
-        frame=frame,
+        num_things=num_things,
+        enemies=enemies,
+        num_enemies=num_enemies,
         shade=jnp.stack([_shade(vx, RUN_SPEED), _shade(state.vy, JUMP_SPEED)]),
-        monochrome=monochrome,
-        paint_velocity=jnp.asarray(look.paint_velocity),
-        mirrored=mirrored,
-        greyscale=jnp.asarray(look.greyscale),
+        paint_velocity=jnp.asarray(look.paint_velocity)[None],
+        mirrored=jnp.asarray(cues.mirrored)[None],
+        greyscale=jnp.asarray(look.greyscale)[None],
     )
