@@ -8,7 +8,7 @@ before is in the scene, for the whole batch at once, and is looked up where it i
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -18,15 +18,25 @@ from jax import lax
 from jax.custom_batching import custom_vmap
 
 from coinrun_jax.coinrun.observations.procgen.cells import CELLS, TOP_COVER
+from coinrun_jax.coinrun.observations.procgen.frame import Frame
 from coinrun_jax.coinrun.observations.procgen.pictures import TILE, Art
 from coinrun_jax.coinrun.observations.procgen.scene import AGENT_ROW, FIELDS, WORD, Scene
 from coinrun_jax.coinrun.observations.procgen.spans import Lens
+from coinrun_jax.coinrun.observations.procgen.things import (
+    OPACITIES,
+    PUFF_AGES,
+    PUFF_TILES,
+    puff_of,
+)
+from coinrun_jax.coinrun.types import MAX_ENTITIES
 
 VELOCITY_SHARE = 0.2  # of the frame's size that each of the two velocity squares takes
 _GREY_WEIGHTS = (0.299, 0.587, 0.114)  # of red, green, blue: luma of ITU-R BT.601
 _EVEN = np.uint32(0x00FF00FF)  # red and blue, or green and alpha
 _HALVES = np.uint32(0x00800080)
 _AGENT_TILES = (2.02, 1.0)  # height and width
+PUFFING = 16
+"""Enemies near the agent whose puffs are drawn; no generated level has more so close together."""
 _COVER_BITS = TOP_COVER.bit_length() - 1
 
 
@@ -122,22 +132,62 @@ def _patch_shape(height: float, width: float, lens: Lens) -> tuple[int, int]:
 
 def _draw(
     frame: jax.Array,
-    row: jax.Array,
-    scene: _One,
+    fields: Sequence[jax.Array],
     pixels: jax.Array,
     lens: Lens,
     tiles: tuple[float, float] = (1.0, 1.0),
+    share: jax.Array | None = None,
 ) -> jax.Array:
-    """Paint the sprite of a row of `Scene.sprites`; `tiles` is as high and wide as it can be."""
-    base, width, x0, x1, x_first, x_step, y0, y1, y_first, y_step, more = (
-        scene.at("sprites", row * FIELDS + field) for field in range(FIELDS)
-    )
+    """Paint a sprite.
+
+    Args:
+      frame: uint32 [size, size].
+      fields: int32 [] each, of the sprite, as in `Scene.sprites`.
+      pixels: that are drawn from.
+      lens: of the frame's size.
+      tiles: largest height and width.
+      share: of 255 that the sprite is faded by, uint32 [].
+    """
+    base, width, x0, x1, x_first, x_step, y0, y1, y_first, y_step, flip = fields
     patch = _Patch((x0, x1), (y0, y1), _patch_shape(*tiles, lens), lens.size)
     column = (x_first + x_step * (patch.columns - x0)) >> 16
-    column = jnp.where(more > 255, width - 1 - column, column)
+    column = jnp.where(flip > 0, width - 1 - column, column)
     index = base + ((y_first + y_step * (patch.rows - y0)) >> 16) * width + column
     pixel = _look_up(pixels, jnp.where(patch.inside, index, 0))
-    return patch.put(frame, _faded(pixel, (more & 255).astype(jnp.uint32)), patch.inside)
+    return patch.put(frame, pixel if share is None else _faded(pixel, share), patch.inside)
+
+
+def _puffs(frame: jax.Array, scene: _One, pixels: jax.Array, lens: Lens) -> jax.Array:
+    """The oldest puffs first; of one age those of the last enemy."""
+    clock, monochrome = scene.at("clock"), scene.at("monochrome")
+    number = jnp.minimum(scene.at("num_puffing"), PUFFING)
+    offsets = scene.at("offsets", np.arange(2, dtype=np.int32))
+    where = Frame(offsets[0], offsets[1], clock)
+    age = np.arange(PUFF_AGES, dtype=np.int32)
+    share = jnp.where(monochrome, 255, OPACITIES.astype(np.int32))
+
+    def of_enemy(rank: jax.Array, found: jax.Array) -> jax.Array:
+        """All puffs of an enemy, written into int32 [PUFFING, 9, FIELDS + 1]."""
+        slot = _nth(scene, "puffing", rank)
+        x = scene.at("puff_x", age * MAX_ENTITIES + slot)
+        sprite = puff_of(x, scene.at("puff_y", slot), jnp.asarray(age), monochrome, where, lens)
+        numbers = (sprite.base, sprite.width, *sprite.x, *sprite.y, sprite.flip, share)
+        fields = jnp.stack(
+            [jnp.broadcast_to(jnp.asarray(each, jnp.int32), age.shape) for each in numbers], -1
+        )
+        return lax.dynamic_update_slice(found, fields[None], (rank, 0, 0))
+
+    nothing = jnp.zeros((PUFFING, PUFF_AGES, FIELDS + 1), jnp.int32)
+    puffs = lax.fori_loop(0, number, of_enemy, nothing).reshape(-1)
+    ages, many = jnp.minimum(PUFF_AGES, clock), jnp.maximum(number, 1)
+
+    def draw(rank: jax.Array, frame: jax.Array) -> jax.Array:
+        puff = (many - 1 - rank % many) * PUFF_AGES + ages - 1 - rank // many
+        fields = [_look_up(puffs, puff * (FIELDS + 1) + k) for k in range(FIELDS + 1)]
+        share = fields[FIELDS].astype(jnp.uint32)
+        return _draw(frame, fields[:FIELDS], pixels, lens, PUFF_TILES, share)
+
+    return lax.fori_loop(0, number * ages, draw, frame)
 
 
 def _draw_holey(
@@ -233,15 +283,17 @@ def _paint(number: jax.Array, scenes: Scene, pixels: jax.Array, lens: Lens) -> j
     def draw_cell(frame: jax.Array, place: jax.Array) -> jax.Array:
         return _draw_holey(frame, place, scene, pixels, lens)
 
-    def draw_thing(frame: jax.Array, place: jax.Array) -> jax.Array:
-        return _draw(frame, scene.at("rows", place), scene, pixels, lens)
+    def fields(row: jax.Array | int) -> list[jax.Array]:
+        return [scene.at("sprites", row * FIELDS + field) for field in range(FIELDS)]
+
+    def draw_thing(frame: jax.Array, slot: jax.Array) -> jax.Array:
+        return _draw(frame, fields(slot), pixels, lens)
 
     frame = _each(scene, "holes", frame, draw_cell)
     frame = _each(scene, "things", frame, draw_thing)
-    frame = _draw(frame, jnp.int32(AGENT_ROW), scene, pixels, lens, _AGENT_TILES)
-    frame = _each(
-        scene, "enemies", frame, lambda frame, slot: _draw(frame, slot, scene, pixels, lens)
-    )
+    frame = _puffs(frame, scene, pixels, lens)
+    frame = _draw(frame, fields(AGENT_ROW), pixels, lens, _AGENT_TILES)
+    frame = _each(scene, "enemies", frame, draw_thing)
     is_changed = scene.at("mirrored") | scene.at("greyscale") | scene.at("paint_velocity")
     frame = lax.cond(is_changed, lambda f: _change(f, scene, lens.size), lambda f: f, frame)
     return (frame[..., None] >> np.array([0, 8, 16], np.uint32)).astype(jnp.uint8)

@@ -28,14 +28,12 @@ from coinrun_jax.coinrun.observations.procgen.frame import Frame, frame_of
 from coinrun_jax.coinrun.observations.procgen.pictures import TILE, Art
 from coinrun_jax.coinrun.observations.procgen.spans import Lens, add
 from coinrun_jax.coinrun.observations.procgen.things import (
-    OPACITIES,
     PUFF_AGES,
     Entities,
     Sprite,
     agent_of,
     entities_of,
     level_entities,
-    puff_of,
 )
 from coinrun_jax.coinrun.physics import JUMP_SPEED, RUN_SPEED
 from coinrun_jax.coinrun.types import MARGIN, MAX_ENTITIES, Entity, EnvState, LevelPool
@@ -43,18 +41,8 @@ from coinrun_jax.coinrun.types import MARGIN, MAX_ENTITIES, Entity, EnvState, Le
 TRAIL_SHAPE = (PUFF_AGES - 1, MAX_ENTITIES)  # of `EnvState.trail`
 FIELDS = 11  # numbers of a sprite
 WORD = 32  # bits of a mask's word
-PUFFING = 16
-"""Enemies near the agent whose puffs are drawn; no generated level has more so close together."""
+AGENT_ROW = MAX_ENTITIES  # of the sprites; before it are the entities by slot
 _REACH = 8.2  # tiles from the agent, farther than any puff of an enemy is seen
-
-# Sprites by row: entities by slot, the agent, and puffs by age and enemy.
-AGENT_ROW = MAX_ENTITIES
-_PUFF_ROW = AGENT_ROW + 1
-_SLOTS = np.arange(MAX_ENTITIES, dtype=np.int32)
-_PUFFS = np.arange(PUFF_AGES * PUFFING, dtype=np.int32)[::-1]
-ROWS = np.concatenate([_SLOTS, _PUFF_ROW + _PUFFS])
-"""Rows that are painted before the agent, in their order: saws and crates, then the oldest puffs
-first, and of one age those of the last enemy."""
 
 
 class Scene(struct.PyTreeNode):
@@ -74,12 +62,18 @@ class Scene(struct.PyTreeNode):
     num_holes: jax.Array  # [1]
     cell_x: jax.Array  # [60], start, stop, first and step of each column's span
     cell_y: jax.Array  # [60], of each row's
-    sprites: jax.Array  # [rows * FIELDS]
-    rows: jax.Array  # ROWS
-    things: jax.Array  # uint32 [6], mask of ROWS that are seen
+    sprites: jax.Array  # [41 * FIELDS], entities by slot, and the agent
+    things: jax.Array  # uint32 [2], mask of the slots of saws and crates that are seen
     num_things: jax.Array  # [1]
     enemies: jax.Array  # uint32 [2], mask of the slots of enemies that are seen
     num_enemies: jax.Array  # [1]
+    puffing: jax.Array  # uint32 [2], mask of the slots of enemies whose puffs may be seen
+    num_puffing: jax.Array  # [1]
+    puff_x: jax.Array  # float32 [9 * 40], where each enemy was, by age of the puff it left
+    puff_y: jax.Array  # float32 [40], height of each enemy
+    offsets: jax.Array  # float32 [2], of the frame
+    clock: jax.Array  # [1]
+    monochrome: jax.Array  # bool [1]
     shade: jax.Array  # float32 [2], of the squares that show velocities, 0 ... 1
     paint_velocity: jax.Array  # bool [1]
     mirrored: jax.Array  # bool [1]
@@ -141,35 +135,13 @@ def _shade(speed: jax.Array, largest: float) -> jax.Array:
     return total.high + (total.low + rest)
 
 
-def _puffs(
-    near: jax.Array,
-    past_x: jax.Array,
-    y: jax.Array,
-    frame: Frame,
-    monochrome: jax.Array,
-    lens: Lens,
-) -> tuple[Sprite, jax.Array]:
-    """Puffs of the enemies that a mask [40] marks: sprites [9 * 16], and whether each is seen."""
-    rank = jnp.cumsum(near, dtype=jnp.int32) - 1
-    wanted = np.arange(PUFFING, dtype=np.int32)
-    slot = jnp.sum(rank[:, None] < wanted, 0, dtype=jnp.int32)  # of the enemy of each rank
-    is_there = wanted < rank[-1] + 1
-    slot = jnp.minimum(slot, MAX_ENTITIES - 1)
-    age = np.repeat(np.arange(PUFF_AGES, dtype=np.int32), PUFFING)
-    x = past_x[:, slot].reshape(-1)
-    puff_y = jnp.tile(y[slot], PUFF_AGES)
-    sprites = puff_of(x, puff_y, age, monochrome, frame, lens)
-    return sprites, jnp.tile(is_there, PUFF_AGES) & (age < frame.clock) & _is_seen(sprites)
-
-
 def _is_seen(sprite: Sprite) -> jax.Array:
     return (sprite.x.stop > sprite.x.start) & (sprite.y.stop > sprite.y.start)
 
 
-def _fields(sprite: Sprite, share: jax.Array | int) -> jax.Array:
+def _fields(sprite: Sprite) -> jax.Array:
     """Sprites as numbers; int32 [..., FIELDS]."""
-    last = jnp.where(sprite.flip, 256, 0) + share
-    numbers = (sprite.base, sprite.width, *sprite.x, *sprite.y, last)
+    numbers = (sprite.base, sprite.width, *sprite.x, *sprite.y, sprite.flip)
     return jnp.stack(jnp.broadcast_arrays(*numbers), -1).astype(jnp.int32)
 
 
@@ -183,16 +155,14 @@ def _mask(marks: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 def _things(
     entities: Entities,
-    past_x: jax.Array,
-    agent_state: EnvState,
+    state: EnvState,
     look: Look,
     cues: Cues,
     frame: Frame,
     lens: Lens,
-) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """All sprites, int32 [rows * FIELDS], which of ROWS are seen, and which enemies."""
-    state, kind, y = agent_state, entities.kind, entities.y
-    monochrome = jnp.asarray(look.monochrome)
+) -> tuple[jax.Array, ...]:
+    """`Scene.sprites`, and which slots are saws and crates, enemies, and leave puffs."""
+    kind, y = entities.kind, entities.y
     things = written_out(partial(entities_of, lens=lens), frame.clock, entities, look, frame)
     seen = _is_seen(things)
     is_enemy = (kind == Entity.ENEMY) & ~cues.hide_enemy
@@ -201,18 +171,9 @@ def _things(
     )
     near = is_enemy & (jnp.abs(entities.x - state.x) < _REACH) & (jnp.abs(y - state.y) < _REACH)
     near &= jnp.asarray(look.enemy_trails) & (frame.clock > 0)
-    puffs, puffs_seen = written_out(
-        partial(_puffs, lens=lens), frame.clock, near, past_x, y, frame, monochrome
-    )
     agent = written_out(partial(agent_of, lens=lens), frame.clock, state, look, frame)
-    shares = np.repeat(OPACITIES.astype(np.int32), PUFFING)
-    rows = [
-        _fields(things, 255),
-        _fields(agent, 255)[None],
-        _fields(puffs, jnp.where(monochrome, 255, shares)),
-    ]
-    marks = jnp.concatenate([seen & is_static, puffs_seen[::-1]])
-    return jnp.concatenate(rows).reshape(-1), marks, seen & is_enemy
+    rows = [_fields(things), _fields(agent)[None]]
+    return jnp.concatenate(rows).reshape(-1), seen & is_static, seen & is_enemy, near
 
 
 def scene_of(
@@ -246,12 +207,9 @@ def scene_of(
     )
     background = written_out(partial(background_of, lens=lens), clock, backdrop)
     entities = level_entities(state, pool)
-    sprites, seen, enemies_seen = _things(
-        entities, _past_x(state, pool), state, look, cues, frame, lens
-    )
+    sprites, *marks = _things(entities, state, look, cues, frame, lens)
     holes, num_holes = _mask(holey > 0)
-    things, num_things = _mask(seen)
-    enemies, num_enemies = _mask(enemies_seen)
+    (things, num_things), (enemies, num_enemies), (puffing, num_puffing) = map(_mask, marks)
     row_pixels = jnp.where(monochrome, 0, TILE)
     vx = jnp.where(cues.mirrored, -state.vx, state.vx)
     return Scene(
@@ -270,11 +228,17 @@ def scene_of(
         cell_x=jnp.concatenate(spans.x),
         cell_y=jnp.concatenate(spans.y),
         sprites=sprites,
-        rows=jnp.asarray(ROWS),
         things=things,
         num_things=num_things,
         enemies=enemies,
         num_enemies=num_enemies,
+        puffing=puffing,
+        num_puffing=num_puffing,
+        puff_x=_past_x(state, pool).reshape(-1),
+        puff_y=entities.y,
+        offsets=jnp.stack([frame.x_offset, frame.y_offset]),
+        clock=clock[None],
+        monochrome=monochrome[None],
         shade=jnp.stack([_shade(vx, RUN_SPEED), _shade(state.vy, JUMP_SPEED)]),
         paint_velocity=jnp.asarray(look.paint_velocity)[None],
         mirrored=jnp.asarray(cues.mirrored)[None],

@@ -141,12 +141,13 @@ def _puff_sizes() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 _HALF_WIDTHS, _HALF_HEIGHTS, OPACITIES = _puff_sizes()
+PUFF_TILES = 2 * float(_HALF_HEIGHTS[-1]), 2 * float(_HALF_WIDTHS[-1])  # of the oldest
 
 
 def puff_of(
     x: jax.Array,
     enemy_y: jax.Array,
-    age: np.ndarray,
+    age: jax.Array,
     monochrome: jax.Array,
     frame: Frame,
     lens: Lens,
@@ -156,19 +157,19 @@ def puff_of(
     Args:
       x: float32, any shape, of the enemy as it left it.
       enemy_y: float32, alike.
-      age: int32, alike, steps since then; NumPy, known in advance.
+      age: int32, alike, steps since then.
       monochrome: bool [].
       frame, lens: of the frame.
     """
     y = enemy_y - np.float32(0.25)
     for step in range(1, PUFF_AGES):
         y = jnp.where(age >= step, y + np.float32(0.01), y)
-    half_width, half_height = _HALF_WIDTHS[age], _HALF_HEIGHTS[age]
+    half_width, half_height = jnp.asarray(_HALF_WIDTHS)[age], jnp.asarray(_HALF_HEIGHTS)[age]
     edges = frame.edges(x - half_width, y + half_height, lens)
 
     def axis(halves: np.ndarray) -> Axis:
         whole = axis_of(art.PUFF, [lens.pixels(2 * half) for half in halves])
-        return jax.tree.map(lambda leaf: leaf[age], whole)
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf)[age], whole)
 
     spans = [
         span_of(edge, axis(halves), lens.size, monochrome)
