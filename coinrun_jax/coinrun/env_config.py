@@ -95,7 +95,8 @@ class CoinRunConfig(LevelsConfig):
 
     id: str = ENV_ID
     mode: Literal["hard", "easy"] = "hard"
-    observation: Literal["symbolic", "rgb"] = "symbolic"
+    observation: Literal["symbolic", "rgb", "procgen"] = "symbolic"
+    """"procgen" are Procgen's own pixels, from your copy of its pictures (docs/pixels.md)."""
     placement: str = "end"
     """Where a moved coin goes: a name of `coinrun_jax.coinrun.placement.CATALOGUE`, or a mixture
     such as "uniform:3,off_path:1"."""

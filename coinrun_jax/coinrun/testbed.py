@@ -111,7 +111,12 @@ class CoinRunTestbed(Testbed):
         return CoinRun(config.mode, config.observation)
 
     def evaluation_params(self, env: CoinRun, levels: Any) -> EnvParams:
-        return EnvParams.on_levels(levels)
+        params = EnvParams.on_levels(levels)
+        if env.observation != "procgen":
+            return params
+        from coinrun_jax.coinrun.observations.procgen import pictures
+
+        return params.replace(art=pictures.load())  # of both modes: conditions may have either
 
     def suites(self) -> Mapping[str, Suite]:
         return SUITES
