@@ -35,6 +35,7 @@ _GREY_WEIGHTS = (0.299, 0.587, 0.114)  # of red, green, blue: luma of ITU-R BT.6
 _EVEN = np.uint32(0x00FF00FF)  # red and blue, or green and alpha
 _HALVES = np.uint32(0x00800080)
 _AGENT_TILES = (2.02, 1.0)  # height and width
+_AGES = 16  # between one enemy's puffs and the next one's
 PUFFING = 16
 """Enemies near the agent whose puffs are drawn; no generated level has more so close together."""
 _COVER_BITS = TOP_COVER.bit_length() - 1
@@ -54,6 +55,10 @@ class _One:
     def __init__(self, scenes: Scene, number: jax.Array) -> None:
         self._scenes, self._number = scenes, number
 
+    def after(self, count: jax.Array) -> _One:
+        """The same, once a number >= 0 is known: see `_in_turn`."""
+        return _One(self._scenes, _in_turn(self._number, count))
+
     def at(self, name: str, index: Any = 0) -> jax.Array:
         """Some numbers of an array of the scene, which counts as one without rows."""
         leaf = getattr(self._scenes, name)
@@ -63,6 +68,15 @@ class _One:
     def cut(self, name: str) -> jax.Array:
         """A whole array of the scene."""
         return lax.dynamic_index_in_dim(getattr(self._scenes, name), self._number, keepdims=False)
+
+
+def _in_turn(number: jax.Array, count: jax.Array) -> jax.Array:
+    """The number, not before a count >= 0 is known.
+
+    XLA on CPU gives operations that do not wait for one another to several threads. To wake one
+    takes longer than anything that is done here.
+    """
+    return number + (count >> 31)
 
 
 def _faded(pixel: jax.Array, share: jax.Array) -> jax.Array:
@@ -167,7 +181,7 @@ def _puffs(frame: jax.Array, scene: _One, pixels: jax.Array, lens: Lens) -> jax.
     share = jnp.where(monochrome, 255, OPACITIES.astype(np.int32))
 
     def of_enemy(rank: jax.Array, found: jax.Array) -> jax.Array:
-        """All puffs of an enemy, written into int32 [PUFFING, 9, FIELDS + 1]."""
+        """All puffs of an enemy, written into int32 [PUFFING, _AGES, FIELDS + 1]."""
         slot = _nth(scene, "puffing", rank)
         x = scene.at("puff_x", age * MAX_ENTITIES + slot)
         sprite = puff_of(x, scene.at("puff_y", slot), jnp.asarray(age), monochrome, where, lens)
@@ -177,17 +191,22 @@ def _puffs(frame: jax.Array, scene: _One, pixels: jax.Array, lens: Lens) -> jax.
         )
         return lax.dynamic_update_slice(found, fields[None], (rank, 0, 0))
 
-    nothing = jnp.zeros((PUFFING, PUFF_AGES, FIELDS + 1), jnp.int32)
+    nothing = jnp.full((PUFFING, _AGES, FIELDS + 1), _in_turn(jnp.int32(0), clock))
     puffs = lax.fori_loop(0, number, of_enemy, nothing).reshape(-1)
-    ages, many = jnp.minimum(PUFF_AGES, clock), jnp.maximum(number, 1)
 
-    def draw(rank: jax.Array, frame: jax.Array) -> jax.Array:
-        puff = (many - 1 - rank % many) * PUFF_AGES + ages - 1 - rank // many
+    # A puff's number is _AGES * (rank of its enemy) + age.
+    def step(carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        puff, frame = carry
+        oldest = _AGES * (number - 1) + puff - 1
+        following = jnp.where(puff < _AGES, jnp.where(puff > 0, oldest, -1), puff - _AGES)
+        puff = _in_turn(puff, following + 1)
         fields = [_look_up(puffs, puff * (FIELDS + 1) + k) for k in range(FIELDS + 1)]
-        share = fields[FIELDS].astype(jnp.uint32)
-        return _draw(frame, fields[:FIELDS], pixels, lens, PUFF_TILES, share)
+        faded = fields[FIELDS].astype(jnp.uint32)
+        return following, _draw(frame, fields[:FIELDS], pixels, lens, PUFF_TILES, faded)
 
-    return lax.fori_loop(0, number * ages, draw, frame)
+    ages = jnp.minimum(PUFF_AGES, clock)
+    first = jnp.where(number > 0, _AGES * (number - 1) + ages - 1, -1), frame
+    return lax.while_loop(lambda carry: carry[0] >= 0, step, first)[1]
 
 
 def _draw_holey(
@@ -244,16 +263,20 @@ def _nth(scene: _One, name: str, rank: jax.Array) -> jax.Array:
 
 def _each(
     scene: _One, name: str, frame: jax.Array, draw: Callable[[jax.Array, jax.Array], jax.Array]
-) -> jax.Array:
-    """Draw what a mask marks, in order: draw(frame, place) -> frame."""
-    count = scene.at(f"num_{name}")
+) -> tuple[jax.Array, _One]:
+    """Draw what a mask marks, in order: draw(frame, place) -> frame; the scene for what follows."""
+
+    def is_left(carry: tuple[jax.Array, jax.Array]) -> jax.Array:
+        return carry[0] < scene.at(f"num_{name}")
 
     def step(carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         rank, frame = carry
-        return rank + 1, draw(frame, _nth(scene, name, rank))
+        place = _nth(scene, name, rank)
+        following = _in_turn(rank + 1, place)
+        return following, draw(frame, _in_turn(place, following))
 
-    start = jnp.int32(0), frame
-    return lax.while_loop(lambda carry: carry[0] < count, step, start)[1]
+    rank, frame = lax.while_loop(is_left, step, (jnp.int32(0), frame))
+    return frame, scene.after(rank)
 
 
 def _change(frame: jax.Array, scene: _One, size: int) -> jax.Array:
@@ -283,20 +306,21 @@ def _paint(number: jax.Array, scenes: Scene, pixels: jax.Array, lens: Lens) -> j
     def draw_cell(frame: jax.Array, place: jax.Array) -> jax.Array:
         return _draw_holey(frame, place, scene, pixels, lens)
 
-    def fields(row: jax.Array | int) -> list[jax.Array]:
-        return [scene.at("sprites", row * FIELDS + field) for field in range(FIELDS)]
-
     def draw_thing(frame: jax.Array, slot: jax.Array) -> jax.Array:
-        return _draw(frame, fields(slot), pixels, lens)
+        return _draw(frame, _fields(scene, slot), pixels, lens)
 
-    frame = _each(scene, "holes", frame, draw_cell)
-    frame = _each(scene, "things", frame, draw_thing)
-    frame = _puffs(frame, scene, pixels, lens)
-    frame = _draw(frame, fields(AGENT_ROW), pixels, lens, _AGENT_TILES)
-    frame = _each(scene, "enemies", frame, draw_thing)
-    is_changed = scene.at("mirrored") | scene.at("greyscale") | scene.at("paint_velocity")
+    frame, later = _each(scene, "holes", frame, draw_cell)
+    frame, later = _each(later, "things", frame, draw_thing)
+    frame = _puffs(frame, later, pixels, lens)
+    frame = _draw(frame, _fields(later, AGENT_ROW), pixels, lens, _AGENT_TILES)
+    frame, later = _each(later, "enemies", frame, draw_thing)
+    is_changed = later.at("mirrored") | later.at("greyscale") | later.at("paint_velocity")
     frame = lax.cond(is_changed, lambda f: _change(f, scene, lens.size), lambda f: f, frame)
     return (frame[..., None] >> np.array([0, 8, 16], np.uint32)).astype(jnp.uint8)
+
+
+def _fields(scene: _One, row: jax.Array | int) -> list[jax.Array]:
+    return [scene.at("sprites", row * FIELDS + field) for field in range(FIELDS)]
 
 
 def _paint_batch(scenes: Scene, pixels: jax.Array, lens: Lens) -> jax.Array:
