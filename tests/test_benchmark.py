@@ -78,7 +78,7 @@ def test_an_interpreter_without_procgen_is_one_line_and_exit_2(capsys):
         (["--num-envs", "0"], "within 1 ... 1048576"),
         (["--num-envs", "100000000000"], "within 1 ... 1048576"),
         (["--num-envs", "many"], "'many'"),
-        (["--num-envs", "4", "4"], "twice"),
+        (["--num-envs", "4", "4"], "repeats"),
         (["--num-envs", *map(str, range(1, 100))], "at most 16"),
         (["--observation", "smell"], "symbolic"),
         (["--seconds", "-1"], "within 0.001 ... 600"),
