@@ -37,7 +37,7 @@ from coinrun_jax.testbed import Testbed
 from coinrun_jax.variants import Variants, stack
 
 STRIDE = 8  # steps between refills of the lanes
-BLOCK = 64  # lanes that a CPU plays at a time
+BLOCK = 32  # lanes that a CPU plays at a time
 ROUNDS = 64  # refills in one call of the program, between two reports of progress
 _DEVICES = "device"
 
