@@ -54,17 +54,17 @@ class AgentController:
 class BlindController:
     """Draws every action from the same probabilities, whatever it observes."""
 
-    probabilities: jax.Array  # float32 [A]
+    probabilities: np.ndarray  # float32 [A]; on no device before it plays
 
     @classmethod
     def uniform(cls, num_actions: int) -> BlindController:
         """All actions with equal probability."""
-        return cls(jnp.asarray(np.full(num_actions, 1 / num_actions, np.float32)))
+        return cls(np.full(num_actions, 1 / num_actions, np.float32))
 
     @classmethod
     def always(cls, action: int, num_actions: int) -> BlindController:
         """One action."""
-        return cls(jnp.asarray(np.eye(num_actions, dtype=np.float32)[action]))
+        return cls(np.eye(num_actions, dtype=np.float32)[action])
 
     def act(self, keys: jax.Array, observations: jax.Array, states: Any, params: Any) -> jax.Array:
         del observations, states, params
