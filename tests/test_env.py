@@ -186,7 +186,7 @@ def test_step_builds_no_level(env, params):
     _, state = env.reset(jax.random.key(0), params)
     text = str(jax.make_jaxpr(env.step)(jax.random.key(0), state, jnp.int32(0), params))
     assert "1812433253" not in text  # the twister's multiplier
-    pool = str(jax.make_jaxpr(env._build_pool)(jnp.zeros(2, jnp.uint32)))
+    pool = str(jax.make_jaxpr(env.pool_of)(jnp.zeros(2, jnp.uint32)))
     assert "1812433253" in pool
 
 

@@ -17,10 +17,11 @@ from gymnasium.vector.utils import batch_space
 from coinrun_jax.adapters import episodes as batch
 from coinrun_jax.adapters import refuse_if_forked
 from coinrun_jax.checks import choice, flag, whole
-from coinrun_jax.coinrun.env import DEFAULT_POOL_SIZE, OBSERVATIONS, CoinRun
+from coinrun_jax.coinrun.env import OBSERVATIONS, CoinRun
 from coinrun_jax.coinrun.generator import MODES
 from coinrun_jax.coinrun.observations.procgen import pictures
 from coinrun_jax.coinrun.types import NEVER, NUM_SEEDS, EnvState
+from coinrun_jax.pooled import DEFAULT_POOL_SIZE
 
 STEPS_PER_SECOND = 15  # of Procgen's own interactive play
 RENDER_MODES = ("rgb_array",)

@@ -8,11 +8,10 @@ from typing import Any
 import gymnax
 import jax
 import jax.numpy as jnp
-import numpy as np
-from gymnax.environments import environment, spaces
+from gymnax.environments import spaces
 
 from coinrun_jax.art.store import require_art
-from coinrun_jax.checks import InputError, choice, whole, whole_or_traced
+from coinrun_jax.checks import choice
 from coinrun_jax.coinrun import physics, placement
 from coinrun_jax.coinrun.cues import NO_ITEMS, Cues, draw_themes, pressed
 from coinrun_jax.coinrun.generator import MODES, generate_level
@@ -29,25 +28,18 @@ from coinrun_jax.coinrun.types import (
     ENV_ID,
     NEVER,
     NUM_ACTIONS,
-    NUM_SEEDS,
     Cause,
     EnvState,
     LevelPool,
 )
-from coinrun_jax.refresh import refresh_pool
+from coinrun_jax.pooled import DEFAULT_POOL_SIZE, PooledEnvironment
 
 OBSERVATIONS = ("symbolic", "rgb", "procgen")
 ART = ("own", "procgen")
 """What pictures are drawn from: our own art, or the user's copy of Procgen's."""
-DEFAULT_POOL_SIZE = 1024
-MAX_POOL_SIZE = 2**24
-
-_KNOWN = np.array([False, True])
-"""Looking a boolean up here computes it once: XLA on CPU would otherwise compute it anew, with
-all that it depends on, for every array that it chooses."""
 
 
-class CoinRun(environment.Environment[EnvState, EnvParams]):
+class CoinRun(PooledEnvironment[EnvState, EnvParams]):
     """Procgen's CoinRun with the coin apart from the level.
 
     Reward 10 for the coin. Coin and death terminate, `max_steps_in_episode` truncates.
@@ -82,35 +74,17 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
         start_level: int = 0,
         pool_size: int = DEFAULT_POOL_SIZE,
     ) -> None:
-        super().__init__()
         choice("mode", mode, MODES)
         choice("observation", observation, OBSERVATIONS)
-        num_levels = whole("num_levels", num_levels, 0, NUM_SEEDS)
-        start_level = whole("start_level", start_level, 0, NUM_SEEDS - 1)
-        if start_level + num_levels > NUM_SEEDS:
-            raise InputError(
-                f"levels {start_level} ... {start_level} + {num_levels} are not within 0 ... 2^31"
-            )
-        pool_size = whole("pool_size", pool_size, 1, MAX_POOL_SIZE)
+        super().__init__(num_levels, start_level, pool_size)
         self.mode = mode
         self.observation = observation
-        self.num_levels = num_levels
-        self.start_level = start_level
-        self.pool_size = min(pool_size, num_levels or pool_size)
         if observation == "procgen":
             require_art()
-        self._default_params: EnvParams | None = None
 
     @property
-    def _settings(self) -> tuple[str, str, int, int, int]:
-        return self.mode, self.observation, self.num_levels, self.start_level, self.pool_size
-
-    def __eq__(self, other: object) -> bool:
-        """Environments of the same settings are the same, and share compiled programs."""
-        return type(other) is type(self) and other._settings == self._settings
-
-    def __hash__(self) -> int:
-        return hash(self._settings)
+    def settings(self) -> tuple[Any, ...]:
+        return self.mode, self.observation, *super().settings
 
     @property
     def name(self) -> str:
@@ -120,157 +94,26 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
     def num_actions(self) -> int:
         return NUM_ACTIONS
 
-    @property
-    def takes_turns(self) -> bool:
-        """Whether the set of levels is larger than the pool, so that `refresh` renews it."""
-        return self.num_levels == 0 or self.num_levels > self.pool_size
-
-    @property
-    def default_params(self) -> EnvParams:
-        """Params with the coin at the end and a pool built on first use."""
-        if self._default_params is None:
-            with jax.ensure_compile_time_eval():
-                self._default_params = self.build_params()
-        return self._default_params
-
-    def build_params(self) -> EnvParams:
-        """`default_params`, built anew; can be traced."""
-        if self.takes_turns:
-            seeds = self._draw_seeds(jax.random.key(self.start_level))
-        else:
-            seeds = jnp.arange(
-                self.start_level, self.start_level + self.num_levels, dtype=jnp.uint32
-            )
-        return EnvParams(
-            pool=self._build_pool(seeds), placement=make_placement("end"), art=self._art()
-        )
+    def params_of(self, seeds: jax.Array) -> EnvParams:
+        """Params with the coin at the end."""
+        return EnvParams(pool=self.pool_of(seeds), placement=make_placement("end"), art=self._art())
 
     def _art(self) -> pictures.Art | None:
         if self.observation != "procgen":
             return None
         return pictures.load() if self.mode == "hard" else pictures.load([0])
 
-    def _draw_seeds(self, key: jax.Array) -> jax.Array:
-        size = self.num_levels or NUM_SEEDS - self.start_level
-        offset = jax.random.randint(key, (self.pool_size,), 0, jnp.uint32(size), jnp.uint32)
-        return self.start_level + offset
-
     @partial(jax.jit, static_argnames="self")
-    def _build_pool(self, seeds: jax.Array) -> LevelPool:
+    def pool_of(self, seeds: jax.Array) -> LevelPool:
         return build_pool(jax.vmap(partial(generate_level, mode=self.mode))(seeds))
 
-    @partial(jax.jit, static_argnames="self")
-    def refresh(self, key: jax.Array, state: EnvState, params: EnvParams) -> EnvParams:
-        """Renew the pool's levels but those that running episodes stand on.
-
-        Does nothing where the whole set fits in the pool. Call it between updates, with the
-        states of all environments that use these params (any batch shape). The new levels are
-        of the environment's own set: not for params with levels that were given.
-
-        Raises:
-          ValueError: if the pool is not of the environment's size.
-        """
-        if not self.takes_turns:
-            return params
-        if (size := params.pool.drawable.size) != self.pool_size:
-            raise ValueError(
-                f"a pool of {size} levels is not the environment's own, of {self.pool_size}: "
-                "levels that were given are not renewed"
-            )
-        fresh = self._build_pool(self._draw_seeds(key))
-        return params.replace(pool=refresh_pool(params.pool, fresh, state.level_index))
-
-    def save_levels(self, params: EnvParams) -> dict[str, jax.Array]:
-        """All that `refresh` changes of the params, small enough for a checkpoint.
-
-        Returns:
-          `seed` uint32 [..., P] of the pool's levels, `drawable` and `num_drawable`.
-        """
-        pool = params.pool
-        return {
-            "seed": pool.levels.seed,
-            "drawable": pool.drawable,
-            "num_drawable": pool.num_drawable,
-        }
-
-    def load_levels(self, saved: dict[str, Any], params: EnvParams) -> EnvParams:
-        """The params with the levels that `save_levels` saved, built again from their seeds."""
-        drawable, number = saved["drawable"], saved["num_drawable"]
-        pool = self._build_pool(saved["seed"]).replace(drawable=drawable, num_drawable=number)
-        return params.replace(pool=pool)
-
-    def reset_env(self, key: jax.Array, params: EnvParams) -> tuple[jax.Array, EnvState]:
-        state = self._reset_state(key, params)
-        return self.observe(key, state, None, params), state
-
-    def _reset_state(self, key: jax.Array, params: EnvParams) -> EnvState:
-        key_level, key_coin = jax.random.split(key)
-        pool = params.pool
-        # Not randint, which hashes three times as much to be free of a bias below 1e-6.
-        draw = jax.random.bits(key_level, dtype=jnp.uint32) % pool.num_drawable.astype(jnp.uint32)
-        index = pool.drawable[draw]
-        return self._start(key_coin, index, params)
-
-    def _start(self, key: jax.Array, index: jax.Array, params: EnvParams) -> EnvState:
+    def start(self, key: jax.Array, index: jax.Array, params: EnvParams) -> EnvState:
         state = _start(key, index, params)
         if self.observation != "procgen":
             return state
         return state.replace(trail=jnp.zeros(TRAIL_SHAPE, jnp.float32))
 
-    def reset_to_level(
-        self, key: jax.Array, index: jax.Array | int, params: EnvParams
-    ) -> tuple[jax.Array, EnvState]:
-        """Start on a given entry of the pool; `key` places the coin.
-
-        Raises:
-          ValueError: for an index that is known, not traced, and not of the pool.
-        """
-        last = params.pool.drawable.shape[-1] - 1
-        return self._reset_to_level(key, whole_or_traced("level index", index, 0, last), params)
-
-    @partial(jax.jit, static_argnames="self")
-    def _reset_to_level(
-        self, key: jax.Array, index: jax.Array | int, params: EnvParams
-    ) -> tuple[jax.Array, EnvState]:
-        state = self._start(key, jnp.asarray(index, jnp.int32), params)
-        return self.observe(key, state, None, params), state
-
-    def step_env(
-        self, key: jax.Array, state: EnvState, action: jax.Array, params: EnvParams
-    ) -> tuple[jax.Array, EnvState, jax.Array, jax.Array, dict[str, Any]]:
-        """One step without auto-reset; gymnax's five values (truncation is apart)."""
-        state, reward, terminated, info = self._transition(state, action, params)
-        return self.observe(key, state, action, params), state, reward, terminated, info
-
-    @partial(jax.jit, static_argnames="self")
-    def step(
-        self,
-        key: jax.Array,
-        state: EnvState,
-        action: jax.Array,
-        params: EnvParams | None = None,
-    ) -> tuple[jax.Array, EnvState, jax.Array, jax.Array, jax.Array, dict[str, Any]]:
-        """One step with auto-reset; gymnax's six values.
-
-        Observes once, after the choice between the next state and a fresh one;
-        `info["final_observation"]` costs nothing under jit where nobody reads it.
-        """
-        if params is None:
-            params = self.default_params
-        next_state, reward, terminated, info = self._transition(state, action, params)
-        truncated = self.is_truncated(next_state, params)
-        done = jnp.asarray(_KNOWN)[(terminated | truncated).astype(jnp.int32)]
-        reset_state = self._reset_state(key, params)
-        state = jax.tree.map(lambda new, old: jnp.where(done, new, old), reset_state, next_state)
-        info |= {
-            "terminated": terminated,
-            "truncated": truncated,
-            "final_state": next_state,
-            "final_observation": self.observe(key, next_state, action, params),
-        }
-        return self.observe(key, state, None, params), state, reward, terminated, truncated, info
-
-    def _transition(
+    def advance(
         self, state: EnvState, action: jax.Array, params: EnvParams
     ) -> tuple[EnvState, jax.Array, jax.Array, dict[str, Any]]:
         before = state
@@ -298,10 +141,6 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
     def is_terminated(self, state: EnvState, params: EnvParams) -> jax.Array:
         died_or_won = (state.cause != Cause.NONE) & (state.cause != Cause.TIMEOUT)
         return died_or_won | (jnp.bool_(params.terminate_at_end) & (state.end_step > 0))
-
-    def is_truncated(self, state: EnvState, params: EnvParams) -> jax.Array:
-        """An episode that ends in the step of the limit is over, not cut short. bool []."""
-        return super().is_truncated(state, params) & ~self.is_terminated(state, params)
 
     def discount(self, state: EnvState, params: EnvParams) -> jax.Array:
         """0 where the episode is over, else 1; float32 []."""
@@ -353,9 +192,6 @@ class CoinRun(environment.Environment[EnvState, EnvParams]):
         if art == "procgen":
             return _procgen_picture(state, params, size)
         return rgb.observe(state, params.pool, params.look, size, *_shown(params))
-
-    def action_space(self, params: EnvParams | None = None) -> spaces.Discrete:
-        return spaces.Discrete(NUM_ACTIONS)
 
     def observation_space(self, params: EnvParams | None = None) -> spaces.Box:
         if self.observation != "symbolic":
