@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from coinrun_jax import benchmark
+from coinrun_jax.registry import DEFAULT, find_testbed
 from eval.suite_files import find_suite
 from results.gpu import run
 from results.gpu.run import STEPS, Command
@@ -73,6 +74,6 @@ def test_sweeps_make_the_runs_that_are_compared() -> None:
         }
     for words in commands_of("eval"):
         runs = made[after("--compare", words)]
-        assert find_suite(after("--suite", words)).at_the_end
+        assert find_suite(find_testbed(DEFAULT), after("--suite", words)).conditions
         if "--reference" in words:
             assert after("--reference", words) in runs

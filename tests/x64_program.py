@@ -14,10 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from coinrun_jax import CoinRun, EnvParams
+from coinrun_jax.coinrun.catalogue import SUITES
 from coinrun_jax.coinrun.generator import MODES
 from coinrun_jax.coinrun.layout import layout_words
 from coinrun_jax.solver import Settings, solve
-from eval.catalogue import SUITES
 from eval.evaluate import Protocol, evaluate
 from tests.runs import CONFIG, UPDATES
 from train.policy import Policy
