@@ -15,6 +15,7 @@ import numpy as np
 from coinrun_jax.coinrun.cues import Cues, shows_coin
 from coinrun_jax.coinrun.observations.procgen import pictures as art
 from coinrun_jax.coinrun.observations.procgen.frame import Frame
+from coinrun_jax.coinrun.observations.procgen.look_up import look_up
 from coinrun_jax.coinrun.observations.procgen.pictures import TILE
 from coinrun_jax.coinrun.observations.procgen.spans import Lens, Pair, Span, axis_of, shown, span_of
 from coinrun_jax.coinrun.physics import is_lava
@@ -22,27 +23,31 @@ from coinrun_jax.coinrun.types import MARGIN, WORLD_SIZE, Tile
 
 CELLS = 15  # tiles that a frame touches, both ways
 NOT_DRAWN = CELLS  # cell of pixels that no cell covers
-COIN_TILE, ITEM_TILE = 6, 7  # codes that no `Tile` has
+WALL_TILE, COIN_TILE, ITEM_TILE = 5, 6, 7  # codes of what `Tile` has none for, or not in the grid
 CRATE_TYPE = 20  # of Procgen's images
 TOP_COVER = 1 << 27
 """Units of a cell's order in `cells_of`; pixels of pictures are below it."""
 
 _GROWN = np.float32(0.02)  # tiles that a cell is drawn larger by, on each side
-_GRID_CODE = np.array([0, 15, 16, 17, 18, 0, 1, 1], np.int32)  # Procgen's, by tile code
+_TYPES = np.array([0, 15, 16, 17, 18, CRATE_TYPE, 1, 1], np.int32)  # of Procgen's, by tile code
+NUM_CODES = len(_TYPES)
 _EDGES = np.arange(-MARGIN - 1, WORLD_SIZE + MARGIN + 2).astype(np.float32)
 
 
 class Cover(NamedTuple):
-    """Which of the cells along one axis cover each pixel: at most two do; int32 [size].
+    """Which of the cells along one axis cover each pixel of the frame: at most two do.
 
-    The *over* one is drawn later. Where only one does, both are the same.
+    Both are int32 [size], TILE * cell + pixel of its picture. The *over* one is drawn later;
+    where only one cell covers the pixel, both are the same.
     """
 
     over: jax.Array
     under: jax.Array
-    over_pixel: jax.Array  # of its picture
-    under_pixel: jax.Array
-    twice: jax.Array  # bool
+
+
+def cell_and_pixel(cover: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """What the numbers of a `Cover` are made of."""
+    return cover >> TILE.bit_length() - 1, cover & (TILE - 1)
 
 
 def colour_of(kind: jax.Array | int, theme: jax.Array | int = 0) -> jax.Array:
@@ -88,33 +93,30 @@ def cell_spans(
     return CellSpans(column, row, x, y)
 
 
-def cover_of(span: Span, size: int, upward: bool) -> Cover:
-    """Which cells cover each pixel, given their spans in the order of pixels.
-
-    Args:
-      span: int32 [15].
-      size: pixels of the frame.
-      upward: whether the first of two cells is drawn later.
+def covering(span: Span, size: int) -> tuple[jax.Array, jax.Array]:
+    """The last cell that begins before each pixel, and the one before it, given spans [15] in
+    the order of pixels; int32 [size] each, as in `Cover`, -1 where it does not cover the pixel.
     """
     pixel = np.arange(size, dtype=np.int32)
     last = jnp.sum(span.start[:, None] <= pixel, 0, dtype=jnp.int32) - 1
-    before = jnp.maximum(last - 1, 0)
-    has_last, has_before = pixel < span.stop[last], (last > 0) & (pixel < span.stop[before])
-    last_pixel, before_pixel = (
-        shown(jax.tree.map(lambda leaf, at=at: leaf[at], span), pixel) for at in (last, before)
-    )
-    only = jnp.where(has_last, last, jnp.where(has_before, before, NOT_DRAWN))
-    only_pixel = jnp.where(has_last, last_pixel, before_pixel)
-    twice = has_last & has_before
+
+    def shown_of(cell: jax.Array) -> jax.Array:
+        its = Span(*(look_up(leaf, jnp.maximum(cell, 0)) for leaf in span))
+        return jnp.where((cell >= 0) & (pixel < its.stop), TILE * cell + shown(its, pixel), -1)
+
+    return shown_of(last), shown_of(last - 1)
+
+
+def cover_of(last: jax.Array, before: jax.Array, upward: bool) -> Cover:
+    """Which of two cells is drawn later; arguments from `covering`.
+
+    Args:
+      upward: whether the first of two cells is drawn later.
+    """
+    only = jnp.where(last >= 0, last, jnp.where(before >= 0, before, TILE * NOT_DRAWN))
+    twice = (last >= 0) & (before >= 0)
     first, second = (before, last) if upward else (last, before)
-    first_pixel, second_pixel = (before_pixel, last_pixel) if upward else (last_pixel, before_pixel)
-    return Cover(
-        over=jnp.where(twice, first, only),
-        under=jnp.where(twice, second, only),
-        over_pixel=jnp.where(twice, first_pixel, only_pixel),
-        under_pixel=jnp.where(twice, second_pixel, only_pixel),
-        twice=jnp.asarray(twice),
-    )
+    return Cover(jnp.where(twice, first, only), jnp.where(twice, second, only))
 
 
 class Ground(NamedTuple):
@@ -130,7 +132,7 @@ class Ground(NamedTuple):
     cues: Cues
 
 
-def _tiles(ground: Ground) -> jax.Array:
+def tiles_of(ground: Ground) -> jax.Array:
     """Codes of cells as they are shown; entities are not cells. int32 [15, 15]."""
     cues, column = ground.cues, np.arange(CELLS, dtype=np.int32)
     row = column[:, None]
@@ -138,7 +140,7 @@ def _tiles(ground: Ground) -> jax.Array:
     is_free = tiles == Tile.EMPTY
     tiles = jnp.where(tiles >= Tile.SAW, Tile.EMPTY, tiles)
     tiles = jnp.where(cues.hide_lava & is_lava(tiles), Tile.EMPTY, tiles)
-    wall = jnp.array([0, Tile.EMPTY, Tile.CRATE], jnp.int32)[cues.end_wall]
+    wall = jnp.where(cues.end_wall == 2, WALL_TILE, Tile.EMPTY)
     is_wall = (column > ground.end) & (cues.end_wall > 0)
     tiles = jnp.where(is_wall, wall, tiles)
     x, y = ground.coin
@@ -148,38 +150,40 @@ def _tiles(ground: Ground) -> jax.Array:
     return tiles
 
 
-def pictures_of_cells(ground: Ground) -> tuple[jax.Array, jax.Array]:
+def pictures_of_cells(ground: Ground, tiles: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Their first pixels: of pictures without holes, and of others; 0 for none.
+
+    Args:
+      tiles: from `tiles_of`.
 
     Returns:
       int32 [16, 16] by row from above and column, the last ones empty, and int32 [225] as
       in `Scene.holey`.
     """
-    tiles, area = _tiles(ground), TILE * TILE
-    coin = art.COIN + area * jnp.asarray(ground.cues.coin_look)
-    item = art.COIN + area * jnp.asarray(ground.item_look)
+    code, area = np.arange(NUM_CODES, dtype=np.int32), TILE * TILE
     solid = {
         Tile.SOLID: art.SOLID + area * ground.theme,
         Tile.SURFACE: art.SURFACE + area * ground.theme,
         Tile.LAVA: art.LAVA,
-        Tile.CRATE: art.WALL_OF_CRATES,
+        WALL_TILE: art.WALL_OF_CRATES,
     }
-    holey = {Tile.LAVA_SURFACE: art.LAVA_SURFACE, COIN_TILE: coin, ITEM_TILE: item}
+    holey = {
+        Tile.LAVA_SURFACE: art.LAVA_SURFACE,
+        COIN_TILE: art.COIN + area * jnp.asarray(ground.cues.coin_look),
+        ITEM_TILE: art.COIN + area * jnp.asarray(ground.item_look),
+    }
 
-    def choose(bases: dict) -> jax.Array:
-        found = jnp.zeros_like(tiles)
-        for code, base in bases.items():
-            found = jnp.where(tiles == code, base, found)
-        return found
+    def by_code(bases: dict) -> jax.Array:
+        return jnp.stack([jnp.asarray(bases.get(each, 0), jnp.int32) for each in code.tolist()])
 
-    is_ground = (tiles == Tile.SOLID) | (tiles == Tile.SURFACE)
-    kind = jnp.where(tiles == Tile.CRATE, CRATE_TYPE, jnp.asarray(_GRID_CODE)[tiles % 8])
-    kind = jnp.where(tiles == ITEM_TILE, 1 + ground.item_look, kind)
+    is_ground = (code == Tile.SOLID) | (code == Tile.SURFACE)
+    kind = jnp.where(code == ITEM_TILE, 1 + ground.item_look, _TYPES)
     colour = colour_of(kind, jnp.where(is_ground, ground.theme, 0))
-    plain = jnp.where(tiles == Tile.EMPTY, 0, colour)
-    opaque = jnp.where(ground.monochrome, plain, choose(solid))[::-1]
-    others = jnp.where(ground.monochrome, 0, choose(holey))
-    return jnp.pad(opaque, (0, 1)), others.T.reshape(-1)
+    plain = jnp.where(code == Tile.EMPTY, 0, colour)
+    opaque = jnp.where(ground.monochrome, plain, by_code(solid))
+    others = jnp.where(ground.monochrome, 0, by_code(holey))
+    in_order = look_up(others, tiles.T.reshape(-1))
+    return jnp.pad(look_up(opaque, tiles[::-1]), (0, 1)), in_order
 
 
 def cells_of(opaque: jax.Array, columns: Cover) -> jax.Array:
@@ -189,7 +193,9 @@ def cells_of(opaque: jax.Array, columns: Cover) -> jax.Array:
     each cell in this column of pixels that the one shown is drawn after: of two rows of cells
     that overlap the larger number wins, and if they are alike the one that is drawn later.
     """
-    over, under = opaque[:, columns.over], opaque[:, columns.under]
-    later = over + columns.over_pixel + jnp.where(columns.twice, 2 * TOP_COVER, TOP_COVER)
-    earlier = under + columns.under_pixel + TOP_COVER
-    return jnp.where(over > 0, later, jnp.where(under > 0, earlier, 0))
+    (over, over_pixel), (under, under_pixel) = map(cell_and_pixel, columns)
+    row = (CELLS + 1) * np.arange(CELLS + 1, dtype=np.int32)[:, None]
+    above, below = (look_up(opaque.reshape(-1), row + cell) for cell in (over, under))
+    later = above + over_pixel + jnp.where(over != under, 2 * TOP_COVER, TOP_COVER)
+    earlier = below + under_pixel + TOP_COVER
+    return jnp.where(above > 0, later, jnp.where(below > 0, earlier, 0))

@@ -22,10 +22,12 @@ from coinrun_jax.coinrun.observations.procgen.cells import (
     cell_spans,
     cells_of,
     cover_of,
+    covering,
     pictures_of_cells,
+    tiles_of,
 )
 from coinrun_jax.coinrun.observations.procgen.frame import Frame, frame_of
-from coinrun_jax.coinrun.observations.procgen.pictures import TILE, Art
+from coinrun_jax.coinrun.observations.procgen.pictures import Art
 from coinrun_jax.coinrun.observations.procgen.spans import Lens, add
 from coinrun_jax.coinrun.observations.procgen.things import (
     PUFF_AGES,
@@ -41,7 +43,9 @@ from coinrun_jax.coinrun.types import MARGIN, MAX_ENTITIES, Entity, EnvState, Le
 TRAIL_SHAPE = (PUFF_AGES - 1, MAX_ENTITIES)  # of `EnvState.trail`
 FIELDS = 11  # numbers of a sprite
 WORD = 32  # bits of a mask's word
-AGENT_ROW = MAX_ENTITIES  # of the sprites; before it are the entities by slot
+MASK_WORDS = -(-MAX_ENTITIES // WORD)  # of a mask of entities
+AGENT = MAX_ENTITIES  # of the sprites; before it are the entities by slot
+NUM_SPRITES = MAX_ENTITIES + 1
 _REACH = 8.2  # tiles from the agent, farther than any puff of an enemy is seen
 
 
@@ -50,25 +54,17 @@ class Scene(struct.PyTreeNode):
 
     background_row: jax.Array  # [size], first pixel of the row that is seen, -1 for none
     background_column: jax.Array  # [size], -1 for none
-    row_over: jax.Array  # [size], row of cells, as in `Cover`
-    row_under: jax.Array
-    row_over_pixel: jax.Array  # [size], where this row of its picture begins
-    row_under_pixel: jax.Array
-    column_over: jax.Array  # [size], column of cells
-    column_under: jax.Array
+    rows: jax.Array  # [2, size], a `Cover` by rows of cells
+    columns: jax.Array  # [2, size], alike by columns
     cells: jax.Array  # [16 * size], see `cells_of`
     holey: jax.Array  # [225], pictures with holes, see `pictures_of_cells`
     holes: jax.Array  # uint32 [8], mask of those that are there
-    num_holes: jax.Array  # [1]
     cell_x: jax.Array  # [60], start, stop, first and step of each column's span
     cell_y: jax.Array  # [60], of each row's
-    sprites: jax.Array  # [41 * FIELDS], entities by slot, and the agent
+    sprites: jax.Array  # [FIELDS, 41], entities by slot, and the agent
     things: jax.Array  # uint32 [2], mask of the slots of saws and crates that are seen
-    num_things: jax.Array  # [1]
     enemies: jax.Array  # uint32 [2], mask of the slots of enemies that are seen
-    num_enemies: jax.Array  # [1]
     puffing: jax.Array  # uint32 [2], mask of the slots of enemies whose puffs may be seen
-    num_puffing: jax.Array  # [1]
     puff_x: jax.Array  # float32 [9 * 40], where each enemy was, by age of the puff it left
     puff_y: jax.Array  # float32 [40], height of each enemy
     offsets: jax.Array  # float32 [2], of the frame
@@ -104,9 +100,15 @@ def _ground(
     )
 
 
-def _covers(spans: CellSpans, size: int) -> tuple[Cover, Cover]:
+def _covers(spans: CellSpans, clock: jax.Array, size: int) -> tuple[Cover, Cover]:
     """Of the columns of pixels, and of the rows."""
-    return cover_of(spans.x, size, upward=False), cover_of(spans.y, size, upward=True)
+    covers = written_out(
+        lambda x, y: (covering(x, size), covering(y, size)), clock, spans.x, spans.y
+    )
+    return tuple(
+        written_out(partial(cover_of, upward=upward), clock, *cover)
+        for upward, cover in enumerate(covers)
+    )
 
 
 def _past_x(state: EnvState, pool: LevelPool) -> jax.Array:
@@ -140,17 +142,16 @@ def _is_seen(sprite: Sprite) -> jax.Array:
 
 
 def _fields(sprite: Sprite) -> jax.Array:
-    """Sprites as numbers; int32 [..., FIELDS]."""
+    """Sprites as numbers; int32 [FIELDS, ...]."""
     numbers = (sprite.base, sprite.width, *sprite.x, *sprite.y, sprite.flip)
-    return jnp.stack(jnp.broadcast_arrays(*numbers), -1).astype(jnp.int32)
+    return jnp.stack(jnp.broadcast_arrays(*numbers)).astype(jnp.int32)
 
 
-def _mask(marks: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """A mask's words, uint32, and how many marks it has, int32 [1]."""
+def _mask(marks: jax.Array) -> jax.Array:
+    """A mask's words, uint32."""
     padded = jnp.pad(marks, (0, -marks.size % WORD)).reshape(-1, WORD)
     bits = jnp.left_shift(np.uint32(1), np.arange(WORD, dtype=np.uint32))
-    words = jnp.sum(jnp.where(padded, bits, np.uint32(0)), 1, dtype=jnp.uint32)
-    return words, jnp.sum(marks, dtype=jnp.int32)[None]
+    return jnp.sum(jnp.where(padded, bits, np.uint32(0)), 1, dtype=jnp.uint32)
 
 
 def _things(
@@ -172,8 +173,8 @@ def _things(
     near = is_enemy & (jnp.abs(entities.x - state.x) < _REACH) & (jnp.abs(y - state.y) < _REACH)
     near &= jnp.asarray(look.enemy_trails) & (frame.clock > 0)
     agent = written_out(partial(agent_of, lens=lens), frame.clock, state, look, frame)
-    rows = [_fields(things), _fields(agent)[None]]
-    return jnp.concatenate(rows).reshape(-1), seen & is_static, seen & is_enemy, near
+    sprites = jnp.concatenate([_fields(things), _fields(agent)[:, None]], 1)
+    return sprites, seen & is_static, seen & is_enemy, near
 
 
 def scene_of(
@@ -194,9 +195,10 @@ def scene_of(
     spans = written_out(
         partial(cell_spans, lens=lens), clock, (state.x, state.y), frame, monochrome
     )
-    columns, rows = written_out(partial(_covers, size=lens.size), clock, spans)
+    columns, rows = _covers(spans, clock, lens.size)
     ground = _ground(state, pool, spans, look, cues, item_look)
-    opaque, holey = written_out(pictures_of_cells, clock, ground)
+    tiles = written_out(tiles_of, clock, ground)
+    opaque, holey = written_out(pictures_of_cells, clock, ground, tiles)
     backdrop = Backdrop(
         number=state.theme[1],
         shift=levels.background_shift[index],
@@ -208,32 +210,22 @@ def scene_of(
     background = written_out(partial(background_of, lens=lens), clock, backdrop)
     entities = level_entities(state, pool)
     sprites, *marks = _things(entities, state, look, cues, frame, lens)
-    holes, num_holes = _mask(holey > 0)
-    (things, num_things), (enemies, num_enemies), (puffing, num_puffing) = map(_mask, marks)
-    row_pixels = jnp.where(monochrome, 0, TILE)
+    things, enemies, puffing = map(_mask, marks)
     vx = jnp.where(cues.mirrored, -state.vx, state.vx)
     return Scene(
         background_row=background[0],
         background_column=background[1],
-        row_over=rows.over,
-        row_under=rows.under,
-        row_over_pixel=row_pixels * rows.over_pixel,
-        row_under_pixel=row_pixels * rows.under_pixel,
-        column_over=columns.over,
-        column_under=columns.under,
+        rows=jnp.stack(rows),
+        columns=jnp.stack(columns),
         cells=written_out(cells_of, clock, opaque, columns).reshape(-1),
         holey=holey,
-        holes=holes,
-        num_holes=num_holes,
+        holes=_mask(holey > 0),
         cell_x=jnp.concatenate(spans.x),
         cell_y=jnp.concatenate(spans.y),
         sprites=sprites,
         things=things,
-        num_things=num_things,
         enemies=enemies,
-        num_enemies=num_enemies,
         puffing=puffing,
-        num_puffing=num_puffing,
         puff_x=_past_x(state, pool).reshape(-1),
         puff_y=entities.y,
         offsets=jnp.stack([frame.x_offset, frame.y_offset]),
