@@ -75,13 +75,13 @@ gpu: install-cuda ## measure what only a GPU can show (results/gpu; the curves t
 	@$(PY) -m results.gpu.run
 
 test: lint ## lint, then the tests
-	@$(PY) -m pytest -n $(JOBS) --dist loadfile -m 'not docs and not thorough'
+	@$(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m 'not docs and not thorough'
 
 test-docs: install ## run every code block of README.md and docs/, and the notebooks
 	@$(PY) -m pytest -n $(JOBS) --dist loadfile --nbmake tests/test_readme.py notebooks
 
 test-fast: install ## the tests that take seconds
-	@$(PY) -m pytest -n $(JOBS) --dist loadfile -m 'not slow and not docs and not thorough'
+	@$(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m 'not slow and not docs and not thorough'
 
 test-thorough: install ## for new backends or versions of JAX: compiled against op by op
 	@$(PY) -m pytest -m thorough

@@ -19,14 +19,31 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 # Traces pile up in a process that runs all tests, and to go through them takes seconds.
 gc.set_threshold(100_000, 20, 100)
 
-QUICK_COMPILE = "--xla_backend_optimization_level=0"
-"""XLA_FLAGS for commands that compile for long to run for moments: half of the processor time."""
+QUICK_COMPILE = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+"""Environment of commands that compile for long to run for moments: half of the processor time.
+They compile as most files do, and so find in the cache what was compiled here or there."""
 OPTIMISED = {
     *("test_backend", "test_generator", "test_physics"),  # the game is exact as it is used
-    *("test_audit", "test_arena", "test_overlap", "test_ppo", "test_langosco"),
+    *("test_audit", "test_arena", "test_overlap", "test_langosco"),
     "test_solver",
 }
 """Files whose programs are compiled as users', because of what they show or as they run long."""
+
+
+FIRST = (
+    *("test_eval_main", "test_arena", "test_solver", "test_plugins", "test_procgen_pixels"),
+    *("test_ppo", "test_rgb", "test_x64", "test_langosco", "test_audit", "test_kill"),
+    *("test_env", "test_gymnasium", "test_wandb", "test_sharding", "test_eval_devices"),
+    *("test_export", "test_report", "test_cues", "test_benchmark", "test_probes"),
+)
+"""Files that take longest, in this order: at the end no worker is alone with one of them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """`FIRST` first; within a file, and of all others, the order stays."""
+    names = [f"{name}.py" for name in FIRST]
+    rank = {name: number for number, name in enumerate(names)}
+    items.sort(key=lambda item: rank.get(item.path.name, len(names)))
 
 
 @pytest.fixture(autouse=True, scope="module")

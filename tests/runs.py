@@ -44,7 +44,7 @@ def launch(*words: str, **environment: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "train", *words],
         cwd=ROOT,
-        env={**os.environ, "XLA_FLAGS": QUICK_COMPILE, **environment},
+        env={**os.environ, **QUICK_COMPILE, **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -64,15 +64,16 @@ def test_one_compiled_step_serves_all_placements_cues_items_and_rewards(params):
         reset = ENV.reset_to_level(KEYS[0], 3, params)
         return ENV.step(KEYS[0], state, jnp.int32(7), params), reset
 
-    state = ENV.reset_to_level(KEYS[0], 0, params)[1]
-    step(state, params)
+    state = jax.eval_shape(ENV.reset_to_level, KEYS[0], 0, params)[1]
+    trace = partial(jax.eval_shape, step, state)
+    trace(params)
     for kind in CATALOGUE:
-        step(state, params.with_placement(kind, 0.5, cell=(9, 4)))
-    step(state, params.with_items(2, look="red", worth=1.0, respawn=5))
-    step(state, params.with_cues(coin_look="gem", mirrored=True, hide=HIDEABLE))
-    step(state, params.with_cues(end_wall="crates", tie=dict.fromkeys(TIED, 0.5)))
-    step(state, params.with_reward(progress=1.0, step=-0.1, end=5.0))
-    step(state, params.replace(max_steps_in_episode=np.int32(50), look=Look(greyscale=True)))
+        trace(params.with_placement(kind, 0.5, cell=(9, 4)))
+    trace(params.with_items(2, look="red", worth=1.0, respawn=5))
+    trace(params.with_cues(coin_look="gem", mirrored=True, hide=HIDEABLE))
+    trace(params.with_cues(end_wall="crates", tie=dict.fromkeys(TIED, 0.5)))
+    trace(params.with_reward(progress=1.0, step=-0.1, end=5.0))
+    trace(params.replace(max_steps_in_episode=np.int32(50), look=Look(greyscale=True)))
     assert len(traces) == 1
 
 
@@ -203,16 +204,21 @@ def test_greyscale_has_no_colour_and_keeps_the_brightness(params):
     np.testing.assert_allclose(frames[..., 0], coloured @ [0.299, 0.587, 0.114], atol=0.51)
 
 
-@pytest.mark.parametrize("number", range(3))
-def test_a_tied_theme_follows_the_coin_with_its_strength(number):
+@pytest.fixture(scope="module")
+def many():
+    """Params of 1024 levels, and what starts an episode on each of them."""
     env = CoinRun(num_levels=1024)
-    params = env.default_params.with_placement("fraction")
+    keys, index = jax.random.split(jax.random.key(3), 1024), jnp.arange(1024)
+    start = jax.jit(lambda p: jax.vmap(env.reset_to_level, (0, 0, None))(keys, index, p)[1])
+    return env.default_params.with_placement("fraction"), start
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_a_tied_theme_follows_the_coin_with_its_strength(many, number):
+    params, start = many
 
     def themes(strength):
-        p = params.with_cues(tie={TIED[number]: strength})
-        keys = jax.random.split(jax.random.key(3), 1024)
-        reset = jax.jit(jax.vmap(env.reset_to_level, in_axes=(0, 0, None)))
-        return jax.device_get(reset(keys, jnp.arange(1024), p)[1])
+        return jax.device_get(start(params.with_cues(tie={TIED[number]: strength})))
 
     free, half, tied = (themes(strength) for strength in (0.0, 0.5, 1.0))
     share = (tied.coin_cell[:, 0] - 1) / (np.asarray(params.pool.levels.end_cell)[:, 0] - 1)

@@ -135,7 +135,7 @@ def test_vmap_equals_one_environment_at_a_time(env, params):
 
 def test_actions_beyond_8_do_nothing(env, params):
     _, state = env.reset(jax.random.key(0), params)
-    results = [env.step(jax.random.key(1), state, a, params)[0] for a in (4, 9, 14)]
+    results = [env.step(jax.random.key(1), state, jnp.int32(a), params)[0] for a in (4, 9, 14)]
     np.testing.assert_array_equal(results[0], results[1])
     np.testing.assert_array_equal(results[0], results[2])
 
@@ -143,7 +143,7 @@ def test_actions_beyond_8_do_nothing(env, params):
 def test_one_trace_serves_all_params(params):
     env = CoinRun(num_levels=64)
     step = jax.jit(chex.assert_max_traces(lambda *args: env.step(*args), n=1))
-    _, state = env.reset(jax.random.key(0), params)
+    _, state = jax.eval_shape(env.reset, jax.random.key(0), params)
     variants = [
         params,
         params.with_placement("random_section", 0.3),
@@ -151,7 +151,7 @@ def test_one_trace_serves_all_params(params):
         params.with_levels(jax.tree.map(lambda leaf: leaf[::-1], params.pool.levels)),
     ]
     for variant in variants:
-        step(jax.random.key(1), state, jnp.int32(7), variant)
+        jax.eval_shape(step, jax.random.key(1), state, jnp.int32(7), variant)
 
 
 def test_a_reset_state_is_to_jax_what_a_stepped_one_is(env, params):

@@ -298,11 +298,13 @@ def test_runs_are_compared(runs: Path, tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def launch(run_dir: Path, out: Path) -> subprocess.Popen[str]:
+    """An evaluation whose programs those above have compiled."""
     words = ["--run", str(run_dir), "--suite", "paper", "--reference", str(run_dir)]
+    words += ["--num-levels", "12", "--action-mode", "both"]
     return subprocess.Popen(
-        [sys.executable, "-m", "eval", *words, "--num-levels", "2", "--out", str(out)],
+        [sys.executable, "-m", "eval", *words, "--out", str(out)],
         cwd=ROOT,
-        env={**os.environ, "XLA_FLAGS": QUICK_COMPILE},
+        env={**os.environ, **QUICK_COMPILE},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -13,8 +13,11 @@ import yaml
 from coinrun_jax import registry
 from coinrun_jax.checks import InputError
 from coinrun_jax.registry import import_plugins
+from eval.__main__ import main as evaluate
 from tests.conftest import QUICK_COMPILE, ROOT
+from tests.refusals import refusal
 from tests.runs import arguments
+from train.__main__ import main as train
 
 PLUGIN = """
 from coinrun_jax import register_placement
@@ -25,38 +28,33 @@ register_placement("on_a_crate", lambda terrain: standing(terrain) & (terrain.ti
 
 
 def run(folder, *words):
-    return subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", *words],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(folder), "XLA_FLAGS": QUICK_COMPILE},
+        env={**os.environ, "PYTHONPATH": str(folder), **QUICK_COMPILE},
         capture_output=True,
         text=True,
         check=False,
     )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow
-def test_a_placement_of_ones_own_is_trained_on_resumed_and_evaluated(tmp_path):
+def test_a_placement_of_ones_own_is_trained_on_resumed_and_evaluated(tmp_path, capsys):
     (tmp_path / "my_placements.py").write_text(PLUGIN)
     own, folder = ["--env.placement", "on_a_crate"], tmp_path / "run"
-    words = ["train", *arguments(*own, "--run-dir", str(folder), updates=1)]
-    refused = run(tmp_path, *words)
-    assert refused.returncode == 2
-    assert "on_a_crate" in refused.stderr
-    trained = run(tmp_path, *words, "--plugins", "my_placements")
-    assert trained.returncode == 0, trained.stderr
+    words = arguments(*own, "--run-dir", str(folder), updates=1)
+    assert "on_a_crate" in refusal(train, words, capsys)
+    run(tmp_path, "train", *words, "--plugins", "my_placements")
     assert yaml.safe_load((folder / "config.yaml").read_text())["plugins"] == ["my_placements"]
-    assert run(tmp_path, "train", "--resume", str(folder)).returncode == 0
+    run(tmp_path, "train", "--resume", str(folder))
 
-    words = ["eval", "--run", str(folder), "--suite", "capability", "--num-levels", "4"]
-    refused = run(tmp_path, *words, "--out", str(tmp_path / "eval"))
-    assert refused.returncode == 2
-    assert "--plugins my_placements" in refused.stderr  # a policy's file runs no code by itself
+    words = ["--run", str(folder), "--num-levels", "4", "--out", str(tmp_path / "eval"), "--suite"]
+    complaint = refusal(evaluate, [*words, "capability"], capsys)
+    assert "--plugins my_placements" in complaint  # a policy's file runs no code by itself
     suite = tmp_path / "own.yaml"
     suite.write_text("conditions: [{name: own, placement: on_a_crate, control: true}]")
-    words[words.index("capability")] = str(suite)
-    played = run(tmp_path, *words, "--out", str(tmp_path / "eval"), "--plugins", "my_placements")
-    assert played.returncode == 0, played.stderr
+    run(tmp_path, "eval", *words, str(suite), "--plugins", "my_placements")
 
 
 @pytest.mark.parametrize("content", ["1 / 0", "import nowhere", "raise SystemExit", "("])
@@ -115,7 +113,9 @@ def test_an_installed_package_that_fails_is_one_line(entry):
 
 
 @pytest.mark.parametrize("env_id", ["Mine-v4", "", None, 3, ["CoinRun-v1"], {}, "x" * 10_000])
-def test_unknown_ids_are_one_short_line(env_id):
+def test_unknown_ids_are_one_short_line(env_id, monkeypatch):
+    own = {name: registry.find_testbed(name) for name in registry._OWN}
+    monkeypatch.setattr(registry, "_TESTBEDS", own)  # whatever other tests have registered
     with pytest.raises(InputError, match="is not one of CoinRun-v1, ExitMaze-v1") as error:
         registry.find_testbed(env_id)
     assert "--plugins MODULE" in str(error.value)

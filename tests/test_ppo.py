@@ -278,8 +278,7 @@ def test_minibatches_hold_every_sample_once_whichever_way_they_are_drawn():
     assert sorted(by_row.tolist()) == list(range(steps * envs))
 
 
-def test_update_compiles_once_over_a_run(learner):
-    update = jax.jit(learner.update)
+def test_update_compiles_once_over_a_run(learner, update):
     state = jax.jit(learner.init)(jax.random.key(0))
     for _ in range(3):
         state, _ = update(state)

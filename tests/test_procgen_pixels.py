@@ -186,7 +186,7 @@ def test_first_frames_with_enemies_equal_the_real_games(art: pictures.Art) -> No
 
 
 @pytest.mark.slow
-def test_alone_in_a_batch_and_without_jit_the_same(played: Any) -> None:
+def test_alone_and_in_a_batch_the_same(played: Any) -> None:
     env, states, params, _ = played
     chosen = some(states)
     together = np.asarray(draw(env, chosen, params))
@@ -197,6 +197,13 @@ def test_alone_in_a_batch_and_without_jit_the_same(played: Any) -> None:
     nested = jax.jit(jax.vmap(jax.vmap(lambda state: env.observe(KEY, state, None, params))))
     pairs = jax.tree.map(lambda leaf: leaf.reshape(50, 2, *leaf.shape[1:]), chosen)
     np.testing.assert_array_equal(np.asarray(nested(pairs)).reshape(together.shape), together)
+
+
+@pytest.mark.thorough
+def test_without_jit_the_same(played: Any) -> None:
+    env, states, params, _ = played
+    chosen = some(states)
+    together = np.asarray(draw(env, chosen, params))
     state = jax.tree.map(lambda leaf: leaf[0], chosen)
     with jax.disable_jit():
         np.testing.assert_array_equal(env.observe(KEY, state, None, params), together[0])
@@ -304,7 +311,7 @@ def test_spans_are_those_of_double_precision() -> None:
     edges[::50] = np.round(edges[::50] * 2) / 2  # halves
     for pixels, length in ((128, 4.923077), (256, 9.9228), (17, 2.953), (128, 5.12)):
         axis = axis_of(pixels, float(np.float32(length)))
-        ours = span_of(Pair(edges, np.zeros_like(edges)), axis, 64)
+        ours = jax.device_get(span_of(Pair(edges, np.zeros_like(edges)), axis, 64))
         for number in range(0, len(edges), 7):
             assert span_in_doubles(float(edges[number]), float(np.float32(length)), pixels) == [
                 int(leaf[number]) for leaf in (ours.start, ours.stop, ours.first)

@@ -139,7 +139,7 @@ def run(arguments: list[str], checkout: Path) -> str:
         "MPLBACKEND": "agg",
         "SDL_VIDEODRIVER": "dummy",
         "WANDB_MODE": "offline",
-        "XLA_FLAGS": QUICK_COMPILE,
+        **QUICK_COMPILE,
     }
     done = subprocess.run(
         arguments,

@@ -27,6 +27,7 @@ NUMBER = 100
 PLAIN = Look(monochrome=True, backgrounds=False, enemy_trails=False)
 BARE = Look(backgrounds=False)
 VIEW = 13
+FEW = np.s_[:8]
 
 
 ENV = CoinRun(num_levels=NUMBER)
@@ -355,36 +356,39 @@ def test_velocity_squares():
     np.testing.assert_array_equal(painted[:, 26:], plain[:, 26:])
 
 
-def test_alone_as_in_a_batch_and_without_jit(params, states):
-    few = pick(states, np.s_[:3])
-    frames = np.asarray(draw(few, params.pool, Look()))
+@pytest.fixture(scope="module")
+def frames(params, states):
+    """Of the first few states."""
+    return np.asarray(draw(pick(states, FEW), params.pool, Look()))
+
+
+def test_alone_as_in_a_batch(params, states, frames):
     alone = jax.jit(lambda state: rgb.observe(state, params.pool, Look()))
-    for index, frame in enumerate(frames):
-        np.testing.assert_array_equal(alone(pick(few, index)), frame)
+    for index, frame in enumerate(frames[:3]):
+        np.testing.assert_array_equal(alone(pick(states, index)), frame)
+
+
+@pytest.mark.thorough
+def test_without_jit_as_with_it(params, states, frames):
     with jax.disable_jit():
-        slow = rgb.observe(pick(few, 0), params.pool, Look())
+        slow = rgb.observe(pick(states, 0), params.pool, Look())
     np.testing.assert_array_equal(slow, frames[0])
 
 
 def test_a_look_for_each_environment(params, states):
-    few = pick(states, np.s_[:2])
-    looks = Look(**{name: jnp.array([False, True]) for name in vars(Look())})
+    few = pick(states, FEW)
+    looks = Look(**{name: jnp.arange(8) % 2 == 1 for name in vars(Look())})
     each = jax.jit(jax.vmap(lambda state, look: rgb.observe(state, params.pool, look)))(few, looks)
     for index in range(2):
         expected = draw(few, params.pool, pick(looks, index))[index]
         np.testing.assert_array_equal(each[index], expected)
 
 
-def golden_frames(params, states):
-    return np.asarray(draw(pick(states, np.s_[:8]), params.pool, Look()))
-
-
-def test_golden_frames(params, states):
+def test_golden_frames(frames):
     """The drawings of a few states; a pixel may differ where a machine rounds otherwise.
 
     `python -m tests.test_rgb` records them anew, after a change of the art that was meant.
     """
-    frames = golden_frames(params, states)
     with np.load(GOLDEN) as golden:
         same = (frames == golden["frames"]).all(-1).mean((1, 2))
     assert same.min() > 0.99, same
@@ -396,6 +400,5 @@ def test_frames_smaller_than_a_pixel_a_tile_are_refused(params, states):
 
 
 if __name__ == "__main__":
-    np.savez_compressed(
-        GOLDEN, frames=golden_frames(ENV.default_params, random_states(ENV.default_params))
-    )
+    drawn = pick(random_states(ENV.default_params), FEW)
+    np.savez_compressed(GOLDEN, frames=np.asarray(draw(drawn, ENV.default_params.pool, Look())))

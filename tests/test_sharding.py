@@ -12,7 +12,6 @@ import socket
 import jax
 import pytest
 
-from tests.conftest import QUICK_COMPILE
 from tests.runs import CONFIG, arguments, assert_same_policy, finish, launch, read_metrics
 from train import run
 from train.program import Program
@@ -31,7 +30,7 @@ def test_several_processes_of_several_devices_learn_as_one_device_does(tmp_path)
         port = free.getsockname()[1]
     words = arguments("--run-dir", str(tmp_path / "run"))
     words += ["--coordinator", f"127.0.0.1:{port}", "--num-processes", str(PROCESSES)]
-    flags = f"{QUICK_COMPILE} --xla_force_host_platform_device_count={DEVICES // PROCESSES}"
+    flags = f"--xla_force_host_platform_device_count={DEVICES // PROCESSES}"
     processes = [launch(*words, "--process-id", str(i), XLA_FLAGS=flags) for i in range(PROCESSES)]
     outputs = [finish(process) for process in processes]
     assert f"compiling for {DEVICES} x" in "".join(outputs)

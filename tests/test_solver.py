@@ -189,16 +189,6 @@ def test_distances_know_walls_and_jumps():
 LEVELS = ["--levels", f"{FIRST}:{FIRST + NUMBER}"]
 
 
-def test_command_saves_its_proofs(tmp_path, capsys):
-    path = tmp_path / "proofs.npz"
-    assert main([*LEVELS, "--placement", "random_section", "--save", str(path)]) == 0
-    assert f"coin collected in {NUMBER} (100.00%)" in capsys.readouterr().out
-    saved = np.load(path)
-    assert saved["collected"].all()
-    assert saved["level_seed"].tolist() == list(range(FIRST, FIRST + NUMBER))
-    assert saved["actions"].shape == (NUMBER, saved["length"].max())
-
-
 def test_command_names_and_draws_what_is_not_proven(tmp_path, capsys, monkeypatch):
     nothing = Proofs(np.arange(NUMBER) > 1, np.full((NUMBER, 1), 4, np.int8), np.zeros(NUMBER, int))
     monkeypatch.setattr("coinrun_jax.solver.__main__.solve", lambda *args, **kwargs: nothing)
@@ -235,12 +225,17 @@ def test_wrong_arguments_are_one_line_and_exit_2(arguments, complaint, capsys):
     assert complaint in refusal(main, ["--levels", "0:4", *arguments], capsys)
 
 
-def test_many_levels_are_solved_in_pieces(tmp_path, capsys, monkeypatch):
-    """With the same results, and a line about each."""
+def test_command_saves_its_proofs_and_solves_many_levels_in_pieces(tmp_path, capsys, monkeypatch):
+    """With the same results, and a line about each piece."""
     whole, parts = tmp_path / "whole.npz", tmp_path / "parts.npz"
     arguments = [*LEVELS, "--placement", "random_section"]
     assert main([*arguments, "--save", str(whole)]) == 0
     summary = capsys.readouterr().out.splitlines()[:2]
+    assert f"coin collected in {NUMBER} (100.00%)" in summary[0]
+    with np.load(whole) as saved:
+        assert saved["collected"].all()
+        assert saved["level_seed"].tolist() == list(range(FIRST, FIRST + NUMBER))
+        assert saved["actions"].shape == (NUMBER, saved["length"].max())
     monkeypatch.setattr("coinrun_jax.solver.__main__.PIECE", NUMBER // 3)
     assert main([*arguments, "--save", str(parts)]) == 0
     printed = capsys.readouterr()

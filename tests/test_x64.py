@@ -14,7 +14,7 @@ from tests.conftest import QUICK_COMPILE, ROOT
 
 
 def launch(path: Path, flag: str) -> subprocess.Popen[bytes]:
-    environment = {"XLA_FLAGS": QUICK_COMPILE, "JAX_ENABLE_X64": flag}
+    environment = {**QUICK_COMPILE, "JAX_ENABLE_X64": flag}
     return subprocess.Popen(
         [sys.executable, "-m", "tests.x64_program", str(path)],
         cwd=ROOT,

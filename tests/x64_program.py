@@ -1,4 +1,4 @@
-"""Levels, play, proofs, a training and an evaluation, written to a file array by array.
+"""Levels, play, a training and an evaluation, written to a file array by array.
 
 python -m tests.x64_program FILE
 """
@@ -17,7 +17,6 @@ from coinrun_jax import CoinRun, EnvParams
 from coinrun_jax.coinrun.catalogue import SUITES
 from coinrun_jax.coinrun.generator import MODES
 from coinrun_jax.coinrun.layout import layout_words
-from coinrun_jax.solver import Settings, solve
 from eval.evaluate import Protocol, evaluate
 from tests.runs import CONFIG, UPDATES
 from train.policy import Policy
@@ -25,7 +24,6 @@ from train.program import Program
 
 NUM_ENVS = 8
 STEPS = 50
-SEARCH = Settings(slots=8, width=8, iterations=64, hold=4, fineness=1.0, weight=1.5)
 SYMBOLS, PIXELS = (CoinRun(observation=name) for name in ("symbolic", "rgb"))
 
 
@@ -68,8 +66,6 @@ def games() -> dict[str, Any]:
         hashes = jax.vmap(partial(layout_words, looks=True))(plain.pool.levels)
         start, steps = play(plain)
         found[mode] = (plain, hashes, start, steps, play(varied(plain)))
-        if mode == "hard":
-            found["proofs"] = solve(plain, start[1], stages=(SEARCH,))
     return found
 
 
