@@ -21,6 +21,31 @@ def require_usable(config: TrainConfig) -> None:
     Raises:
       InputError: for settings that cannot be used, alone or together.
     """
+    for number, part in enumerate(config.parts):
+        try:
+            _require_usable(part)
+            if number:
+                _require_fit(part, config.parts[0])
+        except InputError as error:
+            if config.stages is None:
+                raise
+            raise InputError(f"stages[{number + 1}]: {error}") from error
+
+
+def _require_fit(part: TrainConfig, first: TrainConfig) -> None:
+    """Refuse a stage whose observations, actions or outcomes are not those of the first one."""
+    env, before = (testbed_of(each.env).make_env(each.env) for each in (part, first))
+    for what, one, other in (
+        ("observations of shape", observation_shape(part.env), observation_shape(first.env)),
+        ("actions:", num_actions(part.env), num_actions(first.env)),
+        ("outcomes", env.outcomes, before.outcomes),
+        ("events", env.events, before.events),
+    ):
+        if one != other:
+            raise InputError(f"its environment has {what} {one}, that of the first stage {other}")
+
+
+def _require_usable(config: TrainConfig) -> None:
     testbed_of(config.env).require_usable(config.env)
     network_of(config.network, config.env)
     if config.eval_every:

@@ -7,6 +7,7 @@ contain code.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,6 +57,19 @@ class Policy:
     def env_config(self) -> EnvConfig:
         return self.config.env
 
+    @property
+    def steps(self) -> int:
+        """Environment steps of training."""
+        return self.config.steps_at(self.update)
+
+    @property
+    def sha256(self) -> str:
+        """Of the parameters: their paths, shapes and bytes."""
+        digest = hashlib.sha256()
+        for path, leaf in sorted(flax.traverse_util.flatten_dict(self.params, sep="/").items()):
+            digest.update(f"{path} {leaf.shape} ".encode() + np.asarray(leaf).tobytes())
+        return digest.hexdigest()
+
     def apply(self, observation: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Logits [B, A] and values [B] for observations [B, ...]; pure, can be jitted."""
         output = self.network(self.params, observation)
@@ -63,13 +77,18 @@ class Policy:
 
 
 def save_policy(folder: Path, params: Any, config: TrainConfig, update: int) -> None:
-    """Write the two files, each atomically."""
+    """Write the two files, each atomically.
+
+    Args:
+      config: of the run; the file has it as of the stage that the update belongs to.
+    """
+    config = config.as_of(update)
     flat = flax.traverse_util.flatten_dict(params, sep="/")
     description = {
         "format": _FORMAT,
         "environment": config.env.id,
         "update": update,
-        "steps": update * config.ppo.batch_size,
+        "steps": config.steps_at(update),
         "config": dataclasses.asdict(config),
     }
     with writing(folder / ARRAYS) as part, open(part, "wb") as file:
