@@ -15,31 +15,39 @@ import pytest
 import yaml
 
 from coinrun_jax.checks import InputError
+from coinrun_jax.coinrun.env_config import CoinRunConfig
 from tests.refusals import refusal
-from tests.runs import CONFIG, assert_same_policy, read_metrics, read_policy, without_clock
+from tests.runs import assert_same_policy, read_metrics, read_policy, without_clock
+from tests.tiny_testbed import CorridorConfig
 from train import run
 from train.__main__ import main
 from train.checkpoints import Checkpoints
-from train.config import NetworkConfig, config_from_dict, load_config
+from train.config import NetworkConfig, PPOConfig, TrainConfig, config_from_dict, load_config
 from train.kept_policies import find_kept
 from train.logging.metrics_csv import CsvLogger
 from train.policy import load_policy
 from train.program import Program
 from train.stages import make_stages
 
+CONFIG = TrainConfig(
+    env=CorridorConfig(pool_size=16),
+    network=NetworkConfig(width=8),
+    ppo=PPOConfig(num_envs=8, num_steps=8, num_minibatches=2, num_epochs=2),
+    total_steps=256,
+    checkpoint_every=3,
+)
 STAGES = [
     {"name": "usual", "total_steps": 128},
     {
         "total_steps": 192,
         "optimizer": "kept",
-        "env": {"placement": "uniform", "reward": {"step": -0.01}},
+        "env": {"num_levels": 20},
         "ppo": {"num_envs": 4, "num_steps": 16, "learning_rate": 1e-3},
     },
 ]
 BORDER, UPDATES = 2, 5
 STAGED = config_from_dict(
-    dataclasses.asdict(dataclasses.replace(CONFIG, checkpoint_every=3))
-    | {"stages": STAGES, "keep_at": "0,100,128,320"}
+    dataclasses.asdict(CONFIG) | {"stages": STAGES, "keep_at": "0,100,128,320"}
 )
 
 
@@ -52,12 +60,8 @@ def whole(tmp_path_factory):
 
 def test_a_stage_has_the_settings_of_the_run_and_its_own():
     first, second = STAGED.parts
-    assert first.env == CONFIG.env
-    assert second.env == dataclasses.replace(
-        CONFIG.env,
-        placement="uniform",
-        reward=dataclasses.replace(CONFIG.env.reward, step=-0.01),
-    )
+    assert (first.env, first.ppo, first.total_steps) == (CONFIG.env, CONFIG.ppo, 128)
+    assert second.env == dataclasses.replace(CONFIG.env, num_levels=20)
     assert (second.ppo.num_envs, second.ppo.num_epochs) == (4, CONFIG.ppo.num_epochs)
     assert STAGED.ends == (BORDER, UPDATES)
     assert [STAGED.part_at(update) for update in range(6)] == [0, 0, 0, 1, 1, 1]
@@ -65,6 +69,18 @@ def test_a_stage_has_the_settings_of_the_run_and_its_own():
     again = config_from_dict(json.loads(json.dumps(dataclasses.asdict(STAGED.as_of(UPDATES)))))
     assert again.parts == STAGED.parts
     assert again.env == second.env
+
+
+def test_a_stage_changes_single_settings_of_a_section():
+    env = {"placement": "uniform", "reward": {"step": -0.01}}
+    config = config_from_dict({"env": {"reward": {"coin": 5}}, "stages": [{"env": env}]})
+    reward = dataclasses.replace(CoinRunConfig().reward, coin=5, step=-0.01)
+    assert config.parts[0].env == CoinRunConfig(placement="uniform", reward=reward)
+
+
+def test_policies_are_kept_evenly_on_a_logarithmic_scale():
+    config = TrainConfig(keep_at="log:5", total_steps=65_536_000)
+    assert sorted(config.kept_updates) == [0, 1, 10, 100, 1000]
 
 
 def test_stages_are_one_run(whole):
@@ -93,9 +109,10 @@ def test_the_first_stage_is_a_run_of_its_own(whole, tmp_path):
     assert_same_policy(whole / "kept" / "128", tmp_path / "alone")
 
 
-@pytest.mark.parametrize("after", [1, BORDER, BORDER + 1])
-@pytest.mark.parametrize("ends", ["killed", "stopped"])
-def test_a_run_that_is_cut_off_goes_on_bit_for_bit(whole, tmp_path, monkeypatch, after, ends):
+@pytest.mark.parametrize(
+    ("ends", "after"), [("killed", 1), ("stopped", BORDER), ("killed", BORDER + 1)]
+)
+def test_a_run_that_is_cut_off_goes_on_bit_for_bit(whole, tmp_path, monkeypatch, ends, after):
     """In a stage, at its border, and after the first update of the next one."""
 
     class Killed(BaseException):
@@ -135,7 +152,7 @@ def test_a_run_killed_as_a_stage_begins_goes_on(whole, tmp_path, monkeypatch):
         pass
 
     def killed(self, state):
-        if self.config.env.placement == "uniform":
+        if self.config.env.num_levels:
             raise Killed
         return compiled(self, state)
 
@@ -239,9 +256,12 @@ def test_runs_of_earlier_versions_go_on(tmp_path):
         ({"stages": [{"network": {}}]}, "'stages[1].network'"),
         ({"stages": [{}, {"ppo": {"gama": 1}}]}, "stages[2]: unknown setting 'ppo.gama'"),
         ({"stages": [{"total_steps": 0}]}, "total_steps 0"),
-        ({"stages": [{"env": {"id": "ExitMaze-v1"}}]}, "must be the run's"),
-        ({"stages": [{}, {"env": {"observation": "rgb"}}]}, "stages[2]: its environment has"),
-        ({"stages": [{"env": {"placement": "nowhere"}}]}, "stages[1]: "),
+        ({"stages": [{"env": {"id": "CoinRun-v1"}}]}, "must be the run's"),
+        (
+            {"env": {"id": "CoinRun-v1"}, "stages": [{}, {"env": {"observation": "rgb"}}]},
+            "stages[2]: its environment has observations of shape",
+        ),
+        ({"stages": [{"env": {"pool_size": 0}}]}, "stages[1]: env.pool_size 0"),
         ({"keep_at": "-1"}, "keep_at -1"),
         ({"keep_at": "1e9"}, "keep_at 1000000000 is not within"),
         ({"keep_at": "0,,1"}, "keep_at '0,,1'"),
@@ -253,7 +273,7 @@ def test_runs_of_earlier_versions_go_on(tmp_path):
         ({"init": "nowhere@3"}, "no such folder"),
         ({"init": "RUN@3"}, "there are 0, 2, 5"),
         ({"init": "RUN@last"}, "'last' is not an update"),
-        ({"init": "RUN", "network": {"width": 32}}, "network.width 16, this run 32"),
+        ({"init": "RUN", "network": {"width": 32}}, "network.width 8, this run 32"),
         ({"init": "RUN", "env": {"id": "ExitMaze-v1"}}, "the policy does not fit"),
         ({"init": "RUN@2", "optimizer": "kept", "checkpoint_every": 3}, "checkpoint 2"),
         ({"optimizer": "new"}, "optimizer 'new'"),
@@ -270,7 +290,7 @@ def test_what_cannot_be_trained_is_said_in_a_line(
         settings["init"] = f"{tmp_path / 'source'}@2"
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    base = {"network": dataclasses.asdict(NetworkConfig(width=16)), **settings}
+    base = dataclasses.asdict(CONFIG) | settings
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(base))
     with jax.log_compiles():
         words = ["--config", str(tmp_path / "config.yaml"), "--run-dir", "run"]
