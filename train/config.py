@@ -141,6 +141,10 @@ class StageConfig:
         if self.total_steps is not None:
             whole("stage.total_steps", self.total_steps, 1, MOST_STEPS)
 
+    def title(self, index: int) -> str:
+        """For people; `index` is its place among the stages, from 0."""
+        return self.name or f"stage {index + 1}"
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
