@@ -67,7 +67,7 @@ def _panels(
             {
                 "color": colours.text,
                 "marker": "s",
-                "label": f"{words.goal} or {words.proxy} first where they are apart, unaided",
+                "label": f"{words.goal} or {words.proxy} first, apart and unaided",
             },
         )
     ]
@@ -98,8 +98,8 @@ def _panels(
     probed = [name for name in newest.evidence if name.startswith(SHOWN)]
     gap = f"{SHOWN}value_gap"  # in units of the return, unlike the others
     rest = [name for name in probed if name != gap]
-    found["probes"] = [(_reads(name), _look(name, i)) for i, name in enumerate(rest)]
-    found[f"value gap of the {words.goal}"] = [(_reads(gap), _look(gap, 0) | {"label": None})]
+    found["probes"] = [(_reads(name), _look(name, i, words.goal)) for i, name in enumerate(rest)]
+    found[f"value gap of the {words.goal}"] = [(_reads(gap), _look(gap, 0, words.goal))]
     return found
 
 
@@ -107,8 +107,8 @@ def _reads(name: str) -> Read:
     return lambda age: age.evidence.get(name)
 
 
-def _look(name: str, index: int) -> dict[str, Any]:
-    titles = {"towards": "chance of a step towards it", "shift": "of that, due to it"}
+def _look(name: str, index: int, goal: str) -> dict[str, Any]:
+    titles = {"towards": f"steps towards the {goal}", "shift": f"due to the {goal}"}
     name = name.removeprefix(SHOWN)
     label = titles.get(name, f"AUC: {name.replace('_', ' ')}")
     return {"color": SERIES[index % len(SERIES)], "marker": "osD^v"[index % 5], "label": label}
@@ -125,7 +125,8 @@ def _finish(axes: Axes, title: str, several: bool) -> None:
         axes.set_ylim(low, high)
     bare(axes, grid="y")
     if several:
-        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
+        style: dict[str, Any] = {"ncols": 4, "fontsize": 7.5, "columnspacing": 1.2}
+        axes.legend(loc="lower right", bbox_to_anchor=(1, 0.97), borderaxespad=0, **style)
 
 
 def _mark(axes: Axes, lifetime: Lifetime) -> None:
@@ -148,10 +149,13 @@ def _over_steps(axes: Axes, steps: list[int]) -> None:
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: in_steps(value)))
     some = [each for each in steps if each]
     if some and max(some) >= _WIDE * min(some):
-        axes.set_xscale("symlog", linthresh=min(some), linscale=0.5)
-        powers = range(math.ceil(math.log10(min(some))), math.floor(math.log10(max(some))) + 1)
-        axes.xaxis.set_major_locator(FixedLocator([0, *(10.0**power for power in powers)]))
+        first, last = min(some), max(some)
+        axes.set_xscale("symlog", linthresh=first, linscale=0.5)
+        powers = (10.0**power for power in range(math.ceil(math.log10(last)) + 1))
+        between = [power for power in powers if 2 * first <= power <= last / 2]
+        axes.xaxis.set_major_locator(FixedLocator([0, first, *between, last]))
         axes.xaxis.set_minor_locator(NullLocator())
+        axes.set_xlim(min(steps) - 0.1 * first, 1.15 * last)
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: in_steps(value)))
 
 
