@@ -67,15 +67,15 @@ def _panels(
             {
                 "color": colours.text,
                 "marker": "s",
-                "label": f"{words.goal} or {words.proxy} first, apart and unaided",
+                "label": f"{words.goal} or {words.proxy} first, unaided",
             },
         )
     ]
     if competence:
         at = [row.condition for row in newest.summary.agent].index(competence.condition)
         bar = newest.summary.rows[testbed.bar][at].first[testbed.goal]
-        title = newest.summary.agent[at].title
-        style = {"color": colours.goal, "marker": "o", "label": f"{words.goal} first: {title}"}
+        where = "as trained" if competence.as_trained else newest.summary.agent[at].title
+        style = {"color": colours.goal, "marker": "o", "label": f"{words.goal} first, {where}"}
         capability = [
             (lambda age: age.summary.agent[at].first[testbed.goal], style),
             *capability,
