@@ -208,6 +208,11 @@ def _require_fitting(
         raise InputError(f"--reference is for suites with screened levels: {', '.join(names)}")
     if known.checkpoints and suite.screened:
         raise InputError(f"--checkpoints: suite {suite.name} screens levels by one agent")
+    if (known.probes or known.features) and runs[0].policy.has_memory:
+        raise InputError(
+            f"--probes and --features show a network single states; {shown(runs[0].name)} has a "
+            "memory"
+        )
     if known.probes and testbed.probing is None:
         raise InputError(f"--probes: {testbed.id} has no probes")
     testbed.require_enough_levels(suite.conditions, known.num_levels)

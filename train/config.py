@@ -40,9 +40,9 @@ class NetworkConfig:
     """The policy and value network; see `networks.py`."""
 
     kind: str = "mlp"
-    """mlp, impala, or one that a plugin registers (`networks.register_network`)."""
+    """mlp, impala, gru, or one that a plugin registers (`networks.register_network`)."""
     width: int = 256
-    """Units of the hidden layers (mlp) or channels of the first block (impala)."""
+    """Units of the hidden layers (mlp, gru) or channels of the first block (impala)."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the layers' arithmetic; parameters, logits and values are always float32."""
 
@@ -63,7 +63,8 @@ class PPOConfig:
     shuffle: Literal["samples", "steps"] = "samples"
     """What minibatches are drawn from: single samples, or whole steps of all environments. A step
     of many independent environments is well mixed, too, and contiguous in memory, which saves a
-    third of an update's time on a CPU."""
+    third of an update's time on a CPU. Networks with a memory have no choice: they learn from all
+    steps of some environments."""
     learning_rate: float = 5e-4
     anneal_learning_rate: bool = False
     """Decay the learning rate linearly to 0 over the run."""

@@ -12,7 +12,7 @@ from coinrun_jax.registry import testbed_of
 from coinrun_jax.testbed import EnvConfig, LevelsConfig
 from train.config import NetworkConfig, TrainConfig
 from train.looks import look_conditions
-from train.networks import Network, make_network
+from train.networks import Network, has_memory, make_network
 
 
 def require_usable(config: TrainConfig) -> None:
@@ -48,6 +48,12 @@ def _require_fit(part: TrainConfig, first: TrainConfig) -> None:
 def _require_usable(config: TrainConfig) -> None:
     testbed_of(config.env).require_usable(config.env)
     network_of(config.network, config.env)
+    ppo = config.ppo
+    if has_memory(config.network) and ppo.num_envs % ppo.num_minibatches:
+        raise InputError(
+            f"ppo.num_minibatches {ppo.num_minibatches} does not divide ppo.num_envs "
+            f"{ppo.num_envs}, which network.kind {config.network.kind} requires"
+        )
     if config.eval_every:
         look_conditions(config)
     env, num_envs = config.env, config.ppo.num_envs

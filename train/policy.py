@@ -31,7 +31,7 @@ from coinrun_jax.registry import testbed_of
 from coinrun_jax.testbed import EnvConfig
 from train.config import TrainConfig, config_from_dict, plugins_in
 from train.environment import network_of, observation_shape
-from train.networks import Apply, Network
+from train.networks import Apply, Network, has_memory
 
 ARRAYS, DESCRIPTION = "policy.npz", "policy.json"
 MOST_DESCRIPTION = 2**20  # bytes
@@ -70,8 +70,15 @@ class Policy:
             digest.update(f"{path} {leaf.shape} ".encode() + np.asarray(leaf).tobytes())
         return digest.hexdigest()
 
-    def apply(self, observation: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Logits [B, A] and values [B] for observations [B, ...]; pure, can be jitted."""
+    @property
+    def has_memory(self) -> bool:
+        """Whether the network carries a memory from step to step."""
+        return has_memory(self.config.network)
+
+    def apply(self, observation: Any) -> tuple[jax.Array, jax.Array]:
+        """Logits [B, A] and values [B] for observations [B, ...], `Remembered` ones for a network
+        with a memory; pure, can be jitted.
+        """
         output = self.network(self.params, observation)
         return output.logits, output.value
 
