@@ -58,6 +58,13 @@ def whole(tmp_path_factory):
     return folder
 
 
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("plain") / "run"
+    assert run.start(dataclasses.replace(CONFIG, total_steps=128, keep_at="128"), folder) == 0
+    return folder
+
+
 def test_a_stage_has_the_settings_of_the_run_and_its_own():
     first, second = STAGED.parts
     assert (first.env, first.ppo, first.total_steps) == (CONFIG.env, CONFIG.ppo, 128)
@@ -103,10 +110,8 @@ def test_policies_are_kept_where_the_config_says(whole):
     assert load_policy(whole / "kept" / "0").update == 0
 
 
-def test_the_first_stage_is_a_run_of_its_own(whole, tmp_path):
-    alone = dataclasses.replace(STAGED.parts[0], keep_at="128")
-    run.start(alone, tmp_path / "alone")
-    assert_same_policy(whole / "kept" / "128", tmp_path / "alone")
+def test_the_first_stage_is_as_a_run_of_its_own(whole, plain):
+    assert_same_policy(whole / "kept" / "128", plain / "kept" / "128")
 
 
 @pytest.mark.parametrize(
@@ -235,15 +240,16 @@ def test_a_run_that_has_not_begun_wants_the_policy_it_was_given(whole, tmp_path)
     assert run.resume(folder) == 0
 
 
-def test_runs_of_earlier_versions_go_on(tmp_path):
+def test_runs_of_earlier_versions_go_on(plain, tmp_path):
     """Whose config and run.json know nothing of stages."""
-    run.start(CONFIG, tmp_path / "run")
-    for name in (run.DESCRIPTION, run.CONFIG):
-        values = yaml.safe_load((tmp_path / "run" / name).read_text())
-        for new in ("init", "optimizer", "keep_at", "stages"):
-            values.get("settings", values).pop(new)
-        text = json.dumps(values) if name == run.DESCRIPTION else yaml.safe_dump(values)
-        (tmp_path / "run" / name).write_text(text)
+    shutil.copytree(plain, tmp_path / "run")
+    description, config = (tmp_path / "run" / name for name in (run.DESCRIPTION, run.CONFIG))
+    about, settings = json.loads(description.read_text()), yaml.safe_load(config.read_text())
+    for new in ("init", "optimizer", "keep_at", "stages"):
+        settings.pop(new)
+        about["settings"].pop(new)
+    description.write_text(json.dumps(about))
+    config.write_text(yaml.safe_dump(settings))
     assert run.resume(tmp_path / "run") == 0
 
 
