@@ -224,11 +224,17 @@ def _play_rounds(
     def see(condition: jax.Array, state: Any) -> jax.Array:
         return env.observe(game.key, state, None, _params_of(game, condition))
 
-    def act(controller: Controller, keys: jax.Array, lanes: _Lanes) -> tuple[jax.Array, jax.Array]:
-        seen = jax.vmap(see)(lanes.condition, lanes.state)
+    def act(
+        controller: Controller,
+        keys: jax.Array,
+        conditions: jax.Array,
+        states: Any,
+        memory: jax.Array,
+    ) -> tuple[jax.Array, jax.Array]:
+        seen = jax.vmap(see)(conditions, states)
         if isinstance(controller, AgentController) and controller.memory:
-            return controller.remember(keys, seen, lanes.memory)
-        return controller.act(keys, seen, lanes.state, game.params), lanes.memory
+            return controller.remember(keys, seen, memory)
+        return controller.act(keys, seen, states, game.params), memory
 
     branches = [partial(act, controller) for controller in game.controllers]
 
@@ -243,7 +249,8 @@ def _play_rounds(
     def step(_: jax.Array, lanes: _Lanes) -> _Lanes:
         if queue.recorded is None:
             keys = jax.vmap(jax.random.fold_in)(lanes.key, lanes.record.steps)
-            actions, memory = jax.lax.switch(which, branches, keys, lanes)
+            own = keys, lanes.condition, lanes.state, lanes.memory
+            actions, memory = jax.lax.switch(which, branches, *own)
         else:
             actions, memory = _recorded_action(queue, lanes), lanes.memory
         record, state = jax.vmap(move)(lanes.record, lanes.condition, lanes.state, actions)
