@@ -225,12 +225,9 @@ def _play_rounds(
         return env.observe(game.key, state, None, _params_of(game, condition))
 
     def act(
-        controller: Controller,
-        keys: jax.Array,
-        conditions: jax.Array,
-        states: Any,
-        memory: jax.Array,
+        controller: Controller, keys: jax.Array, conditions: jax.Array, *lanes: Any
     ) -> tuple[jax.Array, jax.Array]:
+        states, memory = lanes
         seen = jax.vmap(see)(conditions, states)
         if isinstance(controller, AgentController) and controller.memory:
             return controller.remember(keys, seen, memory)

@@ -50,6 +50,11 @@ def _of_ended(done: jax.Array, info: dict[str, jax.Array], num_outcomes: int) ->
     )
 
 
+def _with_memory(seen: jax.Array, memory: jax.Array | None, fresh: jax.Array) -> Any:
+    """Observations as the network takes them."""
+    return seen if memory is None else Remembered(seen, memory, fresh)
+
+
 def rollout(
     env: Any,
     apply: Apply,
@@ -77,9 +82,6 @@ def rollout(
     """
     num_envs = keys.shape[0]
 
-    def with_memory(seen: jax.Array, memory: jax.Array | None, fresh: jax.Array) -> Any:
-        return seen if memory is None else Remembered(seen, memory, fresh)
-
     def final_value(
         info: dict[str, Any], truncated: jax.Array, memory: jax.Array | None
     ) -> jax.Array:
@@ -96,7 +98,7 @@ def rollout(
             if has_states:
                 see = jax.vmap(env.observe, in_axes=(0, 0, None, None))
                 final = see(keys, final, None, env_params)
-            final = with_memory(final, memory, jnp.zeros(num_envs, bool))
+            final = _with_memory(final, memory, jnp.zeros(num_envs, bool))
             return jnp.where(truncated, apply(network_params, final).value, 0.0)
 
         has_states = "final_state" in info
@@ -129,7 +131,7 @@ def rollout(
         )
         done = terminated | truncated
         sums = _of_ended(done, info, len(env.outcomes))
-        observation = with_memory(next_observation, output.memory, done)
+        observation = _with_memory(next_observation, output.memory, done)
         return (env_state, observation), (transition, sums)
 
     (env_state, observation), (transitions, sums) = jax.lax.scan(
