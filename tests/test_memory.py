@@ -11,6 +11,7 @@ import pytest
 from flax import struct
 
 from coinrun_jax.checks import InputError
+from coinrun_jax.coinrun.env_config import CoinRunConfig
 from coinrun_jax.controllers import AgentController, Remembered
 from coinrun_jax.registry import find_testbed
 from eval.evaluate import Protocol, make_arena
@@ -20,9 +21,9 @@ from tests.runs import assert_same_policy, finish, launch, read_metrics
 from tests.tiny_testbed import CorridorConfig
 from train import run
 from train.config import NetworkConfig, PPOConfig, TrainConfig, config_from_dict, save_config
-from train.environment import require_usable
+from train.environment import network_of, observation_space, require_usable
 from train.networks import Output, make_network, nothing_remembered
-from train.policy import load_policy
+from train.policy import load_policy, save_policy
 
 CHAIN = TrainConfig(
     env=config_from_dict({"env": {"id": "MemoryChain-bsuite"}}).env,
@@ -124,3 +125,14 @@ def test_minibatches_of_whole_environments_must_be_equal():
 
 def blind(testbed, config):
     return {name: each.controller for name, each in testbed.references(config).items()}
+
+
+def test_a_policy_that_reads_pixels_loads(tmp_path):
+    config = TrainConfig(env=CoinRunConfig(observation="rgb"), network=NetworkConfig("gru", 16))
+    network, space = network_of(config.network, config.env), observation_space(config.env)
+    seen = jnp.zeros((1, *space.shape), space.dtype)
+    shapes = jax.eval_shape(network.init, jax.random.key(0), seen)
+    params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+    assert any("Conv" in name for name in params["params"]["encoder"])
+    save_policy(tmp_path, params, config, 0)
+    assert load_policy(tmp_path).has_memory

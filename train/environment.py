@@ -81,9 +81,14 @@ def network_of(config: NetworkConfig, env: EnvConfig) -> Network:
     return make_network(config, observation_shape(env), num_actions(env))
 
 
+def observation_space(config: EnvConfig) -> Any:
+    """Of one observation, as gymnax describes it: `shape` and `dtype`."""
+    return testbed_of(config).make_env(config).observation_space(None)
+
+
 def observation_shape(config: EnvConfig) -> tuple[int, ...]:
     """Of one observation."""
-    return tuple(testbed_of(config).make_env(config).observation_space(None).shape)
+    return tuple(observation_space(config).shape)
 
 
 def num_actions(config: EnvConfig) -> int:

@@ -30,7 +30,7 @@ from coinrun_jax.files import (
 from coinrun_jax.registry import testbed_of
 from coinrun_jax.testbed import EnvConfig
 from train.config import TrainConfig, config_from_dict, plugins_in
-from train.environment import network_of, observation_shape
+from train.environment import network_of, observation_space
 from train.networks import Apply, Network, has_memory
 
 ARRAYS, DESCRIPTION = "policy.npz", "policy.json"
@@ -182,8 +182,8 @@ def _shapes(network: Network, config: TrainConfig) -> dict[str, tuple[int, ...]]
     """Shapes of the network's parameters, by path."""
 
     def init() -> Any:
-        one = jnp.zeros((1, *observation_shape(config.env)), jnp.float32)
-        return network.init(jax.random.key(0), one)
+        space = observation_space(config.env)
+        return network.init(jax.random.key(0), jnp.zeros((1, *space.shape), space.dtype))
 
     flat = flax.traverse_util.flatten_dict(jax.eval_shape(init), sep="/")
     return {path: leaf.shape for path, leaf in flat.items()}
