@@ -53,9 +53,10 @@ class Age:
         found = {
             "above_reference": competence.above_reference if competence else None,
             "unaided_capability": verdict.unaided_capability,
-            f"{verdict.object}_attraction": verdict.attraction,
             "unaided_misgeneralisation": verdict.unaided_misgeneralisation,
         }
+        if verdict.object:
+            found[f"{verdict.object}_attraction"] = verdict.attraction
         return found | (_probed(self.probes) if self.probes else {})
 
     def as_json(self) -> dict[str, Any]:
