@@ -33,6 +33,7 @@ CHAIN = TrainConfig(
     ),
     total_steps=64 * 24 * 12,
     checkpoint_every=100,
+    keep_at="3072",
 )
 """What is shown in the first step decides which action is right in the last one."""
 
@@ -41,25 +42,28 @@ def last_returns(folder) -> float:
     return float(np.mean([float(row["return"]) for row in read_metrics(folder)[-3:]]))
 
 
-def test_a_task_that_needs_a_memory_is_learned_with_one_only(tmp_path):
-    run.start(CHAIN, tmp_path / "gru")
-    assert last_returns(tmp_path / "gru") > 0.9
-    policy = load_policy(tmp_path / "gru")
-    assert policy.config == CHAIN
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("memory") / "gru"
+    run.start(CHAIN, folder)
+    return folder
+
+
+def test_a_task_that_needs_a_memory_is_learned_with_one_only(trained, tmp_path):
+    assert last_returns(trained) > 0.9
+    assert load_policy(trained).config == CHAIN
     forgetful = dataclasses.replace(CHAIN, network=NetworkConfig("mlp", width=16))
     run.start(forgetful, tmp_path / "mlp")
     assert last_returns(tmp_path / "mlp") < 0.5
 
 
 @pytest.mark.slow
-def test_a_memory_learns_on_two_devices_as_on_one(tmp_path):
-    config = dataclasses.replace(CHAIN, total_steps=64 * 24 * 3)
-    save_config(config, tmp_path / "config.yaml")
-    run.start(config, tmp_path / "one")
+def test_a_memory_learns_on_two_devices_as_on_one(trained, tmp_path):
+    save_config(dataclasses.replace(CHAIN, total_steps=3072), tmp_path / "config.yaml")
     flags = f"{QUICK_COMPILE} --xla_force_host_platform_device_count=2"
     words = ("--config", str(tmp_path / "config.yaml"), "--run-dir", str(tmp_path / "two"))
     assert "compiling for 2 x" in finish(launch(*words, XLA_FLAGS=flags))
-    assert_same_policy(tmp_path / "one", tmp_path / "two", atol=1e-5)
+    assert_same_policy(trained / "kept" / "3072", tmp_path / "two", atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.uint8])
