@@ -5,14 +5,15 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
+import logging
 import re
 import shutil
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
-from coinrun_jax import arena
 from eval import report
 from eval.__main__ import main
 from eval.figures import save
@@ -59,9 +60,17 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def played(run_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, int]:
     """An evaluation, and how many programs were made to play in it."""
     folder = tmp_path_factory.mktemp("out") / "lifetime"
-    before = arena._advance._cache_size()
-    assert main(["--run", str(run_dir), *PLAYED, "--out", str(folder)]) == 0
-    return folder, arena._advance._cache_size() - before
+    said: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("jax").addHandler(handler)
+    jax.clear_caches()
+    try:
+        with jax.log_compiles():
+            assert main(["--run", str(run_dir), *PLAYED, "--out", str(folder)]) == 0
+    finally:
+        logging.getLogger("jax").removeHandler(handler)
+    return folder, sum("Compiling jit(_advance)" in each for each in said)
 
 
 @pytest.fixture
