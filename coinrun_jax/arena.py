@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from coinrun_jax.controllers import Controller
+from coinrun_jax.controllers import AgentController, Controller
 from coinrun_jax.record import (
     Record,
     Trace,
@@ -51,6 +51,7 @@ class _Lanes(NamedTuple):
     state: Any  # environment state
     record: Record
     action: jax.Array  # int32, the last one taken, -1 before the first
+    memory: jax.Array  # float32 [L, M], of a network that has one; M is 0 for others
     idle: jax.Array  # bool, decided or without an episode
 
 
@@ -151,7 +152,9 @@ def _start(testbed: Testbed, env: Any, game: _Game, queue: _Queue, slot: jax.Arr
         own = {name: value.astype(getattr(state, name).dtype) for name, value in own.items()}
         state = state.replace(**own)
     record = start_record(testbed, state, params, game.decides.shape[1], game.no_actions)
-    return _Lanes(slot, condition, key_act, state, record, jnp.int32(-1), jnp.bool_(False))
+    size = max((getattr(each, "memory", 0) for each in game.controllers), default=0)
+    memory = jnp.zeros(size, jnp.float32)
+    return _Lanes(slot, condition, key_act, state, record, jnp.int32(-1), memory, jnp.bool_(False))
 
 
 def _recorded_action(queue: _Queue, lanes: _Lanes) -> jax.Array:
@@ -222,9 +225,13 @@ def _play_rounds(
         return env.observe(game.key, state, None, _params_of(game, condition))
 
     def act(
-        controller: Controller, keys: jax.Array, conditions: jax.Array, states: Any
-    ) -> jax.Array:
-        return controller.act(keys, jax.vmap(see)(conditions, states), states, game.params)
+        controller: Controller, keys: jax.Array, conditions: jax.Array, *lanes: Any
+    ) -> tuple[jax.Array, jax.Array]:
+        states, memory = lanes
+        seen = jax.vmap(see)(conditions, states)
+        if isinstance(controller, AgentController) and controller.memory:
+            return controller.remember(keys, seen, memory)
+        return controller.act(keys, seen, states, game.params), memory
 
     branches = [partial(act, controller) for controller in game.controllers]
 
@@ -239,13 +246,14 @@ def _play_rounds(
     def step(_: jax.Array, lanes: _Lanes) -> _Lanes:
         if queue.recorded is None:
             keys = jax.vmap(jax.random.fold_in)(lanes.key, lanes.record.steps)
-            actions = jax.lax.switch(which, branches, keys, lanes.condition, lanes.state)
+            own = keys, lanes.condition, lanes.state, lanes.memory
+            actions, memory = jax.lax.switch(which, branches, *own)
         else:
-            actions = _recorded_action(queue, lanes)
+            actions, memory = _recorded_action(queue, lanes), lanes.memory
         record, state = jax.vmap(move)(lanes.record, lanes.condition, lanes.state, actions)
-        before = lanes.record, lanes.state, lanes.action
-        record, state, action = _where(lanes.idle, before, (record, state, actions))
-        lanes = lanes._replace(record=record, state=state, action=action)
+        before = lanes.record, lanes.state, lanes.action, lanes.memory
+        record, state, action, memory = _where(lanes.idle, before, (record, state, actions, memory))
+        lanes = lanes._replace(record=record, state=state, action=action, memory=memory)
         idle = lanes.idle | jax.vmap(is_decided)(record, game.decides[lanes.condition])
         if queue.recorded is not None:
             idle |= _recorded_action(queue, lanes) < 0

@@ -7,12 +7,20 @@ share one compiled program.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import struct
+
+
+class Remembered(NamedTuple):
+    """What a network with a memory is given."""
+
+    seen: jax.Array  # [B, ...], observations
+    memory: jax.Array  # float32 [B, M], of the step before
+    fresh: jax.Array  # bool [B], whether an episode begins: then the memory does not count
 
 
 class Controller(Protocol):
@@ -38,14 +46,35 @@ class AgentController:
     """Plays a network."""
 
     params: Any
-    network: Callable[[Any, jax.Array], Any] = struct.field(pytree_node=False)
-    """(params, observations [B, ...]) -> something with `logits` [B, A]."""
+    network: Callable[[Any, Any], Any] = struct.field(pytree_node=False)
+    """(params, observations [B, ...]) -> something with `logits` [B, A]; if it has an attribute
+    `memory`, the size M of its memory, (params, `Remembered` [B]) -> one with `memory` [B, M], too.
+    """
     greedy: bool | np.bool_ | jax.Array = False
     """Take the likeliest action instead of sampling; traced."""
 
+    @property
+    def memory(self) -> int:
+        """Size of the network's memory; 0 for none."""
+        return getattr(self.network, "memory", 0)
+
     def act(self, keys: jax.Array, observations: jax.Array, states: Any, params: Any) -> jax.Array:
         del states, params
-        logits = self.network(self.params, observations).logits
+        return self._choose(keys, self.network(self.params, observations).logits)
+
+    def remember(
+        self, keys: jax.Array, observations: jax.Array, memory: jax.Array
+    ) -> tuple[jax.Array, jax.Array]:
+        """As `act`, of a network with a memory: actions int32 [B], and its new memory [B, M].
+
+        Args:
+          memory: float32 [B, M], zeros at the start of an episode.
+        """
+        given = Remembered(observations, memory, jnp.zeros(memory.shape[:1], bool))
+        output = self.network(self.params, given)
+        return self._choose(keys, output.logits), output.memory
+
+    def _choose(self, keys: jax.Array, logits: jax.Array) -> jax.Array:
         sampled = jax.vmap(jax.random.categorical)(keys, logits)
         return jnp.where(self.greedy, jnp.argmax(logits, -1), sampled).astype(jnp.int32)
 

@@ -45,16 +45,15 @@ def require_types(settings: Any, section: str) -> None:
     """
     for name, hint in get_type_hints(type(settings)).items():
         where = f"{section}.{name}" if section else name
-        value = getattr(settings, name)
-        if dataclasses.is_dataclass(hint):
-            if not isinstance(value, hint):  # type: ignore[arg-type]
-                raise InputError(f"{where} is {shown(value)}, not a section of settings")
-        else:
-            object.__setattr__(settings, name, _typed(where, value, hint))
+        object.__setattr__(settings, name, _typed(where, getattr(settings, name), hint))
 
 
 def _typed(where: str, value: Any, hint: Any) -> Any:
     options = get_args(hint)
+    if dataclasses.is_dataclass(hint) or get_origin(hint) is dict:
+        if not isinstance(value, get_origin(hint) or hint):
+            raise InputError(f"{where} is {shown(value)}, not a section of settings")
+        return value
     if get_origin(hint) is Literal:
         return choice(where, value, options)
     if get_origin(hint) is tuple:

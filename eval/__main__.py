@@ -3,6 +3,7 @@
 python -m eval --run DIR --suite NAME --out DIR [--num-levels N] [--samples N] [--seed N]
                [--action-mode sample|greedy|both] [--unseen-by N] [--reference DIR]
                [--probes] [--trajectories] [--features N] [--plugins MODULE ...] [--force]
+python -m eval --run DIR --checkpoints all --suite NAME --out DIR [...]
 python -m eval --compare DIR DIR ... --suite NAME --out DIR [...]
 """
 
@@ -56,7 +57,7 @@ def _play(options: Options) -> tuple[list[Evaluation], Arena]:
 def _run(options: Options, out: Path) -> str:
     """Play, and write all files to a folder; returns what to print."""
     began = time.perf_counter()
-    for run in options.runs:
+    for run in options.runs[:1] if options.lifetime else options.runs:
         done, updates = run.policy.update, run.policy.config.num_updates
         if done < updates:
             print(f"warning: {run.name} has had {done} of its {updates} updates", file=sys.stderr)
@@ -70,7 +71,7 @@ def _run(options: Options, out: Path) -> str:
     if options.compares:
         return outputs.write_comparison(options, evaluations, screened, seconds, out)
     return outputs.write_evaluation(
-        options, evaluations[0], arena, screened[0] if screened else None, seconds, out
+        options, evaluations, arena, screened[0] if screened else None, seconds, out
     )
 
 

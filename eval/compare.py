@@ -72,21 +72,26 @@ def compare(
         )
         for i, run in enumerate(runs)
     )
-    differences = tuple(
+    found = tuple(
         each
         for group in range(1, len(groups))
-        for each in _differences(sides[group], sides[0], group, bootstrap)
+        for each in differences(sides[group], sides[0], group, bootstrap)
     )
-    return Comparison(evaluations[0].suite, tuple(own[0]), groups, results, differences)
+    return Comparison(evaluations[0].suite, tuple(own[0]), groups, results, found)
 
 
 def _excess(summary: Summary) -> Estimate | None:
     return None if summary.competence is None else summary.competence.above_reference
 
 
-def _differences(
+def differences(
     one: Sequence[Evaluation], other: Sequence[Evaluation], group: int, bootstrap: Bootstrap
 ) -> Iterator[Difference]:
+    """Measures of some runs minus those of others on the same levels, by condition.
+
+    Args:
+      group: index of the first ones' recipe.
+    """
     for number, condition in enumerate(one[0].suite.conditions):
         if not condition.has_goal or condition.control is not None:
             continue

@@ -202,20 +202,25 @@ def evaluate_next(
     Raises:
       ValueError: for an agent that is evaluated on other levels.
     """
-    testbed = arena.testbed
     kinds = level_kinds(policy.env_config, protocol.suite)
     if kinds != level_kinds(first.config.env, protocol.suite):
         raise ValueError(f"{name} is evaluated on different levels than the first run")
-    agents = _agents(policy, protocol.action_mode)
-    blind = {each: arena.controllers[each] for each in first.played if each not in agents}
-    again = replace(
-        arena,
-        env=testbed.evaluation_env(policy.env_config),
-        overrides=_overrides(policy.env_config, protocol.suite),
-        controllers={**agents, **blind},  # the same program as the first one's
-    )
+    again = arena_of(policy, protocol, arena)
+    agents = [each for each in arena.controllers if each in AGENT_TITLES]
     known_plays = {each: played for each, played in first.played.items() if each not in agents}
-    return _play(again, policy, protocol, name, list(agents), known_plays, report)
+    return _play(again, policy, protocol, name, agents, known_plays, report)
+
+
+def arena_of(policy: Policy, protocol: Protocol, arena: Arena) -> Arena:
+    """An arena of another agent on the same levels, which runs the same program."""
+    agents = _agents(policy, protocol.action_mode)
+    blind = {who: each for who, each in arena.controllers.items() if who not in agents}
+    return replace(
+        arena,
+        env=arena.testbed.evaluation_env(policy.env_config),
+        overrides=_overrides(policy.env_config, protocol.suite),
+        controllers={**agents, **blind},
+    )
 
 
 def _play(

@@ -18,7 +18,7 @@ from coinrun_jax.suites import Suite
 from coinrun_jax.testbed import TEST_LEVELS, Testbed
 from eval.evaluate import ACTION_MODES, MOST_SAMPLES, Protocol, level_kinds, require_room
 from eval.export import features, trajectories
-from eval.runs import Run, find_runs, label, recipes
+from eval.runs import Run, find_ages, find_runs, label, recipes
 from eval.staging import folder, require_folder
 from eval.suite_files import find_suite
 from train.policy import Policy, load_policy
@@ -31,6 +31,7 @@ class Options:
     """What is asked for."""
 
     runs: list[Run]
+    """The newest policy of a lifetime is the first."""
     protocol: Protocol
     out: Path
     reference: Policy | None
@@ -42,6 +43,8 @@ class Options:
     compares: bool
     """Whether runs are compared, if only one with itself: which files are written depends on
     what was asked, and not on how many runs a folder happens to hold."""
+    lifetime: bool = False
+    """Whether the runs are one agent over its training."""
     force: bool = False
     """Whether an earlier evaluation may be overwritten."""
 
@@ -69,9 +72,13 @@ def parse(
         raise InputError(f"--features {known.features} is not within 0 ... {known.num_levels}")
     if known.compare and (known.probes or known.trajectories or known.features):
         raise InputError("--probes, --trajectories and --features are for a single --run")
+    if known.checkpoints and (known.compare or known.trajectories or known.features):
+        raise InputError(
+            "--checkpoints is for a single --run, without --trajectories and --features"
+        )
     require_folder(known.out, (), known.force)
-    runs = find_runs([known.run] if known.run else known.compare, known.plugins)
-    if known.run and len(runs) > 1:
+    runs = _runs(known)
+    if known.run and not known.checkpoints and len(runs) > 1:
         raise InputError(
             f"--run {shown(str(known.run))} holds {len(runs)} policies; give one of them, or "
             "--compare it"
@@ -104,8 +111,15 @@ def parse(
         trajectories=known.trajectories,
         features=known.features,
         compares=known.compare is not None,
+        lifetime=known.checkpoints is not None,
         force=known.force,
     )
+
+
+def _runs(known: argparse.Namespace) -> list[Run]:
+    if known.checkpoints:
+        return find_ages(known.run, known.plugins)
+    return find_runs([known.run] if known.run else known.compare, known.plugins)
 
 
 def _parser(description: str) -> Parser:
@@ -115,6 +129,11 @@ def _parser(description: str) -> Parser:
     which.add_argument("--run", type=Path, metavar="DIR", help="run directory to evaluate")
     which.add_argument(
         "--compare", type=Path, nargs="+", metavar="DIR", help="runs, or directories of runs"
+    )
+    add(
+        "--checkpoints",
+        choices=("all",),
+        help="play every policy that the run kept (train --keep-at), on the same levels",
     )
     add("--suite", required=True, help="name of one of the environment's suites, or a YAML file")
     add("--out", type=folder, required=True, metavar="DIR", help="where to write the results")
@@ -187,6 +206,13 @@ def _require_fitting(
     if known.reference and not suite.screened:
         names = [name for name, each in testbed.suites().items() if each.screened]
         raise InputError(f"--reference is for suites with screened levels: {', '.join(names)}")
+    if known.checkpoints and suite.screened:
+        raise InputError(f"--checkpoints: suite {suite.name} screens levels by one agent")
+    if (known.probes or known.features) and runs[0].policy.has_memory:
+        raise InputError(
+            f"--probes and --features show a network single states; {shown(runs[0].name)} has a "
+            "memory"
+        )
     if known.probes and testbed.probing is None:
         raise InputError(f"--probes: {testbed.id} has no probes")
     testbed.require_enough_levels(suite.conditions, known.num_levels)

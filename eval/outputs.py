@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,16 @@ from coinrun_jax.testbed import TEST_LEVELS, Testbed
 from eval import animations, figures, report, table
 from eval.compare import compare, write_runs
 from eval.episodes import write_episodes, write_episodes_of_runs
+from eval.evaluate import arena_of
 from eval.export.features import FEATURES, write_features
 from eval.export.trajectories import TRAJECTORIES, write_trajectories
+from eval.figures.lifetime_figure import draw_lifetime, in_steps
 from eval.langosco import screened_rows, write_screened
+from eval.lifetime import follow, write_lifetime
 from eval.measures import summarise
 from eval.options import Options
 from eval.probes import probe
+from eval.probes.answers import Probes
 from eval.results import Evaluation, Screened
 from train.policy import Policy
 from train.provenance import source_commit
@@ -31,9 +35,12 @@ from train.provenance import source_commit
 EPISODES, RUNS, SUMMARY = "episodes.csv", "runs.csv", "summary.json"
 SCREENED, SCREENED_FIGURE = "published.csv", "published.png"
 REPORT, FIGURE = "report.html", "outcomes.png"
+LIFETIME, LIFETIME_FIGURE = "lifetime.csv", "lifetime.png"
 _FILES = {
     EPISODES: "every episode, a row each",
     RUNS: "every run and condition, a row each",
+    LIFETIME: "every policy of training, condition and measure, a row each",
+    LIFETIME_FIGURE: "its figure",
     SCREENED: "every run, by the protocol of Langosco et al.",
     SCREENED_FIGURE: "its figure",
     SUMMARY: "every number on this page",
@@ -50,7 +57,7 @@ def written(testbed: Testbed) -> tuple[str, ...]:
 
 def write_evaluation(
     options: Options,
-    evaluation: Evaluation,
+    evaluations: Sequence[Evaluation],
     arena: Arena,
     screened: Screened | None,
     seconds: float,
@@ -59,14 +66,17 @@ def write_evaluation(
     """Everything about one agent; the episodes first, so that they outlive what fails later.
 
     Args:
+      evaluations: of the agent, and of what it was earlier in training, if that was asked for.
       out: folder to write to.
 
     Returns:
       what to print.
     """
-    (run,) = options.runs
-    testbed = options.testbed
-    write_episodes(evaluation, out / EPISODES)
+    run, evaluation, testbed = options.runs[0], evaluations[0], options.testbed
+    if options.lifetime:
+        write_episodes_of_runs(evaluations, out / EPISODES)
+    else:
+        write_episodes(evaluation, out / EPISODES)
     provenance = _provenance(options, seconds)
     summary = summarise([evaluation])
     content = {**summary.as_json(), "provenance": provenance}
@@ -77,23 +87,42 @@ def write_evaluation(
         write_trajectories(evaluation, out / TRAJECTORIES)
     if options.features:
         write_features(evaluation, arena, run.policy, options.features, out / FEATURES)
-    probes = None
+    probes: list[Probes | None] = [None] * len(options.runs)
     if options.probes:
         print("probing the network ...", flush=True)
-        probes = probe(run.policy, options.protocol)
-        write_json(out / SUMMARY, {**content, "probes": probes.as_json()})
+        probes = [probe(each.policy, options.protocol) for each in options.runs]
+        content["probes"] = probes[0].as_json() if probes[0] else None
+        write_json(out / SUMMARY, content)
+    lifetime = None
+    if options.lifetime:
+        lifetime = follow(options.runs, evaluations, probes)
+        write_lifetime(lifetime, out / LIFETIME)
+        write_json(out / SUMMARY, {**content, "lifetime": lifetime.as_json()})
 
     figures.save(figures.draw(summary, testbed), out / FIGURE, "png")
+    if lifetime:
+        figures.save(draw_lifetime(lifetime, testbed), out / LIFETIME_FIGURE, "png")
     clips = animations.make_gifs(arena, evaluation)
     for clip, data in clips:
         (out / f"{clip.name}.gif").write_bytes(data)
     names = [EPISODES, SUMMARY, FIGURE]
+    names += [LIFETIME, LIFETIME_FIGURE] if lifetime else []
     names += [TRAJECTORIES] * options.trajectories + [FEATURES] * bool(options.features)
     files = {name: _FILES[name] for name in names}
     files |= {f"{clip.name}.gif": clip.caption.rstrip(".") for clip, _ in clips}
     shown = report.show(arena, evaluation, clips)
+    if lifetime:
+        shown = report.show_ages(shown, _older(options, evaluations, arena))
     page = report.build_single(
-        summary, evaluation, provenance, _config(run.policy), shown, files, screened, probes
+        summary,
+        evaluation,
+        provenance,
+        _config(run.policy),
+        shown,
+        files,
+        screened,
+        probes[0],
+        lifetime,
     )
     (out / REPORT).write_text(page, encoding="utf-8")
     lines = [
@@ -103,9 +132,22 @@ def write_evaluation(
         "",
         table.measure_table(summary, testbed),
         f"\n{table.screened_line(screened, testbed)}" if screened else None,
+        f"\n{table.lifetime_table(lifetime)}" if lifetime else None,
         f"\n{table.verdict_lines(summary)}\nReport: {options.out / REPORT}",
     ]
     return "\n".join(line for line in lines if line is not None)
+
+
+def _older(
+    options: Options, evaluations: Sequence[Evaluation], arena: Arena
+) -> Iterator[tuple[str, Arena, Evaluation]]:
+    """What an agent was at each moment of training, the first one first: its title and episodes."""
+    for run, evaluation in reversed(list(zip(options.runs, evaluations, strict=True))):
+        title = f"{in_steps(run.policy.steps)} steps"
+        if stages := run.policy.config.stages:
+            number = run.policy.config.part_at(run.policy.update)
+            title += f", {stages[number].title(number)}"
+        yield title, arena_of(run.policy, options.protocol, arena), evaluation
 
 
 def write_comparison(
@@ -151,14 +193,14 @@ def _config(policy: Policy) -> str:
 def _training(policy: Policy) -> str:
     """What an agent was trained on, and for how long."""
     config = policy.config
-    steps = policy.update * config.ppo.batch_size
-    return f"{steps / 1e6:.1f}M steps, seed {config.seed}, {config.env.in_words()}"
+    return f"{policy.steps / 1e6:.1f}M steps, seed {config.seed}, {config.env.in_words()}"
 
 
 def _provenance(options: Options, seconds: float) -> dict[str, Any]:
     protocol = options.protocol
     env = options.runs[0].policy.env_config
-    trained = [_training(run.policy) for run in options.runs]
+    runs = options.runs[:1] if options.lifetime else options.runs
+    trained = [_training(run.policy) for run in runs]
     unseen = (
         f" that look like none of the first {protocol.unseen_by:,} training levels"
         if protocol.unseen_by
@@ -172,7 +214,7 @@ def _provenance(options: Options, seconds: float) -> dict[str, Any]:
     kind = options.testbed.level_kind(protocol.suite.conditions[0], env)
     levels = " ".join(filter(None, ("held-out", kind, "levels")))
     return {
-        "Run": ", ".join(run.name for run in options.runs),
+        "Run": ", ".join(run.name for run in runs),
         "Environment": env.id,
         "Trained": "; ".join(dict.fromkeys(trained)),
         "Suite": protocol.suite.name,

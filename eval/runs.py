@@ -10,9 +10,10 @@ from typing import Any
 
 from coinrun_jax.checks import InputError, shown
 from train.config import TrainConfig, flat_settings
+from train.kept_policies import KEPT, find_kept
 from train.policy import DESCRIPTION, Policy, load_policy
 
-_NOT_A_RECIPE = ("seed", "num_seeds", "wandb", "checkpoint_every", "keep_checkpoints")
+_NOT_A_RECIPE = ("seed", "num_seeds", "wandb", "checkpoint_every", "keep_checkpoints", "keep_at")
 """Settings that may differ between runs of the same recipe, like those of looks at held-out
 levels."""
 
@@ -26,7 +27,7 @@ class Run:
 
 
 def find_runs(folders: Sequence[Path], plugins: Sequence[str] = ()) -> list[Run]:
-    """All policies in and below the folders, each once.
+    """The newest policy of every run in and below the folders, each once.
 
     Args:
       plugins: those that have been imported.
@@ -38,15 +39,48 @@ def find_runs(folders: Sequence[Path], plugins: Sequence[str] = ()) -> list[Run]
     for folder in folders:
         if not os.path.isdir(folder):
             load_policy(folder, plugins)  # raises an error that names what is missing
-        paths = sorted(path.parent for path in folder.rglob(DESCRIPTION))
+        every = (path.parent for path in folder.rglob(DESCRIPTION))
+        paths = sorted(path for path in every if KEPT not in path.relative_to(folder).parts)
         if not paths:
             load_policy(folder, plugins)
         for path in paths:
-            if not str(path).isprintable():  # it appears in every table
-                raise InputError(f"run {shown(str(path))} has characters that cannot be printed")
+            _require_printable(path)
             if path.resolve() not in found:
                 found[path.resolve()] = Run(str(path), load_policy(path, plugins))
     return list(found.values())
+
+
+def find_ages(run_dir: Path, plugins: Sequence[str] = ()) -> list[Run]:
+    """The policies that a run kept, and its newest one, which is the first here.
+
+    All of them have the newest one's config, so that they are played alike.
+
+    Args:
+      plugins: those that have been imported.
+
+    Raises:
+      InputError: if the run kept none, or one cannot be loaded.
+    """
+    load_policy(run_dir, plugins)  # raises an error that names what is missing
+    _require_printable(run_dir)
+    folders = find_kept(run_dir)
+    if set(folders.values()) == {run_dir}:
+        raise InputError(f"{run_dir} has kept no policies: train it with --keep-at")
+    policies = [load_policy(folders[update], plugins) for update in sorted(folders, reverse=True)]
+    return [
+        Run(f"{run_dir}@{each.update}", dataclasses.replace(each, config=policies[0].config))
+        for each in policies
+    ]
+
+
+def _require_printable(path: Path) -> None:
+    """Whether a path can stand in tables.
+
+    Raises:
+      InputError: if it cannot.
+    """
+    if not str(path).isprintable():
+        raise InputError(f"run {shown(str(path))} has characters that cannot be printed")
 
 
 def recipes(configs: Sequence[TrainConfig]) -> list[dict[str, Any]]:

@@ -90,9 +90,11 @@ class Viewer:
 
 
 def values_of(arena: Arena, condition: int, states: Sequence[Any]) -> np.ndarray | None:
-    """The agent's value estimates of T states of an episode, float [T]; None for a script."""
+    """The agent's value estimates of T states of an episode, float [T]; None for a script, and for
+    a network with a memory.
+    """
     agent = arena.controllers[AGENT]
-    if not isinstance(agent, AgentController):
+    if not isinstance(agent, AgentController) or agent.memory:
         return None
     stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *states)
     seen = Viewer.of(arena, condition).show(Model(agent.network, agent.params), stacked)

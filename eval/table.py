@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from coinrun_jax.testbed import Testbed
+from eval.lifetime import Lifetime
 from eval.measures import outcome_columns
 from eval.results import Comparison, Difference, Row, Screened, Summary, Verdict
 from eval.statistics import Estimate
@@ -177,6 +178,15 @@ def measure_table(summary: Summary, testbed: Testbed) -> str:
     return _plain(rows, titles, summary.titles)
 
 
+def lifetime_table(lifetime: Lifetime) -> str:
+    """What a verdict would rest on, at each moment of training."""
+    names = list(dict.fromkeys(name for age in lifetime.ages for name in age.evidence))
+    cells = [["steps", *(name.replace("_", " ") for name in names)]]
+    for age in lifetime.ages:
+        cells.append([f"{age.steps:,}", *(estimate(age.evidence.get(name)) for name in names)])
+    return _aligned(cells)
+
+
 def _plain(
     rows: Sequence[tuple[str, str, Mapping[str, Estimate | None]]],
     columns: Mapping[str, str],
@@ -190,8 +200,13 @@ def _plain(
             cells.append([title])
             group = title
         cells.append([f"  {policies[policy]}", *(estimate(measures.get(c)) for c in columns)])
+    return _aligned(cells)
+
+
+def _aligned(cells: Sequence[Sequence[str]]) -> str:
+    """Lines of cells; those of a single cell are headings."""
     full = [line for line in cells if len(line) > 1]
-    widths = [max(len(line[column]) for line in full) for column in range(len(columns) + 1)]
+    widths = [max(len(line[column]) for line in full) for column in range(len(full[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=False)).rstrip()
         for line in cells

@@ -52,7 +52,7 @@ def largest_file(folder):
 def test_the_newest_and_the_best_are_kept(tmp_path):
     checkpoints = written(tmp_path, [1.0, 5.0, 2.0, 3.0, 4.0])
     assert checkpoints.updates == [2, 4, 5]
-    assert_holds(checkpoints.restore(state_of(0)), 5)
+    assert_holds(checkpoints.restore(lambda _: state_of(0)), 5)
     checkpoints.close()
 
 
@@ -71,11 +71,11 @@ def test_what_is_no_checkpoint_is_none(tmp_path, kind):
     for name in (".DS_Store", "notes", "٣", "-1", "020", "1" * 30):
         path = tmp_path / name
         path.touch() if kind == "file" else path.mkdir()
-    assert Checkpoints(tmp_path).restore(state_of(0)) is None
+    assert Checkpoints(tmp_path).restore(lambda _: state_of(0)) is None
 
 
 def test_nothing_to_restore(tmp_path):
-    assert Checkpoints(tmp_path / "new").restore(state_of(0)) is None
+    assert Checkpoints(tmp_path / "new").restore(lambda _: state_of(0)) is None
 
 
 @pytest.mark.parametrize("damage", [flip_a_bit, cut_short])
@@ -83,7 +83,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path, caps
     written(tmp_path, [1.0, 2.0, 3.0]).close()
     damage(largest_file(tmp_path / "3" / "state"))
     checkpoints = Checkpoints(tmp_path, keep=2)
-    assert_holds(checkpoints.restore(state_of(0)), 2)
+    assert_holds(checkpoints.restore(lambda _: state_of(0)), 2)
     complaint = capsys.readouterr().err
     assert complaint.startswith("warning: checkpoint 3 cannot be read")
     assert complaint.count("\n") == 1
@@ -91,7 +91,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(tmp_path, caps
     checkpoints.set_aside_after(2)
     assert (tmp_path / "damaged-3" / "state").is_dir()
     checkpoints.save(3, state_of(3), 3.0)  # written anew when the run comes by again
-    assert_holds(checkpoints.restore(state_of(0)), 3)
+    assert_holds(checkpoints.restore(lambda _: state_of(0)), 3)
     checkpoints.close()
 
 
@@ -103,7 +103,7 @@ def test_a_fault_of_the_machine_is_no_damage(tmp_path, monkeypatch):
 
     monkeypatch.setattr(checkpoints._orbax, "restore", fail)
     with pytest.raises(CheckpointError, match="checkpoint 2 could not be read: Permission denied"):
-        checkpoints.restore(state_of(0))
+        checkpoints.restore(lambda _: state_of(0))
     checkpoints.close()
 
 
@@ -113,7 +113,7 @@ def test_only_damaged_checkpoints_are_an_error_and_stay(tmp_path):
         cut_short(largest_file(tmp_path / update / "state"))
     checkpoints = Checkpoints(tmp_path, keep=2)
     with pytest.raises(InputError, match=r"none of the checkpoints \[1, 2\]"):
-        checkpoints.restore(state_of(0))
+        checkpoints.restore(lambda _: state_of(0))
     assert checkpoints.updates == [1, 2]
     checkpoints.close()
 
@@ -122,7 +122,7 @@ def test_checkpoints_of_another_structure_are_an_error_and_stay(tmp_path):
     written(tmp_path, [1.0]).close()
     checkpoints = Checkpoints(tmp_path, keep=2)
     with pytest.raises(InputError, match=r"\[1\] in .* can be read: .*another version"):
-        checkpoints.restore({**state_of(0), "more": np.zeros(3)})
+        checkpoints.restore(lambda _: {**state_of(0), "more": np.zeros(3)})
     assert checkpoints.updates == [1]
     checkpoints.close()
 
@@ -140,9 +140,9 @@ def test_a_full_disk_leaves_the_earlier_checkpoints(tmp_path):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, ignored)
     checkpoints = Checkpoints(tmp_path, keep=2)
-    assert_holds(checkpoints.restore(state_of(0)), 1)
+    assert_holds(checkpoints.restore(lambda _: state_of(0)), 1)
     checkpoints.save(2, state_of(2), 2.0)
-    assert_holds(checkpoints.restore(state_of(0)), 2)
+    assert_holds(checkpoints.restore(lambda _: state_of(0)), 2)
     checkpoints.close()
 
 

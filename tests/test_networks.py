@@ -61,7 +61,7 @@ def test_bfloat16_computes_what_float32_does_roughly(kind):
     half, _ = made(kind, 4, "bfloat16", shape=shape)
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(params))
     a, b = jax.jit(full.apply)(params, seen), jax.jit(half.apply)(params, seen)
-    assert {leaf.dtype for leaf in b} == {jnp.dtype(jnp.float32)}
+    assert {leaf.dtype for leaf in jax.tree.leaves(b)} == {jnp.dtype(jnp.float32)}
     np.testing.assert_allclose(a.features, b.features, atol=0.02 * np.abs(a.features).max())
     assert np.abs(np.asarray(a.features) - np.asarray(b.features)).max() > 0
 

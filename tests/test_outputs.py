@@ -178,7 +178,7 @@ def test_numbers_of_a_run_outlive_what_fails_after_them(
     (case, _) = two_evaluations()
     given = options(tmp_path, [0.0], probes=probes)
     with pytest.raises(LateError):
-        outputs.write_evaluation(given, case, None, None, 1.0, tmp_path)  # type: ignore[arg-type]
+        outputs.write_evaluation(given, [case], None, None, 1.0, tmp_path)  # type: ignore[arg-type]
     assert len(read(tmp_path / EPISODES)) == 4 * 3 * 100
     summary = json.loads((tmp_path / SUMMARY).read_text())
     assert summary["conditions"][0]["coin"]["estimate"] == 0.95

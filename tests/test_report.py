@@ -336,7 +336,9 @@ def film(title: str, sprite: np.ndarray, steps: int = 3) -> Film:
 
 def test_films_are_numbers_with_all_sprites_on_one_sheet() -> None:
     small, large = np.full((8, 8, 4), 9, np.uint8), np.full((12, 8, 4), 7, np.uint8)
-    data = player_data([film("one", small), film("two", large), film("three", small)], ("go",))
+    data = player_data(
+        report.Shown([film("one", small), film("two", large), film("three", small)]), ("go",)
+    )
     assert len(data["sprites"]) == 2  # of one name, but not one picture
     one, two, three = data["films"]
     assert (one["columns"], one["rows"], one["steps"], one["view"]) == (6, 4, 3, 3)

@@ -15,7 +15,7 @@ from eval import report
 from eval.animations import Clip, render_gif
 from eval.compare import compare
 from eval.measures import summarise
-from eval.report.shown import DrawnMap, Film
+from eval.report.shown import Aged, DrawnMap, Film
 from eval.states import Place
 from tests.browser import NAMES, Page, find_browser, open_browser
 from tests.evaluations import CASES, COINRUN, runs_of
@@ -97,8 +97,13 @@ def _folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Pages of one agent and of several, and one of a testbed whose board is seen whole."""
     folder = tmp_path_factory.mktemp("pages")
     case, maze = CASES["after the end"], CASES["after green"]
+    films = [film("Coin run past", 0), film("Coin fetched", 1)]
     shown = report.Shown(
-        films=[film("Coin run past", 0), film("Coin fetched", 1)],
+        films=films,
+        ages=[
+            Aged("0 steps", [film("Early one", 2), film("Early other", 3)]),
+            Aged("1M steps", films),
+        ],
         clips=[(Clip("coin_run_past", "Coin moved: run past.", Place(1, 0)), GIF)],
         maps=[[DrawnMap(7, "Coin moved: end reached.", np.full((160, 640, 3), 90, np.uint8))] * 3],
     )
@@ -241,6 +246,32 @@ def test_native_controls_keep_their_keys(player: Page) -> None:
     )
     assert step_of(player) == 0
     assert player.evaluate("document.getElementById('values').hidden")
+    assert player.problems() == []
+
+
+def test_the_slider_over_training_shows_the_same_episode_earlier(player: Page) -> None:
+    def about() -> str:
+        return player.evaluate("document.getElementById('about').textContent")
+
+    def trained() -> str:
+        return player.evaluate("document.getElementById('trained').textContent")
+
+    late = player.evaluate(PAINTED)[1]
+    assert trained() == "1M steps"
+    focus(player, "stage")
+    player.press("ArrowRight")
+    focus(player, "age")
+    player.press("ArrowLeft")
+    assert trained() == "0 steps"
+    assert about().startswith("Early one")
+    assert step_of(player) == 1  # at the same moment
+    player.evaluate("document.querySelector('[data-film=\"1\"]').click()")
+    assert about().startswith("Early other")
+    focus(player, "age")
+    player.press("ArrowRight")
+    assert about().startswith("Coin fetched")
+    player.evaluate("document.querySelector('[data-film=\"0\"]').click()")
+    assert player.evaluate(PAINTED)[1] == late
     assert player.problems() == []
 
 

@@ -1,9 +1,12 @@
 """Train an agent.
 
     python -m train --config FILE [--section.key value ...] --run-dir DIR [--profile]
+                    [--init RUN[@UPDATE]] [--keep-at 0,1e5,1e6|log:N]
     python -m train --resume DIR [--profile]
 
-FILE is a YAML of settings, DIR a new directory for the run. --resume continues from a run's newest
+FILE is a YAML of settings, DIR a new directory for the run. --init starts from another run's
+policy, --keep-at keeps policies along the way, `stages:` in FILE changes settings during the run:
+docs/goals_over_training.md. --resume continues from a run's newest
 checkpoint, --profile writes jax's profile of a few updates into DIR. On several hosts, run the same
 command on each with --coordinator HOST:PORT --num-processes N --process-id I, or with the
 environment variables that jax reads; SLURM needs neither.

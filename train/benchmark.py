@@ -33,6 +33,7 @@ from coinrun_jax.hardware import device_name, num_cores
 from coinrun_jax.testbed import LevelsConfig
 from train.config import MOST_ENVS, TrainConfig
 from train.environment import num_actions, with_pool_for
+from train.networks import has_memory
 from train.overrides import configure
 from train.ppo import Batch, Learner, ppo_loss
 from train.program import Program, outline_learner
@@ -279,6 +280,10 @@ def _require_same_columns(path: Path, what: str) -> None:
 
 def _points(known: argparse.Namespace, config: TrainConfig) -> list[TrainConfig]:
     """The configs to measure, each of which can be used."""
+    if config.stages:
+        raise InputError("a benchmark measures one stage; give a config without stages")
+    if known.what == "breakdown" and has_memory(config.network):
+        raise InputError(f"breakdown: network.kind {config.network.kind} has a memory")
     if known.what == "seeds":
         points = [config, dataclasses.replace(config, num_seeds=known.num_seeds)]
     else:

@@ -13,6 +13,7 @@ import re
 import shutil
 import sys
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from coinrun_jax.checks import InputError, one_line
 from coinrun_jax.files import read_mapping
 from train.devices import processes
 
+CHECKPOINTS = "checkpoints"
+"""Folder in a run's directory."""
 STATE, ABOUT = "state", "about"
 _DAMAGED, _DELETED = "damaged-", "deleted-"
 _NAME = re.compile("0|[1-9][0-9]{0,9}")
@@ -47,6 +50,10 @@ sys.unraisablehook = _say_other_ignored
 
 class CheckpointError(RuntimeError):
     """A checkpoint that could not be written."""
+
+
+class UnreadableCheckpoint(ValueError):
+    """Why a checkpoint cannot be read; the checkpoint is at fault."""
 
 
 class Checkpoints:
@@ -103,13 +110,13 @@ class Checkpoints:
             if path.name.startswith(_DELETED) or ".orbax-checkpoint-tmp" in path.name:
                 shutil.rmtree(path, ignore_errors=True)
 
-    def restore(self, shapes: Any) -> tuple[int, Any] | None:
+    def restore(self, shapes: Callable[[int], Any]) -> tuple[int, Any] | None:
         """Updates and state of the newest readable checkpoint; None if there are no checkpoints.
 
         Warns on stderr about newer ones that are skipped. Changes nothing.
 
         Args:
-          shapes: a tree of the same structure with shapes and types.
+          shapes: updates -> a tree of the same structure with shapes and types.
 
         Raises:
           InputError: if there are checkpoints but none is readable.
@@ -118,15 +125,10 @@ class Checkpoints:
         found = self.updates
         for update in reversed(found):
             try:
-                return update, self._read(update, shapes)
-            except Exception as error:  # of many types
-                if _is_of_the_machine(error):
-                    raise CheckpointError(
-                        f"checkpoint {update} could not be read: {_reason(error)}"
-                    ) from error
+                return update, self.read(update, shapes(update))
+            except UnreadableCheckpoint as error:
                 print(
-                    f"warning: checkpoint {update} cannot be read and is skipped "
-                    f"({_reason(error)})",
+                    f"warning: checkpoint {update} cannot be read and is skipped ({error})",
                     file=sys.stderr,
                 )
         if found:
@@ -135,6 +137,22 @@ class Checkpoints:
                 "another version of the code (run.json names the commit)"
             )
         return None
+
+    def read(self, update: int, shapes: Any) -> Any:
+        """The state of a checkpoint.
+
+        Raises:
+          UnreadableCheckpoint: if it is damaged, or has other arrays than these.
+          CheckpointError: if the machine failed, and not the checkpoint.
+        """
+        try:
+            return self._read(update, shapes)
+        except Exception as error:  # of many types
+            if _is_of_the_machine(error):
+                raise CheckpointError(
+                    f"checkpoint {update} could not be read: {_reason(error)}"
+                ) from error
+            raise UnreadableCheckpoint(_reason(error)) from error
 
     def set_aside_after(self, update: int) -> None:
         """Rename the checkpoints that `restore` skipped: the run will write its own."""

@@ -6,7 +6,11 @@ before anything is compiled.
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
+import itertools
+from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,12 +21,13 @@ from coinrun_jax.files import read_yaml, write_text
 from coinrun_jax.registry import DEFAULT, find_testbed, import_plugins
 from coinrun_jax.settings import from_mapping, require_types
 from coinrun_jax.testbed import EnvConfig
+from train.keep_at import steps_to_keep
 
 CONFIG = "config.yaml"
 """File in a run's directory: every setting, resolved."""
 
 MOST_STEPS = 10**12  # of a run
-MOST_ENVS, MOST_WIDTH = 2**20, 2**16
+MOST_ENVS, MOST_WIDTH, MOST_STAGES = 2**20, 2**16, 1000
 
 
 def _require(holds: bool, message: str) -> None:
@@ -35,9 +40,9 @@ class NetworkConfig:
     """The policy and value network; see `networks.py`."""
 
     kind: str = "mlp"
-    """mlp, impala, or one that a plugin registers (`networks.register_network`)."""
+    """mlp, impala, gru, or one that a plugin registers (`networks.register_network`)."""
     width: int = 256
-    """Units of the hidden layers (mlp) or channels of the first block (impala)."""
+    """Units of the hidden layers (mlp, gru) or channels of the first block (impala)."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the layers' arithmetic; parameters, logits and values are always float32."""
 
@@ -58,7 +63,8 @@ class PPOConfig:
     shuffle: Literal["samples", "steps"] = "samples"
     """What minibatches are drawn from: single samples, or whole steps of all environments. A step
     of many independent environments is well mixed, too, and contiguous in memory, which saves a
-    third of an update's time on a CPU."""
+    third of an update's time on a CPU. Networks with a memory have no choice: they learn from all
+    steps of some environments."""
     learning_rate: float = 5e-4
     anneal_learning_rate: bool = False
     """Decay the learning rate linearly to 0 over the run."""
@@ -113,6 +119,34 @@ class WandbConfig:
         require_types(self, "wandb")
 
 
+Optimizer = Literal["fresh", "kept"]
+"""Whether Adam's moments and the scale of rewards begin anew with a policy that is trained on."""
+
+
+@dataclasses.dataclass(frozen=True)
+class StageConfig:
+    """A part of a run with settings of its own; those left out are the run's."""
+
+    name: str = ""
+    """For figures."""
+    total_steps: int | None = None
+    """Environment steps of the stage, rounded up to whole updates."""
+    optimizer: Optimizer | None = None
+    """As of a run, for what the stage before has learned."""
+    env: dict[str, Any] = dataclasses.field(default_factory=dict)
+    """Settings of the environment, but for its id."""
+    ppo: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require_types(self, "stage")
+        if self.total_steps is not None:
+            whole("stage.total_steps", self.total_steps, 1, MOST_STEPS)
+
+    def title(self, index: int) -> str:
+        """For people; `index` is its place among the stages, from 0."""
+        return self.name or f"stage {index + 1}"
+
+
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:
     """A training run."""
@@ -137,10 +171,24 @@ class TrainConfig:
     """Levels of such a look; each is played once in every condition."""
     plugins: tuple[str, ...] = ()
     """Modules of your own to import first, such as one that registers a testbed."""
+    init: str | None = None
+    """RUN or RUN@UPDATE: the run whose policy, the newest or one that it kept, is trained on."""
+    optimizer: Optimizer = "fresh"
+    """Whether Adam's moments and the scale of rewards of `init` are kept, or begin anew."""
+    keep_at: str | None = None
+    """Steps at which policies are kept for good: 0,1e5,1e6, or log:N for 0 and N - 1 more, spaced
+    evenly on a logarithmic scale up to the end."""
+    stages: tuple[StageConfig, ...] | None = None
+    """Parts of the run, in turn, each with settings of its own; from a YAML file only."""
 
     def __post_init__(self) -> None:
         require_types(self, "")
         whole("total_steps", self.total_steps, 1, MOST_STEPS)
+        if self.stages is not None:
+            count = len(self.stages)
+            _require(
+                0 < count <= MOST_STAGES, f"stages lists {count} of them, not 1 ... {MOST_STAGES}"
+            )
         _require(
             self.num_updates < 2**31,
             f"total_steps {self.total_steps} are {self.num_updates} updates; at most 2^31 - 1",
@@ -155,10 +203,72 @@ class TrainConfig:
             whole(name, getattr(self, name), 1, 2**31)
         whole("eval_every", self.eval_every, 0, 2**31)
         whole("eval_levels", self.eval_levels, 1, 10_000)
+        self.kept_updates  # noqa: B018 (raises)
+
+    @cached_property
+    def parts(self) -> tuple[TrainConfig, ...]:
+        """The stages in turn, each as the config of a run of its own; without stages, this config.
+
+        Raises:
+          InputError: for settings that a stage cannot have.
+        """
+        return (self,) if self.stages is None else tuple(self._parts(self.stages))
+
+    def _parts(self, stages: tuple[StageConfig, ...]) -> Iterator[TrainConfig]:
+        for number, stage in enumerate(stages, start=1):
+            _require(
+                stage.env.get("id", self.env.id) == self.env.id,
+                f"stages[{number}]: env.id must be the run's, {self.env.id}",
+            )
+            try:
+                yield dataclasses.replace(
+                    self,
+                    env=env_config(_merged(dataclasses.asdict(self.env), stage.env)),
+                    ppo=from_mapping(PPOConfig, dataclasses.asdict(self.ppo) | stage.ppo, "ppo"),
+                    total_steps=stage.total_steps or self.total_steps,
+                    optimizer=stage.optimizer or self.optimizer,
+                    init=None,
+                    keep_at=None,
+                    stages=None,
+                )
+            except InputError as error:
+                raise InputError(f"stages[{number}]: {error}") from error
+
+    @cached_property
+    def ends(self) -> tuple[int, ...]:
+        """The last update of each of the `parts`, counted from the beginning of the run."""
+        if self.stages is None:
+            return (-(-self.total_steps // self.ppo.batch_size),)
+        return tuple(itertools.accumulate(part.num_updates for part in self.parts))
 
     @property
     def num_updates(self) -> int:
-        return -(-self.total_steps // self.ppo.batch_size)
+        return self.ends[-1]
+
+    def part_at(self, update: int) -> int:
+        """Index of the part that an update belongs to; what precedes the first one is of part 0."""
+        return min(bisect.bisect_left(self.ends, update), len(self.ends) - 1)
+
+    def steps_at(self, update: int) -> int:
+        """Environment steps after so many updates."""
+        begins = (0, *self.ends)
+        return sum(
+            part.ppo.batch_size * max(0, min(update, end) - begin)
+            for part, begin, end in zip(self.parts, begins, self.ends, strict=False)
+        )
+
+    @cached_property
+    def kept_updates(self) -> frozenset[int]:
+        """Updates after which policies are kept for good: the first ones to reach `keep_at`.
+
+        Raises:
+          InputError: if it names other steps than those of the run.
+        """
+        if self.keep_at is None:
+            return frozenset()
+        steps = steps_to_keep(self.keep_at, self.steps_at(1), self.steps_at(self.num_updates))
+        updates = range(self.num_updates + 1)
+        return frozenset(bisect.bisect_left(updates, each, key=self.steps_at) for each in steps)
 
     @property
     def seeds(self) -> range:
@@ -167,6 +277,35 @@ class TrainConfig:
     def of_seed(self, seed: int) -> TrainConfig:
         """The config of a run of one seed alone."""
         return dataclasses.replace(self, seed=seed, num_seeds=1)
+
+    def as_of(self, update: int) -> TrainConfig:
+        """The config of the run with the settings of the stage that an update belongs to."""
+        if self.stages is None:
+            return self
+        now = self.parts[self.part_at(update)]
+        stages = tuple(
+            StageConfig(
+                stage.name,
+                part.total_steps,
+                part.optimizer,
+                dataclasses.asdict(part.env),
+                dataclasses.asdict(part.ppo),
+            )
+            for stage, part in zip(self.stages, self.parts, strict=True)
+        )
+        return dataclasses.replace(
+            self, env=now.env, ppo=now.ppo, total_steps=now.total_steps, stages=stages
+        )
+
+
+def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """A section with some of its settings, and of those within it, changed."""
+    return values | {
+        name: _merged(values[name], value)
+        if isinstance(value, dict) and isinstance(values.get(name), dict)
+        else value
+        for name, value in changes.items()
+    }
 
 
 def env_config(section: Any) -> EnvConfig:
@@ -214,8 +353,24 @@ def config_from_dict(values: Any) -> TrainConfig:
     if not isinstance(values, dict):
         raise InputError(f"config is {shown(values)}, not a section of settings")
     import_plugins(plugins_in(values))
-    config = from_mapping(TrainConfig, {name: values[name] for name in values if name != "env"})
-    return dataclasses.replace(config, env=env_config(values.get("env", {})))
+    plain = {name: values[name] for name in values if name not in ("env", "stages", "keep_at")}
+    return dataclasses.replace(
+        from_mapping(TrainConfig, plain),
+        env=env_config(values.get("env", {})),
+        stages=_stages(values.get("stages")),
+        keep_at=values.get("keep_at"),
+    )
+
+
+def _stages(values: Any) -> tuple[StageConfig, ...] | None:
+    if values is None:
+        return None
+    if not isinstance(values, list | tuple):
+        raise InputError(f"stages is {shown(values)}, not a list of sections")
+    return tuple(
+        from_mapping(StageConfig, each, f"stages[{number}]")
+        for number, each in enumerate(values, 1)
+    )
 
 
 def flat_settings(config: TrainConfig) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from coinrun_jax.registry import testbed_of
 from coinrun_jax.testbed import EnvConfig, LevelsConfig
 from train.config import NetworkConfig, TrainConfig
 from train.looks import look_conditions
-from train.networks import Network, make_network
+from train.networks import Network, has_memory, make_network
 
 
 def require_usable(config: TrainConfig) -> None:
@@ -21,8 +21,39 @@ def require_usable(config: TrainConfig) -> None:
     Raises:
       InputError: for settings that cannot be used, alone or together.
     """
+    for number, part in enumerate(config.parts):
+        try:
+            _require_usable(part)
+            if number:
+                _require_fit(part, config.parts[0])
+        except InputError as error:
+            if config.stages is None:
+                raise
+            raise InputError(f"stages[{number + 1}]: {error}") from error
+
+
+def _require_fit(part: TrainConfig, first: TrainConfig) -> None:
+    """Refuse a stage whose observations, actions or outcomes are not those of the first one."""
+    env, before = (testbed_of(each.env).make_env(each.env) for each in (part, first))
+    for what, one, other in (
+        ("observations of shape", observation_shape(part.env), observation_shape(first.env)),
+        ("actions:", num_actions(part.env), num_actions(first.env)),
+        ("outcomes", env.outcomes, before.outcomes),
+        ("events", env.events, before.events),
+    ):
+        if one != other:
+            raise InputError(f"its environment has {what} {one}, that of the first stage {other}")
+
+
+def _require_usable(config: TrainConfig) -> None:
     testbed_of(config.env).require_usable(config.env)
     network_of(config.network, config.env)
+    ppo = config.ppo
+    if has_memory(config.network) and ppo.num_envs % ppo.num_minibatches:
+        raise InputError(
+            f"ppo.num_minibatches {ppo.num_minibatches} does not divide ppo.num_envs "
+            f"{ppo.num_envs}, which network.kind {config.network.kind} requires"
+        )
     if config.eval_every:
         look_conditions(config)
     env, num_envs = config.env, config.ppo.num_envs
@@ -50,9 +81,14 @@ def network_of(config: NetworkConfig, env: EnvConfig) -> Network:
     return make_network(config, observation_shape(env), num_actions(env))
 
 
+def observation_space(config: EnvConfig) -> Any:
+    """Of one observation, as gymnax describes it: `shape` and `dtype`."""
+    return testbed_of(config).make_env(config).observation_space(None)
+
+
 def observation_shape(config: EnvConfig) -> tuple[int, ...]:
     """Of one observation."""
-    return tuple(testbed_of(config).make_env(config).observation_space(None).shape)
+    return tuple(observation_space(config).shape)
 
 
 def num_actions(config: EnvConfig) -> int:

@@ -18,18 +18,20 @@ from coinrun_jax.checks import InputError, one_line
 from coinrun_jax.cli import Fault
 from coinrun_jax.registry import testbed_of
 from train import policy
-from train.checkpoints import CheckpointError, Checkpoints
+from train.checkpoints import CHECKPOINTS, CheckpointError, Checkpoints
 from train.config import TrainConfig, seed_folders
 from train.devices import processes
+from train.initial_policy import Source, start_from
+from train.kept_policies import KEPT, kept_folder
 from train.logging import curves
 from train.logging.metrics import MetricsTable, RecentReturn, of_seed
 from train.logging.metrics_csv import CsvLogger, has_rows, rows_of_updates
 from train.logging.wandb_logger import WandbLogger
 from train.looks import Look, look_columns
 from train.ppo import Metrics, TrainState
-from train.program import Program
+from train.stages import Stage, carry_over
 
-METRICS, CHECKPOINTS, PROFILE = "metrics.csv", "checkpoints", "profile"
+METRICS, PROFILE = "metrics.csv", "profile"
 PROFILED = range(2, 5)
 """Updates of this process that a profile covers: the first one warms up."""
 
@@ -38,14 +40,17 @@ PROFILED = range(2, 5)
 class Run:
     """A run and its files."""
 
-    program: Program
+    config: TrainConfig
+    stages: tuple[Stage, ...]
     folder: Path
     wandb_ids: list[str]
     """One per seed."""
+    sources: Callable[[], list[Source]]
+    """Finds what each seed starts from; [] for fresh networks."""
 
-    @property
-    def config(self) -> TrainConfig:
-        return self.program.config
+    def stage_at(self, update: int) -> Stage:
+        """The stage that an update belongs to."""
+        return self.stages[self.config.part_at(update)]
 
     @cached_property
     def seed_folders(self) -> list[Path]:
@@ -55,7 +60,7 @@ class Run:
     def table(self) -> MetricsTable:
         looks = look_columns(self.config) if self.config.eval_every else ()
         testbed = testbed_of(self.config.env)
-        return MetricsTable(self.config, testbed, self.program.learner.env, looks)
+        return MetricsTable(self.config, testbed, self.stages[0].program.learner.env, looks)
 
 
 def train(run: Run, begin: Callable[[], None], profile: bool = False) -> int:
@@ -118,6 +123,8 @@ class _Past:
     """State of the newest readable checkpoint."""
     rows: list[list[dict[str, str]]]
     """Of every seed's metrics.csv, up to the checkpoint."""
+    sources: list[Source]
+    """What each seed starts from; [] where there is a checkpoint."""
 
     @classmethod
     def read(cls, run: Run) -> _Past:
@@ -127,7 +134,9 @@ class _Past:
           InputError: if something has been trained that no readable checkpoint leads to, or
             metrics.csv does not match the checkpoint.
         """
-        restored = Checkpoints(run.folder / CHECKPOINTS).restore(run.program.shapes())
+        restored = Checkpoints(run.folder / CHECKPOINTS).restore(
+            lambda update: run.stage_at(update).program.shapes()
+        )
         if restored is None:
             # Without its checkpoints a run would start again and overwrite what was trained.
             for folder in filter(is_trained, run.seed_folders):
@@ -138,7 +147,7 @@ class _Past:
         done, packed = restored or (0, None)
         columns = run.table.columns
         rows = [rows_of_updates(folder / METRICS, columns, done) for folder in run.seed_folders]
-        return cls(done, packed, rows)
+        return cls(done, packed, rows, run.sources() if restored is None else [])
 
 
 def _lost(folder: Path, run: Run, left: str) -> InputError:
@@ -153,30 +162,33 @@ def _has_policy(folder: Path) -> bool:
 
 
 def is_trained(folder: Path) -> bool:
-    """Whether any update of a seed has left a row or a policy.
+    """Whether any update of a seed has left a row or a policy, be it one that is kept.
 
     Raises:
       InputError: if metrics.csv cannot be read.
     """
     metrics_csv = folder / METRICS
-    return _has_policy(folder) or (os.path.lexists(metrics_csv) and has_rows(metrics_csv))
+    keeps = any(path.name != "0" for path in (folder / KEPT).glob("*"))
+    return keeps or _has_policy(folder) or (os.path.lexists(metrics_csv) and has_rows(metrics_csv))
 
 
 class _Loop:
     """A run in progress."""
 
     def __init__(self, run: Run, past: _Past) -> None:
-        program, config = run.program, run.config
-        self._run, self._program, self._config = run, program, config
+        config = run.config
+        self._run, self._config, self._stage = run, config, run.stage_at(past.done)
         self._checkpoints = Checkpoints(run.folder / CHECKPOINTS, config.keep_checkpoints)
         processes.on_main(self._checkpoints.tidy)
         processes.on_main(partial(self._checkpoints.set_aside_after, past.done))
         self.done = past.done
         """Updates."""
         self._recent = RecentReturn()
-        self._look = Look(config, program.learner.network.apply)
+        program = self._stage.program
+        self._look = self._look_of(self._stage)
         state = jax.device_get(program.init())
         if past.packed is None:
+            state = start_from(past.sources, state, config) if past.sources else state
             # Before anything else: whatever is trained, a checkpoint leads to it.
             self._checkpoints.save(0, jax.device_get(program.pack(state)), None)
         else:
@@ -185,6 +197,8 @@ class _Loop:
         self._saved = self.done
         self._csv: list[CsvLogger] = []
         processes.on_main(partial(self._open_csv, past))
+        if not self.done:
+            self._keep_if_due()
 
     def _open_csv(self, past: _Past) -> None:
         for folder, rows in zip(self._run.seed_folders, past.rows, strict=True):
@@ -194,20 +208,43 @@ class _Loop:
     def is_finished(self) -> bool:
         return self.done >= self._config.num_updates
 
+    def _look_of(self, stage: Stage) -> Look:
+        return Look(stage.program.config, stage.program.learner.network.apply)
+
+    def _begin_stage(self) -> None:
+        """At the border between two stages, go on to the next one.
+
+        Its initial state depends on what the last one learned alone: a run that is interrupted
+        here comes to it again.
+        """
+        learned = processes.to_host(self._state)
+        self._stage = self._run.stage_at(self.done + 1)
+        program = self._stage.program
+        first = jax.device_get(program.init())
+        keeps = program.config.optimizer == "kept"
+        self._state = program.place(carry_over(learned, first, keeps))
+        self._look = self._look_of(self._stage)
+
+    @property
+    def _is_at_border(self) -> bool:
+        return self.done == self._stage.end and not self.is_finished
+
     def compile(self) -> None:
+        """Compile the program of the next update."""
+        if self._is_at_border:
+            self._begin_stage()
         _say(f"compiling for {jax.device_count()} x {jax.devices()[0].device_kind} ...")
-        self._program.compile(self._state)
-        _say(f"compiled in {self._program.compile_seconds:.1f} s")
+        self._stage.program.compile(self._state)
+        _say(f"compiled in {self._stage.program.compile_seconds:.1f} s")
 
     def run(self, stopping: _StopRequest, wandb: WandbLogger, profile: bool) -> None:
         """Update until the end or a signal, then save."""
         config = self._config
-        batch = config.ppo.batch_size * config.num_seeds
         is_main = processes.is_main()
         with (
             tqdm(
-                total=config.num_updates * batch,
-                initial=self.done * batch,
+                total=config.steps_at(config.num_updates) * config.num_seeds,
+                initial=config.steps_at(self.done) * config.num_seeds,
                 unit="step",
                 unit_scale=True,
                 disable=not is_main,
@@ -215,13 +252,16 @@ class _Loop:
             _Profile(self._run.folder / PROFILE, profile and is_main) as trace,
         ):
             while not self.is_finished and not processes.agree_on(stopping.requested):
+                if self._is_at_border:
+                    self.compile()
                 trace.next_update()
                 rows = self._update()
                 processes.on_main(partial(self._log, rows))
+                self._keep_if_due()  # before a checkpoint that a resumed run would go on from
                 wandb.log(rows)
                 bar.set_postfix(self._run.table.summary(rows), refresh=False)
-                bar.update(batch)
-                if self.done % config.checkpoint_every == 0:
+                bar.update(self._batch)
+                if self.done % config.checkpoint_every == 0 or self._is_at_border:
                     self._save()
         if self._saved < self.done:
             self._save()
@@ -241,17 +281,21 @@ class _Loop:
         for file in self._csv:
             file.close()
 
+    @property
+    def _batch(self) -> int:
+        """Environment steps of an update, of all seeds."""
+        return self._stage.program.config.ppo.batch_size * self._config.num_seeds
+
     def _update(self) -> list[dict[str, Any]]:
         """One update; every seed's row."""
         config, table = self._config, self._run.table
         began = time.perf_counter()
-        self._state, on_devices = self._program.update(self._state)
+        self._state, on_devices = self._stage.program.update(self._state)
         measured: Metrics = processes.to_host(on_devices)
         seconds = time.perf_counter() - began
         self.done += 1
         self._recent.add(measured)
-        rate = config.ppo.batch_size * config.num_seeds / seconds
-        times = {"seconds": round(seconds, 4), "steps_per_second": round(rate)}
+        times = {"seconds": round(seconds, 4), "steps_per_second": round(self._batch / seconds)}
         return [
             table.row(of_seed(measured, index, config.num_seeds), self.done) | look | times
             for index, look in enumerate(self._look_if_due())
@@ -267,7 +311,7 @@ class _Loop:
         return self._look(params) if processes.is_main() else blank
 
     def _save(self) -> None:
-        state = processes.to_host(self._program.pack(self._state))
+        state = processes.to_host(self._stage.program.pack(self._state))
         self._checkpoints.save(self.done, state, self._recent.take())
         self._saved = self.done
         self._export(state.params)
@@ -278,14 +322,33 @@ class _Loop:
         processes.on_main(partial(self._write_policies, params))
 
     def _write_policies(self, params: Any) -> None:
-        config = self._config
-        for index, (seed, folder) in enumerate(
-            zip(config.seeds, self._run.seed_folders, strict=True)
-        ):
+        for index, folder in enumerate(self._run.seed_folders):
             # A run that continues from an older checkpoint reaches this policy again.
             if policy.updates_of(folder) <= self.done:
-                own = of_seed(params, index, config.num_seeds)
-                policy.save_policy(folder, own, config.of_seed(seed), self.done)
+                self._write_policy(folder, params, index)
+
+    def _write_policy(self, folder: Path, params: Any, index: int) -> None:
+        """One seed's policy.
+
+        Args:
+          params: of all seeds.
+          index: of the seed.
+        """
+        config = self._config.of_seed(self._config.seeds[index])
+        own = of_seed(params, index, self._config.num_seeds)
+        policy.save_policy(folder, own, config, self.done)
+
+    def _keep_if_due(self) -> None:
+        """Keep every seed's policy for good, if the config says so."""
+        if self.done in self._config.kept_updates:
+            params = processes.to_host(self._state.params)
+            processes.on_main(partial(self._keep, params))
+
+    def _keep(self, params: Any) -> None:
+        for index, run_folder in enumerate(self._run.seed_folders):
+            folder = kept_folder(run_folder, self._config.steps_at(self.done))
+            folder.mkdir(parents=True, exist_ok=True)
+            self._write_policy(folder, params, index)
 
 
 def _say(text: str) -> None:

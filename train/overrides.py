@@ -65,7 +65,14 @@ def override(
         import tyro
 
         program = "python -m train"
-        tyro.cli(TrainConfig, default=config, args=["--help"], prog=program, description=about)
+        tyro.cli(
+            TrainConfig,
+            default=dataclasses.replace(config, stages=None),  # they are not for the command line
+            args=["--help"],
+            prog=program,
+            description=about,
+            config=(tyro.conf.AvoidSubcommands,),
+        )
     return config
 
 

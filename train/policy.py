@@ -7,6 +7,7 @@ contain code.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,8 +30,8 @@ from coinrun_jax.files import (
 from coinrun_jax.registry import testbed_of
 from coinrun_jax.testbed import EnvConfig
 from train.config import TrainConfig, config_from_dict, plugins_in
-from train.environment import network_of, observation_shape
-from train.networks import Apply, Network
+from train.environment import network_of, observation_space
+from train.networks import Apply, Network, has_memory
 
 ARRAYS, DESCRIPTION = "policy.npz", "policy.json"
 MOST_DESCRIPTION = 2**20  # bytes
@@ -56,20 +57,45 @@ class Policy:
     def env_config(self) -> EnvConfig:
         return self.config.env
 
-    def apply(self, observation: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Logits [B, A] and values [B] for observations [B, ...]; pure, can be jitted."""
+    @property
+    def steps(self) -> int:
+        """Environment steps of training."""
+        return self.config.steps_at(self.update)
+
+    @property
+    def sha256(self) -> str:
+        """Of the parameters: their paths, shapes and bytes."""
+        digest = hashlib.sha256()
+        for path, leaf in sorted(flax.traverse_util.flatten_dict(self.params, sep="/").items()):
+            digest.update(f"{path} {leaf.shape} ".encode() + np.asarray(leaf).tobytes())
+        return digest.hexdigest()
+
+    @property
+    def has_memory(self) -> bool:
+        """Whether the network carries a memory from step to step."""
+        return has_memory(self.config.network)
+
+    def apply(self, observation: Any) -> tuple[jax.Array, jax.Array]:
+        """Logits [B, A] and values [B] for observations [B, ...], `Remembered` ones for a network
+        with a memory; pure, can be jitted.
+        """
         output = self.network(self.params, observation)
         return output.logits, output.value
 
 
 def save_policy(folder: Path, params: Any, config: TrainConfig, update: int) -> None:
-    """Write the two files, each atomically."""
+    """Write the two files, each atomically.
+
+    Args:
+      config: of the run; the file has it as of the stage that the update belongs to.
+    """
+    config = config.as_of(update)
     flat = flax.traverse_util.flatten_dict(params, sep="/")
     description = {
         "format": _FORMAT,
         "environment": config.env.id,
         "update": update,
-        "steps": update * config.ppo.batch_size,
+        "steps": config.steps_at(update),
         "config": dataclasses.asdict(config),
     }
     with writing(folder / ARRAYS) as part, open(part, "wb") as file:
@@ -156,8 +182,8 @@ def _shapes(network: Network, config: TrainConfig) -> dict[str, tuple[int, ...]]
     """Shapes of the network's parameters, by path."""
 
     def init() -> Any:
-        one = jnp.zeros((1, *observation_shape(config.env)), jnp.float32)
-        return network.init(jax.random.key(0), one)
+        space = observation_space(config.env)
+        return network.init(jax.random.key(0), jnp.zeros((1, *space.shape), space.dtype))
 
     flat = flax.traverse_util.flatten_dict(jax.eval_shape(init), sep="/")
     return {path: leaf.shape for path, leaf in flat.items()}

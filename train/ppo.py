@@ -19,7 +19,7 @@ from flax import struct
 
 from train.config import PPOConfig
 from train.devices.layout import ONE_SHARD, EnvShards
-from train.networks import Apply, Network
+from train.networks import Apply, Network, Unrolled, nothing_remembered
 from train.rollout import EpisodeSums, Transition, rollout
 
 
@@ -39,7 +39,7 @@ class TrainState(struct.PyTreeNode):
     opt_state: Any
     env_state: Any  # [N]
     env_params: Any
-    observation: jax.Array  # [N, ...]
+    observation: Any  # [N, ...]; `Remembered` for a network with a memory
     return_scale: ReturnScale
     key: jax.Array  # uint32 [2], the numbers behind a random key
     update: jax.Array  # int32 [], updates done
@@ -61,9 +61,11 @@ class Metrics(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What the loss needs of each step; [T, N], or [B] in a minibatch."""
+    """What the loss needs of each step; [T, N], or [B] in a minibatch. Of a network with a memory,
+    observations are `Remembered` [T, n] in a minibatch.
+    """
 
-    observation: jax.Array
+    observation: Any
     action: jax.Array
     log_prob: jax.Array
     value: jax.Array
@@ -168,6 +170,11 @@ def _take_steps(leaf: jax.Array, steps: jax.Array) -> jax.Array:
     return jnp.concatenate(blocks)
 
 
+def _take_episodes(leaf: jax.Array, envs: jax.Array) -> jax.Array:
+    """Of [T, N, ...], all steps of some environments."""
+    return leaf[:, envs]
+
+
 def _schedule(value: float, anneal: bool, steps: int) -> Callable[[jax.Array], jax.Array]:
     """A constant, or a linear decay to 0."""
     schedule = (
@@ -236,6 +243,8 @@ class Learner:
             jax.random.split(key_env, num_envs), env_params
         )
         params = self.network.init(key_net, observation[:1])
+        if isinstance(self.network.apply, Unrolled):
+            observation = nothing_remembered(observation, self.network.apply.memory)
         state = TrainState(
             params=params,
             opt_state=self.optimizer.init(params),
@@ -330,17 +339,21 @@ class Learner:
         entropy_coefficient: jax.Array,
     ) -> tuple[Any, Any, dict[str, jax.Array]]:
         """Epochs of minibatches over a batch [T, N]: parameters, optimiser, mean losses."""
-        config, shards = self.config, self.shards
+        config, shards, apply = self.config, self.shards, self.network.apply
         loss = partial(
             ppo_loss,
-            apply=self.network.apply,
+            apply=apply.unroll if isinstance(apply, Unrolled) else apply,
             config=config,
             entropy_coefficient=entropy_coefficient,
         )
         grad = jax.grad(loss, has_aux=True)
 
+        own: Callable[[jax.Array], jax.Array]
         take: Callable[[jax.Array, jax.Array], jax.Array]
-        if config.shuffle == "steps":
+        if isinstance(apply, Unrolled):  # back-propagation through all steps of a rollout
+            num_rows, own, take = config.num_envs, shards.own, _take_episodes
+            batch = shards.gather(batch, axis=1)
+        elif config.shuffle == "steps":
             num_rows, own, take = config.num_steps, lambda rows: rows, _take_steps
         else:
             # A minibatch may hold any sample of any environment: every device gathers all of
@@ -353,6 +366,9 @@ class Learner:
             params, opt_state = carry
             own_rows = own(rows)
             part = jax.tree.map(lambda leaf: take(leaf, own_rows), batch)
+            if isinstance(apply, Unrolled):
+                flat = jax.tree.map(jnp.ravel, part)
+                part = flat._replace(observation=part.observation)
             grads, losses = shards.mean(grad(params, batch=part))
             losses["grad_norm"] = optax.tree.norm(grads)
             with jax.enable_x64(False):  # optax would correct Adam's biases in the widest type

@@ -48,13 +48,18 @@ def make_learner(config: TrainConfig) -> Learner:
 class Program:
     """What a run computes. Trees have a leading seed axis [K] if there are several seeds.
 
+    Args:
+      config: without stages.
+      stage: number of the stage that it is of, from 0; stages draw other random numbers.
+
     Raises:
       InputError: for settings that do not suit each other or the devices, or do not fit into
         memory.
     """
 
-    def __init__(self, config: TrainConfig) -> None:
+    def __init__(self, config: TrainConfig, stage: int = 0) -> None:
         self.config = config
+        self._stage = stage
         self.layout = Layout(config)
         self.learner = outline_learner(config, self.layout.shards)
         memory.require(self.learner, config, jax.device_count())
@@ -71,7 +76,10 @@ class Program:
 
     def _init(self, env_params: Any) -> TrainState:
         def init(seed: jax.Array) -> TrainState:
-            return self.learner.init(jax.random.key(seed), env_params)
+            key = jax.random.key(seed)
+            if self._stage:
+                key = jax.random.fold_in(key, self._stage)
+            return self.learner.init(key, env_params)
 
         seeds = jnp.asarray(np.array(self.config.seeds, np.uint32))
         return init(seeds[0]) if self.config.num_seeds == 1 else jax.vmap(init)(seeds)

@@ -19,7 +19,7 @@ from train.config import CONFIG, load_config
 from train.run import read_description, wandb_ids
 
 SUMMARY, REPORT = "summary.json", "report.html"
-KEPT = (REPORT, SUMMARY, "episodes.csv")
+KEPT = (REPORT, SUMMARY, "episodes.csv", "lifetime.csv")
 
 
 def columns_and_rows(summary: dict[str, Any]) -> tuple[list[Any], list[Any]]:

@@ -8,13 +8,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from coinrun_jax.controllers import Remembered
 from train.networks import Apply
 
 
 class Transition(NamedTuple):
     """One step of every environment; a rollout adds a leading time axis T."""
 
-    observation: jax.Array  # [N, ...], as the environment gives it
+    observation: Any  # [N, ...], as the environment gives it, or `Remembered`
     action: jax.Array  # int32 [N]
     log_prob: jax.Array  # float32 [N]
     value: jax.Array  # float32 [N], of `observation`
@@ -49,17 +50,22 @@ def _of_ended(done: jax.Array, info: dict[str, jax.Array], num_outcomes: int) ->
     )
 
 
+def _with_memory(seen: jax.Array, memory: jax.Array | None, fresh: jax.Array) -> Any:
+    """Observations as the network takes them."""
+    return seen if memory is None else Remembered(seen, memory, fresh)
+
+
 def rollout(
     env: Any,
     apply: Apply,
     network_params: Any,
     keys: jax.Array,
     env_state: Any,
-    observation: jax.Array,
+    observation: Any,
     env_params: Any,
     num_steps: int,
     seeds: str | None = None,
-) -> tuple[Any, jax.Array, Transition, EpisodeSums]:
+) -> tuple[Any, Any, Transition, EpisodeSums]:
     """Step N environments `num_steps` times with sampled actions.
 
     Environments do not depend on each other, so any shard of them can be played anywhere.
@@ -67,15 +73,18 @@ def rollout(
     Args:
       keys: [N], one per environment; consumed.
       env: a gymnax environment; see `coinrun_jax.testbed` for what it adds.
-      env_state, observation: of N environments, leading axis N.
+      env_state, observation: of N environments, leading axis N; the observation is `Remembered` for
+        a network with a memory.
       seeds: name of the `vmap` axis of agents side by side, if there is one.
 
     Returns:
       The last states and observations, `Transition` [T, N], and `EpisodeSums`.
     """
-    num_envs = observation.shape[0]
+    num_envs = keys.shape[0]
 
-    def final_value(info: dict[str, Any], truncated: jax.Array) -> jax.Array:
+    def final_value(
+        info: dict[str, Any], truncated: jax.Array, memory: jax.Array | None
+    ) -> jax.Array:
         """Values of the observations at which time-outs cut episodes off.
 
         Computed only in steps with a time-out, which are rare for a competent agent. Agents side
@@ -89,6 +98,7 @@ def rollout(
             if has_states:
                 see = jax.vmap(env.observe, in_axes=(0, 0, None, None))
                 final = see(keys, final, None, env_params)
+            final = _with_memory(final, memory, jnp.zeros(num_envs, bool))
             return jnp.where(truncated, apply(network_params, final).value, 0.0)
 
         has_states = "final_state" in info
@@ -117,10 +127,12 @@ def rollout(
             reward=reward,
             terminated=terminated,
             truncated=truncated,
-            final_value=final_value(info, truncated),
+            final_value=final_value(info, truncated, output.memory),
         )
-        sums = _of_ended(terminated | truncated, info, len(env.outcomes))
-        return (env_state, next_observation), (transition, sums)
+        done = terminated | truncated
+        sums = _of_ended(done, info, len(env.outcomes))
+        observation = _with_memory(next_observation, output.memory, done)
+        return (env_state, observation), (transition, sums)
 
     (env_state, observation), (transitions, sums) = jax.lax.scan(
         step, (env_state, observation), jnp.arange(num_steps, dtype=jnp.int32)

@@ -5,6 +5,7 @@ run.json      versions, commit and device
 metrics.csv   one row per update
 checkpoints/  from which `--resume` continues
 policy.npz, policy.json  the policy alone, as of the last checkpoint
+kept/STEPS/   policies that are kept for good (`keep_at`)
 curves.png    the metrics, after the end
 
 Each of several seeds has a folder `seed_N` with all of these but the checkpoints, which every
@@ -34,19 +35,21 @@ from coinrun_jax.hardware import device_name
 from train.config import (
     CONFIG,
     TrainConfig,
+    env_config,
     flat_settings,
     load_config,
     save_config,
     seed_folders,
 )
 from train.devices import processes
+from train.initial_policy import Source, find_sources
 from train.logging.wandb_logger import new_run_ids
 from train.loop import Run, is_trained, train
 from train.policy import MOST_DESCRIPTION
-from train.program import Program
 from train.provenance import source_commit
+from train.stages import make_stages
 
-DESCRIPTION = "run.json"
+DESCRIPTION, CHAIN = "run.json", "init"
 
 
 def start(config: TrainConfig, run_dir: Path, profile: bool = False) -> int:
@@ -60,11 +63,12 @@ def start(config: TrainConfig, run_dir: Path, profile: bool = False) -> int:
         of the run.
     """
     processes.on_main(partial(_require_new, run_dir))
-    program = Program(config)
-    processes.on_main(partial(_make, config, run_dir))
+    stages, sources = make_stages(config), find_sources(config)
+    processes.on_main(partial(_make, config, run_dir, sources))
     with _locked(run_dir):
         try:
-            return train(_run(program, run_dir), lambda: None, profile)
+            run = Run(config, stages, run_dir, wandb_ids(run_dir, config), lambda: sources)
+            return train(run, lambda: None, profile)
         except InputError as error:
             if any(is_trained(folder) for folder in seed_folders(run_dir, config)):
                 raise Fault(str(error)) from error
@@ -96,11 +100,22 @@ def resume(run_dir: Path, profile: bool = False) -> int:
     _require_unchanged(config, description, run_dir)
     with _locked(run_dir):
         begin = partial(processes.on_main, partial(_note_resumption, config, run_dir))
-        return train(_run(Program(config), run_dir), begin, profile)
+        find = partial(_find_same_sources, config, run_dir)
+        run = Run(config, make_stages(config), run_dir, wandb_ids(run_dir, config), find)
+        return train(run, begin, profile)
 
 
-def _run(program: Program, run_dir: Path) -> Run:
-    return Run(program, run_dir, wandb_ids(run_dir, program.config))
+def _find_same_sources(config: TrainConfig, run_dir: Path) -> list[Source]:
+    """The sources of a run that has not begun.
+
+    Raises:
+      InputError: if they are not those that run.json names.
+    """
+    sources = find_sources(config)
+    for source, folder in zip(sources, seed_folders(run_dir, config), strict=bool(sources)):
+        if read_description(folder)[CHAIN][:1] != [source.as_json()]:
+            raise InputError(f"init {config.init} is no longer the policy that {folder} names")
+    return sources
 
 
 _MAY_CHANGE = ("wandb.", "checkpoint_every", "keep_checkpoints")
@@ -112,7 +127,9 @@ def _require_unchanged(config: TrainConfig, description: dict[str, Any], run_dir
         raise InputError(
             f"{run_dir / DESCRIPTION} has no settings: it is damaged, or of an earlier version"
         )
-    now = json.loads(json.dumps(flat_settings(config)))  # lists for tuples
+    first = TrainConfig(env=env_config({"id": config.env.id}))
+    now, usual = (json.loads(json.dumps(flat_settings(each))) for each in (config, first))
+    begun = usual | begun  # settings that came later had their defaults
     for name in {**now, **begun}:
         if begun.get(name) != now.get(name) and not name.startswith(_MAY_CHANGE):
             raise InputError(
@@ -158,22 +175,33 @@ def _require_new(run_dir: Path) -> None:
         )
 
 
-def _make(config: TrainConfig, run_dir: Path) -> None:
+def _make(config: TrainConfig, run_dir: Path, sources: list[Source]) -> None:
     """Create the directory atomically: filled under another name, then renamed."""
     part = run_dir.parent / f".{run_dir.name}.{os.getpid()}.part"
+    chains = [{CHAIN: _chain(source)} for source in sources] or [{}] * config.num_seeds
     try:
         part.mkdir(parents=True)
         description = _describe(config) | {"wandb_ids": new_run_ids(config.num_seeds)}
+        if config.num_seeds == 1:
+            description |= chains[0]
         _write(config, description, part)
         if config.num_seeds > 1:
-            for seed, folder in zip(config.seeds, seed_folders(part, config), strict=True):
+            folders = seed_folders(part, config)
+            for seed, folder, chain in zip(config.seeds, folders, chains, strict=True):
                 folder.mkdir()
-                of_seed = {**_describe(config), "one_of": config.num_seeds}
+                of_seed = {**_describe(config), "one_of": config.num_seeds, **chain}
                 _write(config.of_seed(seed), of_seed, folder)
         os.replace(part, run_dir)
     except OSError as error:
         shutil.rmtree(part, ignore_errors=True)
         raise Fault(f"run directory {run_dir} cannot be created: {error.strerror}") from error
+
+
+def _chain(source: Source) -> list[dict[str, Any]]:
+    """The policy that a seed starts from, then the one that its run had started from, and on."""
+    there = source.folder / DESCRIPTION
+    earlier = read_description(source.folder)[CHAIN] if os.path.lexists(there) else []
+    return [source.as_json(), *earlier]
 
 
 def _write(config: TrainConfig, description: dict[str, Any], folder: Path) -> None:
@@ -189,7 +217,7 @@ def read_description(run_dir: Path) -> dict[str, Any]:
     """
     path = run_dir / DESCRIPTION
     description = read_mapping(path, "run description", MOST_DESCRIPTION)
-    for name, kind in (("settings", dict), ("wandb_ids", list), ("resumed", list)):
+    for name, kind in (("settings", dict), ("wandb_ids", list), ("resumed", list), (CHAIN, list)):
         if not isinstance(description.setdefault(name, kind()), kind):
             word = "object" if kind is dict else "array"
             raise InputError(f"{path}: {name} is {shown(description[name])}, not a JSON {word}")

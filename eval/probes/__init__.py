@@ -24,7 +24,7 @@ from eval.probes.values import value_gap
 from eval.probes.visits import collect_visits
 from eval.results import AGENT
 from eval.states import Model, Viewer
-from train.environment import network_of
+from train.environment import network_of, observation_space
 from train.policy import Policy
 
 MOST_LEVELS = 500
@@ -64,6 +64,6 @@ def probe(policy: Policy, protocol: Protocol) -> Probes:
 def untrained(policy: Policy, key: jax.Array) -> Model:
     """The policy's architecture with fresh weights; consumes `key`."""
     network = network_of(policy.config.network, policy.env_config)
-    space = testbed_of(policy.env_config).make_env(policy.env_config).observation_space(None)
+    space = observation_space(policy.env_config)
     weights = jax.jit(network.init)(key, jnp.zeros((1, *space.shape), space.dtype))
     return Model(network.apply, weights)

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from eval.report.pages import build_several, build_single
-from eval.report.shown import Shown, show
+from eval.report.shown import Shown, show, show_ages
 
-__all__ = ["Shown", "build_several", "build_single", "show"]
+__all__ = ["Shown", "build_several", "build_single", "show", "show_ages"]

@@ -17,6 +17,7 @@ from eval.animations import sentence
 from eval.figures.agent_figure import draw
 from eval.figures.condition_curves import draw_curve, draw_curves
 from eval.figures.endings import draw_failures, find_failures
+from eval.figures.lifetime_figure import draw_lifetime
 from eval.figures.probe_figures import draw_linear, draw_values
 from eval.figures.recipe_figures import (
     draw_conditions,
@@ -27,6 +28,7 @@ from eval.figures.recipe_figures import (
 )
 from eval.figures.screened_levels import draw_screened, draw_screened_agent
 from eval.langosco import CEILING, LEFT_OUT, screened_rows
+from eval.lifetime import Lifetime
 from eval.measures import outcome_columns
 from eval.probes.answers import Probes
 from eval.report.images import data_url, drawings, first_frame, webp
@@ -128,6 +130,7 @@ def build_single(
     files: Mapping[str, str],
     screened: Screened | None = None,
     probes: Probes | None = None,
+    lifetime: Lifetime | None = None,
 ) -> str:
     """The page of one agent.
 
@@ -139,12 +142,13 @@ def build_single(
       files: what is in each file beside the page, by name.
       screened: rates on screened levels, if the suite has them.
       probes: what `probes.probe` gives, if it was asked for.
+      lifetime: what the agent was over its training, if that was asked for.
     """
     testbed, suite = evaluation.testbed, evaluation.suite
     titles = {row.condition: row.title for row in summary.agent}
     found = find_failures(evaluation)
     failures = {name: int(each.sum()) for name, each in found.items() if each.any()}
-    films = player_data(shown.films, testbed.action_titles) if shown.films else None
+    films = player_data(shown, testbed.action_titles) if shown.films else None
     data = json.dumps(films, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     real = [row.episodes for row in summary.agent if row.control_of is None]
     return _page(
@@ -167,7 +171,9 @@ def build_single(
             "screened": screened and partial(draw_screened_agent, screened, testbed),
             "expected": probes and partial(draw_values, probes, testbed),
             "linear": probes and partial(draw_linear, probes),
+            "lifetime": lifetime and partial(draw_lifetime, lifetime, testbed),
         },
+        lifetime=lifetime,
         under=_under(*(provenance.get(name) for name in ("Run", "Levels"))),
         provenance=provenance,
         config=config,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from eval.results import AGENT, Evaluation
 from eval.states import replay, values_of
 
 UNIT = 100  # positions are whole numbers of 1 / UNIT tiles
+AGED = 3  # episodes that are shown at every moment of training
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,14 @@ class Film:
     """[T], the one taken in each state but the last."""
     values: Sequence[float] | None = None
     """[T + 1], the agent's value estimates."""
+
+
+@dataclass(frozen=True)
+class Aged:
+    """The same episodes as an agent played them at one moment of its training."""
+
+    title: str
+    films: Sequence[Film]
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,8 @@ class Shown:
     """By level."""
     clips: Sequence[tuple[Clip, bytes]] = ()
     """For readers without JavaScript, and where there are no films."""
+    ages: Sequence[Aged] = ()
+    """From the first moment of training to the last, whose films are `films`."""
 
 
 def show(arena: Arena, evaluation: Evaluation, clips: Sequence[tuple[Clip, bytes]]) -> Shown:
@@ -70,6 +81,28 @@ def show(arena: Arena, evaluation: Evaluation, clips: Sequence[tuple[Clip, bytes
         maps=[known for level in drawn if (known := [each for each in level if each is not None])],
         clips=clips,
     )
+
+
+def show_ages(shown: Shown, ages: Iterable[tuple[str, Arena, Evaluation]]) -> Shown:
+    """The same, but with the same few episodes at every moment of an agent's training.
+
+    Args:
+      ages: title, arena and evaluation of each, the newest last.
+    """
+    every = list(ages)
+    _, _, newest = every[-1]
+    places = [chosen.place for chosen in choose_episodes(newest)[:AGED]]
+    conditions = newest.suite.conditions
+    chosen = [
+        Chosen(f"{sentence(conditions[at.condition].title)}, {number}", at)
+        for number, at in enumerate(places, start=1)
+    ]
+    found = []
+    for title, arena, evaluation in every:
+        replays = replay(arena, evaluation, places)
+        films = [_film(arena, evaluation, *both) for both in zip(chosen, replays, strict=True)]
+        found.append(Aged(title, [film for film in films if film is not None]))
+    return replace(shown, films=found[-1].films, ages=found)
 
 
 def _film(arena: Arena, evaluation: Evaluation, chosen: Chosen, again: Replay) -> Film | None:
@@ -113,8 +146,14 @@ def _map(
     return DrawnMap(int(seed), f"{sentence(title)}: {ends}.", image)
 
 
-def player_data(films: Sequence[Film], action_titles: Sequence[str]) -> dict[str, Any]:
-    """What `player.js` reads, ready for JSON: sprites of all films in one sheet."""
+def player_data(shown: Shown, action_titles: Sequence[str]) -> dict[str, Any]:
+    """What `player.js` reads, ready for JSON: sprites of all films in one sheet.
+
+    Films of all ages follow one another, the first age first.
+    """
+    films = [film for age in shown.ages for film in age.films] or shown.films
+    board_of = [webp(film.scene.board) for film in films]
+    boards = list(dict.fromkeys(board_of))
     sprites: dict[str, np.ndarray] = {}
     names: list[dict[str, str]] = []  # of each film: its own name -> one for all films
     for film in films:
@@ -131,20 +170,22 @@ def player_data(films: Sequence[Film], action_titles: Sequence[str]) -> dict[str
         "sheet": sheet.address,
         "sprites": sheet.places,
         "actionTitles": list(action_titles),
+        "ages": [age.title for age in shown.ages],
+        "boards": boards,
         "films": [
-            _film_data(film, {name: numbers[key] for name, key in own.items()})
-            for film, own in zip(films, names, strict=True)
+            _film_data(film, boards.index(board), {name: numbers[key] for name, key in own.items()})
+            for film, board, own in zip(films, board_of, names, strict=True)
         ],
     }
 
 
-def _film_data(film: Film, numbers: dict[str, int]) -> dict[str, Any]:
+def _film_data(film: Film, board: int, numbers: dict[str, int]) -> dict[str, Any]:
     scene = film.scene
     rows, columns = (length // scene.tile for length in scene.board.shape[:2])
     return {
         "about": film.about,
         "steps": len(film.actions),
-        "board": webp(scene.board),
+        "board": board,
         "columns": columns,
         "rows": rows,
         "tile": scene.tile,

@@ -16,6 +16,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from coinrun_jax.checks import InputError
 from train.config import TrainConfig
+from train.networks import has_memory
 
 AXIS = "devices"
 
@@ -107,7 +108,8 @@ class Layout:
 
 def _require_divisible(config: TrainConfig, count: int) -> None:
     ppo = config.ppo
-    minibatch = ppo.batch_size // ppo.num_minibatches
+    drawn = ppo.num_envs if has_memory(config.network) else ppo.batch_size
+    minibatch = drawn // ppo.num_minibatches
     for name, size in (("ppo.num_envs", ppo.num_envs), ("the minibatch", minibatch)):
         if size % count:
             raise InputError(f"{name} of {size} cannot be divided among {count} devices")

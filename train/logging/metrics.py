@@ -45,7 +45,8 @@ class MetricsTable:
     def columns(self) -> list[str]:
         rates = (f"rate_{name}" for name in (*self.env.outcomes[1:], *self._objects))
         losses = (name for name in Metrics._fields if name != "episodes")
-        episodes = ("update", "steps", "episodes", "return", "length", *rates)
+        stage = ("stage",) if self.config.stages else ()
+        episodes = ("update", *stage, "steps", "episodes", "return", "length", *rates)
         return [*episodes, *losses, *self.looks, "seconds", "steps_per_second"]
 
     def row(self, metrics: Metrics, update: int) -> dict[str, Any]:
@@ -63,7 +64,8 @@ class MetricsTable:
         losses = {name: value for name, value in metrics._asdict().items() if name != "episodes"}
         return {
             "update": update,
-            "steps": update * self.config.ppo.batch_size,
+            **({"stage": self.config.part_at(update) + 1} if self.config.stages else {}),
+            "steps": self.config.steps_at(update),
             "episodes": number,
             "return": mean(episodes.reward),
             "length": mean(episodes.length),

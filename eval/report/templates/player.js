@@ -6,13 +6,14 @@
   const source = document.getElementById("films");
   if (!box || !source) return;
 
-  const { unit, sheet, sprites, actionTitles, films } = JSON.parse(source.textContent);
+  const { unit, sheet, sprites, actionTitles, ages, boards, films } = JSON.parse(source.textContent);
   const part = (id) => document.getElementById(id);
   const stage = part("stage");
   const strip = part("values");
   const slider = part("step");
   const play = part("play");
   const whole = part("whole");
+  const training = part("age"); // where there are several ages, each with as many films
   const choices = [...box.querySelectorAll("[data-film]")];
 
   const images = new Map();
@@ -26,6 +27,7 @@
     return images.get(address);
   };
 
+  let chosen = 0;
   let film = films[0];
   let step = 0;
   let timer = null;
@@ -70,7 +72,7 @@
     stage.classList.toggle("near", view.columns < 1.3 * view.rows);
     const tile = stage.clientWidth / view.columns;
     const { context } = fit(stage, tile * view.rows);
-    const board = image(film.board);
+    const board = image(boards[film.board]);
     const art = image(sheet);
     if (!board.complete || !art.complete) return;
 
@@ -168,14 +170,21 @@
     show(step + by);
   };
 
-  function choose(number) {
+  function choose(number, at = 0) {
     pause();
-    film = films[number];
+    chosen = number;
+    film = films[(training ? Number(training.value) * choices.length : 0) + number];
     choices.forEach((button, i) => button.setAttribute("aria-pressed", String(i === number)));
     slider.max = film.steps;
     part("about").textContent = film.about;
     part("wide").hidden = !film.view;
-    show(0);
+    show(at);
+  }
+
+  function grow() {
+    part("trained").textContent = ages[training.value];
+    training.setAttribute("aria-valuetext", ages[training.value]);
+    choose(chosen, step); // the same moment
   }
 
   choices.forEach((button, number) => button.addEventListener("click", () => choose(number)));
@@ -186,6 +195,7 @@
     pause();
     show(Number(slider.value));
   });
+  if (training) training.addEventListener("input", grow);
   whole.addEventListener("change", draw);
   part("speed").addEventListener("change", () => {
     if (timer === null) return;
@@ -205,7 +215,7 @@
       End: () => stepBy(film.steps),
     };
     const isControl = target.matches("button, select, input[type=checkbox]");
-    if (!(event.key in acts) || target.matches("select") || (event.key === " " && isControl)) return;
+    if (!(event.key in acts) || target.matches("select, #age") || (event.key === " " && isControl)) return;
     event.preventDefault();
     acts[event.key]();
   });
@@ -214,4 +224,5 @@
   window.addEventListener("resize", draw);
   window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   choose(0);
+  if (training) grow();
 })();
