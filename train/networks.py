@@ -1,12 +1,12 @@
 """Policy and value networks, made by `make_network`.
 
 A network maps observations [B, ...] to action logits [B, A], values [B] and the features
-[B, F] from which both are computed.
+[B, F] from which both are computed. What it computes on the way has names: see `activations`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any, NamedTuple, cast
 
@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from coinrun_jax.checks import InputError, choice, shown
+from train.activations import Replacement, named, names, patch, run
 from train.config import NetworkConfig
 
 
@@ -41,9 +42,9 @@ class _Heads(nn.Module):
 
     @nn.compact
     def __call__(self, features: jax.Array) -> Output:
-        features = features.astype(jnp.float32)
-        logits = _dense(self.num_actions, gain=0.01)(features)
-        value = _dense(1, gain=1.0)(features)[..., 0]
+        features = named("features", features.astype(jnp.float32))
+        logits = named("logits", _dense(self.num_actions, gain=0.01)(features))
+        value = named("value", _dense(1, gain=1.0)(features)[..., 0])
         return Output(logits, value, features)
 
 
@@ -57,20 +58,39 @@ class MLP(nn.Module):
     @nn.compact
     def __call__(self, observation: jax.Array) -> Output:
         x = observation.reshape(observation.shape[0], -1).astype(self.dtype)
-        for _ in range(2):
-            x = nn.relu(_dense(self.width, self.dtype)(x))
+        for number in (1, 2):
+            x = named(f"hidden_{number}", nn.relu(_dense(self.width, self.dtype)(x)))
         return _Heads(self.num_actions)(x)
 
 
 class _ResidualBlock(nn.Module):
     channels: int
     dtype: Any
+    label: str
+    """Of its output; `label`_branch is what it adds to its input."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         y = nn.Conv(self.channels, (3, 3), dtype=self.dtype)(nn.relu(x))
         y = nn.Conv(self.channels, (3, 3), dtype=self.dtype)(nn.relu(y))
-        return x + y
+        return named(self.label, x + named(f"{self.label}_branch", y))
+
+
+def convolutional_features(
+    observation: jax.Array, width: int, dtype: Any, pool_padding: Any
+) -> jax.Array:
+    """IMPALA's three blocks and 256 features, within a compact method; [B, 256]."""
+    x = observation.astype(dtype)
+    if observation.dtype == jnp.uint8:
+        x = x / 255.0
+    for number, channels in enumerate((width, 2 * width, 2 * width), start=1):
+        x = nn.Conv(channels, (3, 3), dtype=dtype)(x)
+        x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=pool_padding)
+        x = named(f"block_{number}_pooled", x)
+        for residual in (1, 2):
+            x = _ResidualBlock(channels, dtype, f"block_{number}_residual_{residual}")(x)
+    x = nn.relu(x).reshape(x.shape[0], -1)
+    return nn.relu(_dense(256, dtype)(x))
 
 
 class Impala(nn.Module):
@@ -85,16 +105,7 @@ class Impala(nn.Module):
 
     @nn.compact
     def __call__(self, observation: jax.Array) -> Output:
-        x = observation.astype(self.dtype)
-        if observation.dtype == jnp.uint8:
-            x = x / 255.0
-        for channels in (self.width, 2 * self.width, 2 * self.width):
-            x = nn.Conv(channels, (3, 3), dtype=self.dtype)(x)
-            x = nn.max_pool(x, (3, 3), strides=(2, 2), padding="SAME")
-            x = _ResidualBlock(channels, self.dtype)(x)
-            x = _ResidualBlock(channels, self.dtype)(x)
-        x = nn.relu(x).reshape(x.shape[0], -1)
-        x = nn.relu(_dense(256, self.dtype)(x))
+        x = convolutional_features(observation, self.width, self.dtype, "SAME")
         return _Heads(self.num_actions)(x)
 
 
@@ -120,11 +131,45 @@ def register_network(kind: str, module: type[nn.Module], reads_images: bool = Fa
 
 
 class Network(NamedTuple):
-    """A network's two functions."""
+    """A network's functions."""
 
     init: Callable[[jax.Array, jax.Array], Any]
     """(key, observations [B, ...]) -> parameters."""
     apply: Apply
+    module: nn.Module
+
+    @classmethod
+    def of(cls, module: nn.Module) -> Network:
+        """The functions of a module."""
+        return cls(module.init, cast(Apply, module.apply), module)
+
+    def activations(self, params: Any, observations: jax.Array) -> dict[str, jax.Array]:
+        """What it computes on the way; [B, ...] by name, in the order of computation."""
+        return run(self.module, params, observations)[1]
+
+    def intervene(
+        self, params: Any, observations: jax.Array, replace: Mapping[str, Replacement]
+    ) -> Output:
+        """The output with some activations replaced; see `activations.run`.
+
+        Raises:
+          InputError: as there.
+        """
+        return run(self.module, params, observations, replace)[0]
+
+    def names(self, params: Any, observations: Any) -> tuple[str, ...]:
+        """Names of its activations in the order of computation; arguments may be shapes."""
+        return names(self.module, params, observations)
+
+    def patch(
+        self,
+        params: Any,
+        observations: jax.Array,
+        donors: Mapping[str, jax.Array],
+        chosen: Mapping[str, jax.Array],
+    ) -> tuple[Output, dict[str, jax.Array]]:
+        """Output and activations, chosen ones replaced by arrays; see `activations.patch`."""
+        return patch(self.module, params, observations, donors, chosen)
 
 
 @cache
@@ -144,4 +189,4 @@ def make_network(
     module = _NETWORKS[kind](
         num_actions=num_actions, width=config.width, dtype=jnp.dtype(config.precision)
     )
-    return Network(module.init, cast(Apply, module.apply))
+    return Network.of(module)
