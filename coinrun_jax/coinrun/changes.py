@@ -163,7 +163,7 @@ CHANGES: Sequence[Change] = (
     Change("end wall", HIDDEN, partial(_end_wall, wall="hidden")),
     Change("end wall", RECOLOURED, partial(_end_wall, wall="crates")),
     *(
-        Change(f"every {name}", HIDDEN, partial(_all_hidden, name=name))
+        Change(f"any {name}", HIDDEN, partial(_all_hidden, name=name))
         for name in HIDEABLE
         if name != "coin"
     ),
