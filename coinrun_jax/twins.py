@@ -124,3 +124,5 @@ class ObservedCells:
     """state -> (x, y) of the view's lower left corner on the board, in tiles, y up."""
     is_picture: bool = False
     """Whether a hidden cell is one in the picture's mean colour, not one of zeros."""
+    wraps: bool = False
+    """Whether the view is as large as the board, whose other side continues it."""

@@ -120,4 +120,5 @@ def observed_cells(size: int, colour_planes: int, exit_planes: int, view: str) -
         np.broadcast_to(feature, shape),
         features,
         corner,
+        wraps=True,
     )

@@ -20,7 +20,7 @@ from eval.microscope.findings import Findings, Layer
 VALUES, EFFECTS = "viridis", "RdBu_r"  # colour maps, of what has no sign and what has one
 _DIM = 0.55  # share of the board's own colours that remains under a field
 _OPAQUE = 0.75
-_WIDE = 1.6  # columns for each row, from which on a board has a line to itself
+_TALL = 6.0  # inches of a whole level at most
 _AROUND = 1  # tiles around the view
 
 
@@ -125,7 +125,7 @@ def _draw_field(figure: Figure, axes: Axes, scene: Scene, field: Field, whole: b
 def draw_fields(found: Findings, scene: Scene, theme: str = "light") -> Figure:
     """The moment, the field of the studied object, and that of the agent."""
     columns, rows = _size(scene)
-    wide = columns > _WIDE * rows
+    wide = scene.view is not None
     lines: list[Any]
     own = {field.object: field for field in found.fields}
     objects = [name for name in own if name != AGENT]
@@ -133,7 +133,7 @@ def draw_fields(found: Findings, scene: Scene, theme: str = "light") -> Figure:
     with themed(theme):
         if wide:
             lines = [first, [AGENT] * len(first)] if AGENT in own else [first]
-            heights = [3.6, WIDTH * rows / columns + 0.4][: len(lines)]
+            heights = [3.6, min(WIDTH * rows / columns, _TALL) + 0.4][: len(lines)]
         else:
             lines, heights = [[*first, *[AGENT] * (AGENT in own)]], [3.0]
         figure, panels = plt.subplot_mosaic(
@@ -154,14 +154,17 @@ def _over(axes: Axes, cells: ObservedCells, corner: tuple[float, float], effect:
     rows, columns = cells.shape
     x, y = corner
     most = float(np.abs(effect).max()) or 1.0
+    effect = effect.reshape(rows, columns)
+    if cells.wraps:
+        effect, x, y = np.roll(effect, (-round(y), round(x)), (0, 1)), 0, 0
     limits = axes.get_xlim(), axes.get_ylim()
     drawn = axes.imshow(
-        effect.reshape(rows, columns),
+        effect,
         extent=(x, x + columns, y, y + rows),
         cmap=EFFECTS,
         vmin=-most,
         vmax=most,
-        alpha=np.clip(3 * np.abs(effect) / most, 0, 0.85).reshape(rows, columns),
+        alpha=np.clip(3 * np.abs(effect) / most, 0, 0.85),
         interpolation="nearest",
     )
     axes.set_xlim(limits[0])
@@ -185,25 +188,22 @@ def draw_attribution(
       action: title of the likeliest one.
     """
     shown = [each for each in hidden if each.value or each.probabilities.any()]
-    heights = [3.2, 3.2, *[0.6 + 0.24 * len(shown)] * bool(shown)]
+    heights = [6.4, *[0.6 + 0.24 * len(shown)] * bool(shown)]
     ways = {"integrated gradients": found.by_cell(cells), "cell emptied": found.occlusion}
     with themed(theme) as colours:
-        figure, grid = plt.subplots(
-            len(heights),
-            2,
-            figsize=(WIDTH, sum(heights)),
-            height_ratios=heights,
-            layout="constrained",
-        )
+        figure = plt.figure(figsize=(WIDTH, sum(heights)), layout="constrained")
+        parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+        grid = parts[0].subplots(2, 2)
         for line, target in enumerate(("value", f"log p of “{action}”")):
             for axes, (way, effect) in zip(grid[line], ways.items(), strict=True):
                 _show(axes, scene)
                 drawn = _over(axes, cells, corner, effect[line])
-                bar = figure.colorbar(drawn, ax=axes, shrink=0.8, pad=0.01)
+                bar = parts[0].colorbar(drawn, ax=axes, shrink=0.8, pad=0.01)
                 bar.outline.set_visible(False)
                 axes.set_title(f"{target}: {way}")
         if shown:
-            _draw_hidden(grid[2, 0], grid[2, 1], shown, colours)
+            left, right = parts[1].subplots(1, 2)
+            _draw_hidden(left, right, shown, colours)
     return figure
 
 
@@ -213,7 +213,7 @@ def _draw_hidden(left: Axes, right: Axes, shown: Sequence[HiddenObject], colours
     left.barh(names, [each.value for each in shown], color=colours.proxy, height=0.6)
     right.barh(names, [each.moved for each in shown], color=colours.goal, height=0.6)
     left.set_title("change of the value")
-    right.set_title("probability that moves to other actions")
+    right.set_title("probability moved to other actions")
     right.set_yticks(range(len(names)), [""] * len(names))
     for axes in (left, right):
         axes.set_ylim(max(len(shown), 2) - 0.5, -0.5)
