@@ -18,6 +18,7 @@ import numpy as np
 
 from coinrun_jax.suites import Condition, Suite
 from eval.evaluate import Protocol, evaluate, evaluate_next
+from eval.measures import summarise
 from eval.microscope.moments import collect
 from eval.microscope.patching import look_twice
 from eval.results import AGENT, Evaluation, Row
@@ -26,7 +27,7 @@ from train.environment import network_of
 from train.networks import Apply, Network, Output
 from train.policy import Policy
 
-DIFFERENCE, RANDOM = "difference", "random"
+NONE, DIFFERENCE, RANDOM = "none", "difference", "random"
 
 
 @dataclass(frozen=True)
@@ -35,14 +36,14 @@ class Steered:
 
     activation: str
     vector: str
-    """DIFFERENCE, or RANDOM with a number."""
+    """DIFFERENCE, RANDOM with a number, or NONE at strength 0."""
     strength: float
     length: float
     """Of the vector at strength 1."""
     row: Row
     """Measures in the condition."""
     against_none: Estimate | None
-    """Attraction less that at strength 0, on the same levels."""
+    """Attraction less that at strength 0, on the same levels; None at strength 0."""
     competence: Estimate | None
     """How often the goal comes first in the condition that training looks at first."""
 
@@ -111,14 +112,12 @@ def measure(
     strengths: Sequence[float],
     num_random: int = 1,
 ) -> Iterator[Steered]:
-    """Play a policy that is pushed by the vector, and by random ones, in each strength but 0.
+    """Play a policy that is pushed by the vector, and by random ones, in each strength.
 
     Args:
       protocol: with a `steering_suite`.
       vector: at strength 1.
     """
-    from eval.measures import summarise
-
     condition = next(n for n, each in enumerate(protocol.suite.conditions) if each.apart)
     bootstrap = Bootstrap(protocol.num_levels, protocol.seed)
     none, arena = evaluate(steer(policy, activation, 0 * vector), protocol, "0")
@@ -126,14 +125,13 @@ def measure(
     vectors |= {f"{RANDOM} {n + 1}": random_like(vector, n) for n in range(num_random)}
     length = float(np.linalg.norm(vector))
     for strength in strengths:
-        for name, each in vectors.items() if strength else [("none", vector)]:
+        for name, each in vectors.items() if strength else [(NONE, vector)]:
             pushed = steer(policy, activation, strength * each)
             played = none if not strength else evaluate_next(pushed, protocol, name, none, arena)
             rows = summarise([played]).agent
             trained = rows[0].first.get(played.testbed.goal)
-            compared = bootstrap.compare(
-                ATTRACTION, _touches(played, condition), _touches(none, condition)
-            )
+            sides = (_touches(each, condition) for each in (played, none))
+            compared = bootstrap.compare(ATTRACTION, *sides) if strength else None
             yield Steered(activation, name, strength, length, rows[condition], compared, trained)
 
 
