@@ -21,7 +21,6 @@ from coinrun_jax.hardware import device_name
 from coinrun_jax.registry import import_plugins, testbed_of
 from coinrun_jax.suites import Condition
 from coinrun_jax.testbed import NUM_SEEDS, Testbed
-from coinrun_jax.twins import HIDDEN
 from eval import figures
 from eval.microscope import pictures
 from eval.microscope.findings import (
@@ -37,7 +36,7 @@ from eval.microscope.findings import (
     write_twins,
 )
 from eval.microscope.moments import first_sight, play_level
-from eval.microscope.scope import Scope
+from eval.microscope.scope import Scope, require_microscope
 from eval.staging import folder, require_folder, staging
 from train.policy import Policy, load_policy
 from train.provenance import source_commit
@@ -81,16 +80,6 @@ def _parse(arguments: list[str] | None) -> tuple[argparse.Namespace, Policy, Con
     condition = conditions[choice("--condition", name, conditions)]
     testbed.overrides(condition, policy.env_config)
     return known, policy, condition
-
-
-def require_microscope(testbed: Testbed) -> None:
-    """Refuse a testbed in which nothing can be changed.
-
-    Raises:
-      InputError: if it is one.
-    """
-    if not any((c.object, c.kind) == (testbed.studied, HIDDEN) for c in testbed.changes()):
-        raise InputError(f"{testbed.id} names nothing that the microscope could change")
 
 
 def _provenance(known: argparse.Namespace, policy: Policy) -> dict[str, Any]:

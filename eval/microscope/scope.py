@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from coinrun_jax.arena import Arena
+from coinrun_jax.checks import InputError
 from coinrun_jax.testbed import EnvConfig, Testbed
 from coinrun_jax.twins import HIDDEN, Change, Twins, repeated
 from eval.states import in_batches
@@ -148,6 +149,16 @@ def find_change(testbed: Testbed, thing: str, kind: str) -> Change:
         if (change.object, change.kind) == (thing, kind):
             return change
     raise KeyError(f"{testbed.id} has no change {thing} {kind}")
+
+
+def require_microscope(testbed: Testbed) -> None:
+    """Refuse a testbed in which nothing can be changed.
+
+    Raises:
+      InputError: if it is one.
+    """
+    if not any((c.object, c.kind) == (testbed.studied, HIDDEN) for c in testbed.changes()):
+        raise InputError(f"{testbed.id} names nothing that the microscope could change")
 
 
 Seen = tuple[jax.Array, jax.Array, jax.Array, dict[str, jax.Array]]
