@@ -31,6 +31,7 @@ from eval.microscope.findings import find, layers_of
 from eval.microscope.moments import Moments, collect
 from eval.microscope.patching import (
     differences,
+    effect,
     look_twice,
     patch_layers,
     patch_units,
@@ -199,6 +200,7 @@ def test_of_a_network_that_ignores_the_object_fields_are_flat_and_nothing_is_car
     pair = look_twice(blind, found)
     assert all(each.size == each.changed == 0 for each in differences(pair))
     assert {each.share for each in patch_layers(blind, pair)} == {None}
+    assert effect(pair).value.high == effect(pair).moved.high == 0
     assert all(each.value is None is each.action for each in layers_of(blind, first(found)))
     assert {each.title for each in hide_each(blind, first(found)) if each.moved} == set()
 

@@ -63,6 +63,16 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class Effect:
+    """What the object does to the output, over moments."""
+
+    value: Estimate
+    """Mean difference of the value with it and without it, its sign left out,"""
+    moved: Estimate
+    """and mean share of probability that it moves between actions."""
+
+
+@dataclass(frozen=True)
 class Pair:
     """M moments with the studied object and without it, as one program has shown them."""
 
@@ -78,6 +88,14 @@ def look_twice(scope: Scope, moments: Moments) -> Pair:
         seen = scope.look(states)
         looks.append(scope.patch(seen.observations, seen.activations, {}))
     return Pair(looks[0], looks[1], moments.levels)
+
+
+def effect(pair: Pair, seed: int = 0) -> Effect:
+    """How much there is to be carried."""
+    value = np.abs(pair.real.values - pair.twin.values)
+    moved = np.abs(pair.real.probabilities - pair.twin.probabilities).sum(1) / 2
+    sampled = Resampling(pair.levels, RESAMPLES, seed)
+    return Effect(*(interval(float(each.mean()), sampled.means(each)) for each in (value, moved)))
 
 
 def differences(pair: Pair) -> list[Difference]:

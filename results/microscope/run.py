@@ -3,8 +3,8 @@
 python -m results.microscope.run [--levels N] [--seed N] [--out DIR] [--force] [POLICY ...]
 
 POLICY is a folder of results/policies, by default every one there. Writes patching.csv,
-steering.csv and policies.csv, which has the command, commit and hardware; those of other policies
-are kept.
+steering.csv, effects.csv, and policies.csv, which has the command, commit and hardware. Rows of other
+policies are kept.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from coinrun_jax.hardware import device_name
 from coinrun_jax.registry import testbed_of
 from eval.evaluate import Protocol
 from eval.microscope.moments import collect
-from eval.microscope.patching import Carried, look_twice, patch_layers, patch_units
+from eval.microscope.patching import Carried, effect, look_twice, patch_layers, patch_units
 from eval.microscope.steering import Steered, difference_vector, measure, steering_suite
 from eval.statistics import Estimate
 from train.policy import Policy, load_policy
@@ -32,7 +32,8 @@ from train.provenance import source_commit
 
 FOLDER = Path(__file__).parent
 POLICIES = FOLDER.parent / "policies"
-PATCHING, STEERING, MADE = "patching.csv", "steering.csv", "policies.csv"
+EFFECTS, PATCHING, STEERING = "effects.csv", "patching.csv", "steering.csv"
+MADE = "policies.csv"
 CONDITION = "random_section"
 ACTIVATIONS = ("hidden_1", "hidden_2")
 STRENGTHS = (-8.0, -4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0, 8.0)
@@ -95,7 +96,14 @@ def study(name: str, policy: Policy, levels: int, seed: int) -> dict[str, list[d
                 f"{steered[-1]['attraction']}, competence {steered[-1]['competence']}",
                 flush=True,
             )
-    return {PATCHING: _carried(name, carried), STEERING: steered}
+    found = effect(pair, seed)
+    effects = {
+        "policy": name,
+        "moments": moments.number,
+        **_estimate("value", found.value),
+        **_estimate("moved", found.moved),
+    }
+    return {EFFECTS: [effects], PATCHING: _carried(name, carried), STEERING: steered}
 
 
 def _add(path: Path, name: str, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -110,9 +110,10 @@
 
   function describe(inside, moment) {
     const { real, without } = moment;
+    const [noun] = Object.values(inside.nouns);
     part("inside-moment").textContent =
       `Step ${moment.step}. Value estimate ${real.value.toFixed(2)}` +
-      (without ? `, without it ${without.value.toFixed(2)}.` : ". The object is not there.");
+      (without ? `, without the ${noun} ${without.value.toFixed(2)}.` : `. There is no ${noun}.`);
     part("inside-scale").textContent =
       `Dark is a value of ${inside.low.toFixed(2)}, bright one of ${inside.high.toFixed(2)}.`;
     part("inside-actions").replaceChildren(
