@@ -2,9 +2,9 @@
 
 python -m results.microscope.run [--levels N] [--seed N] [--out DIR] [--force] [POLICY ...]
 
-POLICY is a folder of results/policies, by default every one there. Writes patching.csv,
-steering.csv, effects.csv, and policies.csv, which has the command, commit and hardware. Rows of other
-policies are kept.
+POLICY is a folder of results/policies, by default every one there. Writes effects.csv,
+patching.csv, steering.csv, and policies.csv, which has the command, commit and hardware. Rows of
+other policies are kept.
 """
 
 from __future__ import annotations
