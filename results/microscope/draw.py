@@ -84,13 +84,14 @@ def draw(folder: Path, theme: str) -> Figure:
             _steered(column[0], own[0], "attraction", colours)
             _steered(column[1], own[0], "competence", colours)
             _carried(column[2], own[1])
-            column[0].set_title(f"trained with the coin moved in {float(policy['p']):.0%}")
+            column[0].set_title(f"coin moved in {100 * float(policy['p']):g} % of training")
             column[1].set_xlabel("strength, multiples of the mean difference")
             column[2].set_xlabel("units copied, those that differ most")
         titles = ("coin attraction", "coin fetched at the end", "share of the effect carried")
-        for line, title in zip(grid, titles, strict=True):
+        for line, title, low in zip(grid, titles, (-0.25, 0, 0), strict=True):
             line[0].set_ylabel(title)
-            share_ticks(line[0].yaxis, low=-0.25)
+            share_ticks(line[0].yaxis, low=low)
+            line[0].set_ylim(low - 0.08, 1.05)
         bare(*grid.flat, grid="y")
         for activation, colour in ACTIVATIONS.items():
             grid[0, 0].plot([], [], "o-", color=colour, label=f"difference, {activation}")

@@ -127,7 +127,9 @@
     shown = detail;
     const { inside } = detail.film;
     toggle.hidden = !inside;
-    if (!inside || tab.hidden || detail.playing) return;
+    if (!inside) tab.hidden = true;
+    toggle.setAttribute("aria-expanded", String(!tab.hidden));
+    if (tab.hidden || detail.playing) return;
     const moment = nearest(inside.moments, detail.step);
     drawField(detail, moment);
     describe(inside, moment);
@@ -136,7 +138,6 @@
   const redraw = () => box.dispatchEvent(new Event("redraw"));
   toggle.addEventListener("click", () => {
     tab.hidden = !tab.hidden;
-    toggle.setAttribute("aria-expanded", String(!tab.hidden));
     if (!tab.hidden) box.dispatchEvent(new Event("halt"));
     redraw();
   });
