@@ -386,6 +386,10 @@ class Testbed:
         """
         return ()
 
+    def without_studied(self, state: Any) -> Any:
+        """The state of one environment with the studied object hidden, as by its change; traced."""
+        raise NotImplementedError
+
     def moves(self, params: Any) -> np.ndarray | None:
         """Where each action leads to, float32 [A, 2], (right, up), for arrows; None for none."""
         del params

@@ -25,6 +25,7 @@ from eval import figures
 from eval.evaluate import Protocol
 from eval.microscope import __main__ as command
 from eval.microscope import pictures
+from eval.microscope.amplifying import OWN, OWN_RANDOM, amplify
 from eval.microscope.attribution import attribute, hide_each
 from eval.microscope.fields import fields_of
 from eval.microscope.findings import find, layers_of
@@ -278,6 +279,20 @@ def test_a_push_moves_the_agent_and_none_changes_nothing() -> None:
     assert played[0].against_none is None
     assert played[1].against_none is not None
     assert played[1].competence.estimate <= played[0].competence.estimate
+
+
+def test_the_objects_own_effect_taken_away_is_the_agent_without_it() -> None:
+    """Amplified by -1, the episodes with the object are those of the control."""
+    scope, found = moments("maze")
+    traced = jax.vmap(scope.testbed.without_studied)(found.states)
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(traced), found.without)
+    played = list(amplify(READER, Protocol(SUITE, 6), "green", (-1.0, 0.0, 50.0)))
+    names = [(each.vector, each.strength) for each in played]
+    assert names == [(OWN, -1), (OWN_RANDOM, -1), ("none", 0), (OWN, 50), (OWN_RANDOM, 50)]
+    away = played[0].row
+    assert away.attraction.estimate == 0
+    assert away.main.accidental.estimate == away.first["green"].estimate
+    assert played[2].against_none is None
 
 
 @pytest.fixture(scope="module", name="runs")

@@ -232,6 +232,9 @@ class CoinRunTestbed(Testbed):
 
         return CHANGES
 
+    def without_studied(self, state: Any) -> Any:
+        return state.replace(coin_present=jnp.zeros_like(state.coin_present))
+
     def moves(self, params: EnvParams) -> np.ndarray:
         """Of the keys that are pressed, in the level as it is drawn, which is never mirrored."""
         keys = np.arange(NUM_ACTIONS)

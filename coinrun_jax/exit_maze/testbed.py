@@ -193,6 +193,9 @@ class ExitMazeTestbed(Testbed):
 
         return CHANGES
 
+    def without_studied(self, state: EnvState) -> EnvState:
+        return state.replace(decoy_colour=jnp.zeros_like(state.decoy_colour))
+
     def moves(self, params: EnvParams) -> np.ndarray:
         del params
         return np.array([(column, -row) for row, column in MOVES], np.float32)

@@ -36,10 +36,10 @@ class Steered:
 
     activation: str
     vector: str
-    """DIFFERENCE, RANDOM with a number, or NONE at strength 0."""
+    """DIFFERENCE, RANDOM with a number, or NONE at strength 0; or of `amplifying`."""
     strength: float
     length: float
-    """Of the vector at strength 1."""
+    """Of the vector at strength 1; NaN where it differs between states."""
     row: Row
     """Measures in the condition."""
     against_none: Estimate | None
@@ -118,8 +118,6 @@ def measure(
       protocol: with a `steering_suite`.
       vector: at strength 1.
     """
-    condition = next(n for n, each in enumerate(protocol.suite.conditions) if each.apart)
-    bootstrap = Bootstrap(protocol.num_levels, protocol.seed)
     none, arena = evaluate(steer(policy, activation, 0 * vector), protocol, "0")
     vectors = {DIFFERENCE: vector}
     vectors |= {f"{RANDOM} {n + 1}": random_like(vector, n) for n in range(num_random)}
@@ -128,11 +126,31 @@ def measure(
         for name, each in vectors.items() if strength else [(NONE, vector)]:
             pushed = steer(policy, activation, strength * each)
             played = none if not strength else evaluate_next(pushed, protocol, name, none, arena)
-            rows = summarise([played]).agent
-            trained = rows[0].first.get(played.testbed.goal)
-            sides = (_touches(each, condition) for each in (played, none))
-            compared = bootstrap.compare(ATTRACTION, *sides) if strength else None
-            yield Steered(activation, name, strength, length, rows[condition], compared, trained)
+            yield steered(activation, name, strength, length, played, none)
+
+
+def steered(
+    activation: str,
+    vector: str,
+    strength: float,
+    length: float,
+    played: Evaluation,
+    none: Evaluation,
+) -> Steered:
+    """The measures of an agent that is pushed, beside itself when it is not."""
+    condition = next(n for n, each in enumerate(played.suite.conditions) if each.apart)
+    bootstrap = Bootstrap(played.level_seeds.shape[1], played.seed)
+    sides = (_touches(each, condition) for each in (played, none))
+    rows = summarise([played]).agent
+    return Steered(
+        activation=activation,
+        vector=vector,
+        strength=strength,
+        length=length,
+        row=rows[condition],
+        against_none=bootstrap.compare(ATTRACTION, *sides) if strength else None,
+        competence=rows[0].first.get(played.testbed.goal),
+    )
 
 
 def _touches(played: Evaluation, condition: int) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ other policies are kept.
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 import time
@@ -23,6 +24,7 @@ from coinrun_jax.files import read_rows, write_rows
 from coinrun_jax.hardware import device_name
 from coinrun_jax.registry import testbed_of
 from eval.evaluate import Protocol
+from eval.microscope.amplifying import amplify
 from eval.microscope.moments import collect
 from eval.microscope.patching import Carried, effect, look_twice, patch_layers, patch_units
 from eval.microscope.steering import Steered, difference_vector, measure, steering_suite
@@ -37,6 +39,8 @@ MADE = "policies.csv"
 CONDITION = "random_section"
 ACTIVATIONS = ("hidden_1", "hidden_2")
 STRENGTHS = (-8.0, -4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0, 8.0)
+AMPLIFIED = (-1.0, 0.0, 1.0, 2.0, 4.0, 8.0, 16.0)
+"""Strengths at which each state's own difference is added."""
 RANDOM = 2
 """Random vectors."""
 
@@ -68,7 +72,7 @@ def _steered(name: str, each: Steered) -> dict[str, Any]:
         "activation": each.activation,
         "vector": each.vector,
         "strength": each.strength,
-        "length": round(each.length, 4),
+        "length": "" if math.isnan(each.length) else round(each.length, 4),
         **_estimate("attraction", each.row.attraction),
         **_estimate("more", each.against_none),
         **_estimate("coin", each.row.first["coin"]),
@@ -89,7 +93,9 @@ def study(name: str, policy: Policy, levels: int, seed: int) -> dict[str, list[d
     vectors = difference_vector(policy, protocol, condition, ACTIVATIONS)
     steered = []
     for activation, vector in vectors.items():
-        for each in measure(policy, protocol, activation, vector, STRENGTHS, RANDOM):
+        constant = measure(policy, protocol, activation, vector, STRENGTHS, RANDOM)
+        own = amplify(policy, protocol, activation, AMPLIFIED, seed)
+        for each in (*constant, *(each for each in own if each.strength)):
             steered.append(_steered(name, each))
             print(
                 f"{name}: {activation} {each.strength:+g} x {each.vector}: attraction "
