@@ -71,7 +71,7 @@ def test_every_kind_of_network_names_what_it_computes(case) -> None:
     }
 
 
-def test_a_replacement_by_itself_changes_no_bit_and_all_of_a_twins_give_its_output(case) -> None:
+def test_a_substitute_by_itself_changes_no_bit_and_all_of_a_twins_give_its_output(case) -> None:
     network, params, one, other = case
     names = network.names(params, one)
     patch = jax.jit(network.patch)
@@ -91,7 +91,7 @@ def test_a_replacement_by_itself_changes_no_bit_and_all_of_a_twins_give_its_outp
     assert bits(patch(params, one, twins, chosen(*names))[0])[outer] == bits(theirs)[outer]
 
 
-def test_what_depends_on_an_activation_follows_its_replacement(case) -> None:
+def test_what_depends_on_an_activation_follows_its_substitute(case) -> None:
     network, params, one, _ = case
     first, *_, last = network.names(params, one)
     changed = network.intervene(params, one, {first: lambda x: x + 1})
@@ -107,5 +107,5 @@ def test_names_and_shapes_that_do_not_fit_are_refused() -> None:
     params = network.init(jax.random.key(0), np.zeros((1, 9)))
     with pytest.raises(InputError, match=r"activation 'hidden_3' is not one of hidden_1, hidden_2"):
         network.intervene(params, jnp.zeros((1, 9)), {"hidden_3": 0.0})
-    with pytest.raises(InputError, match=r"'hidden_1' has shape \(1, 2\), its replacement \(3,\)"):
+    with pytest.raises(InputError, match=r"'hidden_1' has shape \(1, 2\), its substitute \(3,\)"):
         network.intervene(params, jnp.zeros((1, 9)), {"hidden_1": jnp.zeros(3)})

@@ -27,8 +27,8 @@ from eval.microscope import __main__ as command
 from eval.microscope import pictures
 from eval.microscope.amplifying import OWN, OWN_RANDOM, amplify
 from eval.microscope.attribution import attribute, hide_each
+from eval.microscope.examination import find, layers_of
 from eval.microscope.fields import fields_of
-from eval.microscope.findings import find, layers_of
 from eval.microscope.moments import Moments, collect
 from eval.microscope.patching import (
     differences,

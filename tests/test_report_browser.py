@@ -15,8 +15,8 @@ from eval import report
 from eval.animations import Clip, render_gif
 from eval.compare import compare
 from eval.measures import summarise
+from eval.microscope.examination import Layer
 from eval.microscope.fields import Field
-from eval.microscope.findings import Layer
 from eval.microscope.scope import Look
 from eval.report.inside import Inside, Moment
 from eval.report.shown import DrawnMap, Film

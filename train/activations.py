@@ -16,7 +16,7 @@ import jax.numpy as jnp
 
 from coinrun_jax.checks import InputError, choice
 
-Replacement = jax.Array | Callable[[jax.Array], jax.Array]
+Substitute = jax.Array | Callable[[jax.Array], jax.Array]
 """An array that takes an activation's place, or a function of the activation that gives one."""
 
 
@@ -41,13 +41,13 @@ def run(
     module: nn.Module,
     params: Any,
     observations: jax.Array,
-    replace: Mapping[str, Replacement] | None = None,
+    replace: Mapping[str, Substitute] | None = None,
 ) -> tuple[Any, dict[str, jax.Array]]:
     """Apply a network with some activations replaced.
 
     Args:
       observations: [B, ...].
-      replace: by name; what depends on an activation is computed from its replacement, which
+      replace: by name; what depends on an activation is computed from its substitute, which
         has its shape or is broadcast to it.
 
     Returns:
@@ -113,7 +113,7 @@ def patch(
       chosen: bool, of a shape that broadcasts to the donor's, under the same names; traced.
     """
 
-    def choose(name: str) -> Replacement:
+    def choose(name: str) -> Substitute:
         return lambda own: jnp.where(chosen[name], donors[name].astype(own.dtype), own)
 
     return run(module, params, observations, {name: choose(name) for name in donors})
@@ -128,11 +128,11 @@ def _unused(name: str, found: Mapping[str, Any]) -> str:
     return unused
 
 
-def _replaced(name: str, activation: jax.Array, replacement: Replacement) -> jax.Array:
-    new = jnp.asarray(replacement(activation) if callable(replacement) else replacement)
+def _replaced(name: str, activation: jax.Array, substitute: Substitute) -> jax.Array:
+    new = jnp.asarray(substitute(activation) if callable(substitute) else substitute)
     try:
         return jnp.broadcast_to(new, activation.shape).astype(activation.dtype)
     except ValueError as error:
         raise InputError(
-            f"activation {name!r} has shape {activation.shape}, its replacement {new.shape}"
+            f"activation {name!r} has shape {activation.shape}, its substitute {new.shape}"
         ) from error

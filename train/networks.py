@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 
 from coinrun_jax.checks import InputError, choice, shown
-from train.activations import Replacement, named, names, patch, run
+from train.activations import Substitute, named, names, patch, run
 from train.config import NetworkConfig
 
 
@@ -148,7 +148,7 @@ class Network(NamedTuple):
         return run(self.module, params, observations)[1]
 
     def intervene(
-        self, params: Any, observations: jax.Array, replace: Mapping[str, Replacement]
+        self, params: Any, observations: jax.Array, replace: Mapping[str, Substitute]
     ) -> Output:
         """The output with some activations replaced; see `activations.run`.
 

@@ -23,7 +23,7 @@ from coinrun_jax.suites import Condition
 from coinrun_jax.testbed import NUM_SEEDS, Testbed
 from eval import figures
 from eval.microscope import pictures
-from eval.microscope.findings import (
+from eval.microscope.examination import (
     CELLS,
     FIELDS,
     LAYERS,

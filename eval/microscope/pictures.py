@@ -14,8 +14,8 @@ from coinrun_jax.scenes import Scene
 from coinrun_jax.twins import AGENT, ObservedCells
 from eval.figures.themes import WIDTH, Theme, bare, themed
 from eval.microscope.attribution import Attribution, HiddenObject
+from eval.microscope.examination import Findings, Layer
 from eval.microscope.fields import Field
-from eval.microscope.findings import Findings, Layer
 
 VALUES, EFFECTS = "viridis", "RdBu_r"  # colour maps, of what has no sign and what has one
 _DIM = 0.55  # share of the board's own colours that remains under a field

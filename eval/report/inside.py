@@ -13,8 +13,8 @@ import numpy as np
 from coinrun_jax.arena import Arena, Replay
 from coinrun_jax.scenes import Scene
 from coinrun_jax.twins import AGENT, MOVED, Twins
+from eval.microscope.examination import Layer, layers_of
 from eval.microscope.fields import Field, arrows
-from eval.microscope.findings import Layer, layers_of
 from eval.microscope.scope import Look, Scope
 from eval.states import Place
 from train.policy import Policy

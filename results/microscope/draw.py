@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 from coinrun_jax.cli import Parser, add_force, command, require_outputs
 from coinrun_jax.files import read_rows
-from eval.figures.themes import SERIES, THEMES, WIDTH, Theme, band, bare, save, share_ticks, themed
+from eval.figures.themes import SERIES, THEMES, WIDTH, band, bare, save, share_ticks, themed
 from eval.statistics import Estimate
 
 FOLDER = Path(__file__).parent
@@ -30,25 +30,30 @@ def _estimate(row: Row, name: str) -> Estimate | None:
     return None if "" in values else Estimate(*map(float, values))
 
 
-def _steered(axes: Axes, rows: Sequence[Row], measure: str, colours: Theme) -> None:
-    """A measure against the strength of the push; random vectors are dots."""
+def _steered(axes: Axes, rows: Sequence[Row], vector: str, random: tuple[str, ...]) -> None:
+    """Attraction and competence against the strength of the push; random vectors are crosses.
+
+    Args:
+      vector, random: how vectors are called in the table.
+    """
     for number, (activation, colour) in enumerate(ACTIVATIONS.items()):
         own = [row for row in rows if row["activation"] == activation]
-        pushed = [row for row in own if row["vector"] in ("difference", "none")]
+        pushed = [row for row in own if row["vector"] in (vector, "none")]
         pushed.sort(key=lambda row: float(row["strength"]))
         x = np.arange(len(pushed))
-        band(axes, x, [_estimate(row, measure) for row in pushed], color=colour, marker="o")
+        band(axes, x, [_estimate(row, "attraction") for row in pushed], color=colour, marker="o")
+        competence = [float(row["competence"]) for row in pushed]
+        axes.plot(x, competence, "--", color=colour, lw=1.2)
         place = {row["strength"]: i for i, row in enumerate(pushed)}
-        drawn = [row for row in own if row["vector"].startswith("random")]
+        drawn = [row for row in own if row["vector"] in random]
         axes.plot(
             [place[row["strength"]] + 0.12 * (2 * number - 1) for row in drawn],
-            [float(row[measure]) for row in drawn],
+            [float(row["attraction"]) for row in drawn],
             "x",
             color=colour,
             ms=4,
         )
         axes.set_xticks(x, [f"{float(row['strength']):g}".replace("-", "−") for row in pushed])
-    axes.axhline(0, color=colours.faint, lw=1, zorder=0)
 
 
 def _carried(axes: Axes, rows: Sequence[Row]) -> None:
@@ -67,7 +72,7 @@ def _carried(axes: Axes, rows: Sequence[Row]) -> None:
 
 
 def draw(folder: Path, theme: str) -> Figure:
-    """A column for each policy: attraction and competence when pushed, and units."""
+    """A column for each policy: pushed in two ways, and units copied."""
     made = read_rows(folder / "policies.csv", "table", ("policy", "p"))
     made.sort(key=lambda row: float(row["p"]))
     steering = read_rows(folder / "steering.csv", "table", ("policy", "activation", "vector"))
@@ -81,23 +86,26 @@ def draw(folder: Path, theme: str) -> Figure:
                 [row for row in rows if row["policy"] == policy["policy"]]
                 for rows in (steering, patching)
             ]
-            _steered(column[0], own[0], "attraction", colours)
-            _steered(column[1], own[0], "competence", colours)
+            _steered(column[0], own[0], "difference", ("random 1", "random 2"))
+            _steered(column[1], own[0], "own difference", ("random of that length",))
             _carried(column[2], own[1])
             column[0].set_title(f"coin moved in {100 * float(policy['p']):g} % of training")
-            column[1].set_xlabel("strength, multiples of the mean difference")
+            column[0].set_xlabel("multiples of the mean difference, added")
+            column[1].set_xlabel("multiples of each state's own difference, added")
             column[2].set_xlabel("units copied, those that differ most")
-        titles = ("coin attraction", "coin fetched at the end", "share of the effect carried")
-        for line, title, low in zip(grid, titles, (-0.25, 0, 0), strict=True):
+        titles = ("coin attraction", "coin attraction", "share of the effect carried")
+        for line, title, low in zip(grid, titles, (-0.5, -0.5, 0), strict=True):
             line[0].set_ylabel(title)
             share_ticks(line[0].yaxis, low=low)
             line[0].set_ylim(low - 0.08, 1.05)
         bare(*grid.flat, grid="y")
         for activation, colour in ACTIVATIONS.items():
-            grid[0, 0].plot([], [], "o-", color=colour, label=f"difference, {activation}")
+            grid[0, 0].plot([], [], "o-", color=colour, label=activation)
             grid[0, 0].plot([], [], "x", color=colour, label="random vectors")
-        grid[0, 0].plot([], [], "-", color=colours.quiet, label="without copied into with")
-        grid[0, 0].plot([], [], ":", color=colours.quiet, label="with copied into without")
+        style = {"color": colours.quiet}
+        grid[0, 0].plot([], [], "--", **style, label="coin fetched at the end")
+        grid[0, 0].plot([], [], "-", **style, label="without copied into with")
+        grid[0, 0].plot([], [], ":", **style, label="with copied into without")
         handles = grid[0, 0].get_legend_handles_labels()
         figure.legend(*handles, loc="outside upper left", ncols=3)
     return figure
