@@ -37,8 +37,6 @@ class Options:
     reference: Policy | None
     """The agent that screens the levels of a suite that wants it."""
     probes: bool
-    microscope: bool
-    """Whether the report's player shows the agent's inside."""
     trajectories: bool
     features: int
     """Episodes whose observations and features are written."""
@@ -47,6 +45,8 @@ class Options:
     what was asked, and not on how many runs a folder happens to hold."""
     force: bool = False
     """Whether an earlier evaluation may be overwritten."""
+    microscope: bool = False
+    """Whether the report's player shows the agent's inside."""
 
     @property
     def testbed(self) -> Testbed:
