@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from coinrun_jax.controllers import Controller
     from coinrun_jax.inspection import Probing, TrainingSample
     from coinrun_jax.scenes import Scene
+    from coinrun_jax.twins import Change, ObservedCells
 
 NUM_SEEDS = 2**31
 """Level seeds are 0 ... NUM_SEEDS - 1, as in Procgen."""
@@ -374,6 +375,29 @@ class Testbed:
     @property
     def probing(self) -> Probing | None:
         """What `--probes` needs; None if probes are not supported."""
+        return None
+
+    studied: ClassVar[str] = ""
+    """The object of `changes` whose presence the microscope is about; conditions move it."""
+
+    def changes(self) -> Sequence[Change]:
+        """What can be changed at a moment, `studied` moved and hidden among them; () for nothing.
+        All make numpy states and compile nothing.
+        """
+        return ()
+
+    def without_studied(self, state: Any) -> Any:
+        """The state of one environment with the studied object hidden, as by its change; traced."""
+        raise NotImplementedError
+
+    def moves(self, params: Any) -> np.ndarray | None:
+        """Where each action leads to, float32 [A, 2], (right, up), for arrows; None for none."""
+        del params
+        return None
+
+    def observed_cells(self, config: Any) -> ObservedCells | None:
+        """Which cell each number of an observation shows; None where they do not show cells."""
+        del config
         return None
 
     def require_auditable(self, config: Any) -> None:

@@ -18,6 +18,7 @@ from coinrun_jax.suites import Suite
 from coinrun_jax.testbed import TEST_LEVELS, Testbed
 from eval.evaluate import ACTION_MODES, MOST_SAMPLES, Protocol, level_kinds, require_room
 from eval.export import features, trajectories
+from eval.microscope.scope import require_microscope
 from eval.runs import Run, find_ages, find_runs, label, recipes
 from eval.staging import folder, require_folder
 from eval.suite_files import find_suite
@@ -47,6 +48,8 @@ class Options:
     """Whether the runs are one agent over its training."""
     force: bool = False
     """Whether an earlier evaluation may be overwritten."""
+    microscope: bool = False
+    """Whether the report's player shows the agent's inside."""
 
     @property
     def testbed(self) -> Testbed:
@@ -70,11 +73,14 @@ def parse(
     import_plugins(known.plugins)
     if known.features > known.num_levels:
         raise InputError(f"--features {known.features} is not within 0 ... {known.num_levels}")
-    if known.compare and (known.probes or known.trajectories or known.features):
-        raise InputError("--probes, --trajectories and --features are for a single --run")
-    if known.checkpoints and (known.compare or known.trajectories or known.features):
+    if known.compare and (known.probes or known.microscope or known.trajectories or known.features):
         raise InputError(
-            "--checkpoints is for a single --run, without --trajectories and --features"
+            "--probes, --microscope, --trajectories and --features are for a single --run"
+        )
+    if known.checkpoints and (known.microscope or known.trajectories or known.features):
+        raise InputError(
+            "--checkpoints is for a single --run, without --microscope, --trajectories and "
+            "--features"
         )
     require_folder(known.out, (), known.force)
     runs = _runs(known)
@@ -108,6 +114,7 @@ def parse(
         out=known.out,
         reference=_reference(known, suite, runs) if suite.screened else None,
         probes=known.probes,
+        microscope=known.microscope,
         trajectories=known.trajectories,
         features=known.features,
         compares=known.compare is not None,
@@ -174,6 +181,7 @@ def _parser(description: str) -> Parser:
         help="run that screens levels, for suites that want one",
     )
     add("--probes", action="store_true", help="also probe what the network represents")
+    add("--microscope", action="store_true", help="also show the agent's inside in the player")
     add("--trajectories", action="store_true", help="also write every episode's actions")
     add(
         "--features",
@@ -215,6 +223,8 @@ def _require_fitting(
         )
     if known.probes and testbed.probing is None:
         raise InputError(f"--probes: {testbed.id} has no probes")
+    if known.microscope:
+        require_microscope(runs[0].policy)
     testbed.require_enough_levels(suite.conditions, known.num_levels)
     kinds = [level_kinds(run.policy.env_config, suite) for run in runs]
     for run, kind in zip(runs, kinds, strict=True):

@@ -110,7 +110,9 @@ def write_evaluation(
     names += [TRAJECTORIES] * options.trajectories + [FEATURES] * bool(options.features)
     files = {name: _FILES[name] for name in names}
     files |= {f"{clip.name}.gif": clip.caption.rstrip(".") for clip, _ in clips}
-    shown = report.show(arena, evaluation, clips)
+    if options.microscope:
+        print("looking inside the network ...", flush=True)
+    shown = report.show(arena, evaluation, clips, run.policy if options.microscope else None)
     if lifetime:
         shown = report.show_ages(shown, _older(options, evaluations, arena))
     page = report.build_single(

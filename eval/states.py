@@ -76,17 +76,17 @@ class Viewer:
     def show(self, model: Model, states: Any) -> Seen:
         """What a network sees of states [M], and its output."""
         weights = jax.device_put(model.weights)
-        return _in_batches(
+        return in_batches(
             partial(_show, self.env, model.network, weights, self.params, self.key), states
         )
 
     def describe(self, describe: Describe, states: Any) -> np.ndarray:
         """A function of one state, applied to states [M]; [M, ...]."""
-        return np.asarray(_in_batches(partial(_describe, describe, self.params), states))
+        return np.asarray(in_batches(partial(_describe, describe, self.params), states))
 
     def change(self, change: Callable[[Any], Any], states: Any) -> Any:
         """States [M], each put through a function of one state."""
-        return _in_batches(partial(_change, change), states)
+        return in_batches(partial(_change, change), states)
 
 
 def values_of(arena: Arena, condition: int, states: Sequence[Any]) -> np.ndarray | None:
@@ -101,7 +101,7 @@ def values_of(arena: Arena, condition: int, states: Sequence[Any]) -> np.ndarray
     return np.asarray(seen.output.value)
 
 
-def _in_batches(function: Callable[[Any], Any], states: Any) -> Any:
+def in_batches(function: Callable[[Any], Any], states: Any) -> Any:
     """Apply a function of [_BATCH] states to [M] states; the last batch is padded."""
     number = len(jax.tree.leaves(states)[0])
     if number == 0:

@@ -15,6 +15,10 @@ from eval import report
 from eval.animations import Clip, render_gif
 from eval.compare import compare
 from eval.measures import summarise
+from eval.microscope.examination import Layer
+from eval.microscope.fields import Field
+from eval.microscope.scope import Look
+from eval.report.inside import Inside, Moment
 from eval.report.shown import Aged, DrawnMap, Film
 from eval.states import Place
 from tests.browser import NAMES, Page, find_browser, open_browser
@@ -32,7 +36,8 @@ MOST_SECONDS, MOST_BYTES = 2.0, 15e6
 BROKEN = """[...document.images].filter(each => !each.complete || each.naturalWidth === 0).length"""
 HIDDEN = """[...document.querySelectorAll("figure img, table, canvas")]
     .filter(each => each.getClientRects().length === 0 || each.clientHeight < 10).length"""
-OPEN = "document.querySelectorAll('details').forEach(each => { each.open = true })"
+OPEN = """document.querySelectorAll('details').forEach(each => { each.open = true });
+document.getElementById('look-inside')?.click()"""
 TOO_WIDE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
 # Of the canvas: how many of its pixels are painted, and a number that changes with any of them.
 PAINTED = """(() => {
@@ -89,7 +94,31 @@ def film(title: str, seed: int, view: float | None = 13) -> Film:
     )
     scene = Scene(board, TILE, sprites, tracks, focus=1, view=view, marks=[(7, 2)])
     values = way.round(2).tolist() if seed == 0 else None
-    return Film(title, f"{title}: the end.", scene, [7] * STEPS, values)
+    looked_into = inside() if seed == 0 else None
+    return Film(title, f"{title}: the end.", scene, [7] * STEPS, values, looked_into)
+
+
+def inside() -> Inside:
+    """Two moments; at the second one there is no coin."""
+    draws = np.random.default_rng(0)
+    cells = np.argwhere(np.ones((12, 8), bool)).astype(np.int32)
+    ps = np.full((96, 15), 1 / 15, np.float32)
+    moves = draws.normal(size=(96, 2)).clip(-1, 1)
+    fields = [
+        Field(name, cells, draws.random(96).astype(np.float32), ps, moves)
+        for name in ("coin", "agent")
+    ]
+
+    def look(value: float) -> Look:
+        logits = np.arange(15, dtype=np.float32)[None]
+        return Look(np.zeros((1, 4)), logits, np.float32([value]), {})
+
+    layers = [Layer("hidden_1", 0.5, 1.0, 1.0), Layer("hidden_2", 0.25, 1.0, None)]
+    moments = [
+        Moment(0, fields, look(2.5), look(1.25), layers),
+        Moment(STEPS - 1, fields[1:], look(3.5), None, []),
+    ]
+    return Inside({"coin": "coin", "agent": "agent"}, moments)
 
 
 @pytest.fixture(scope="module", name="folder")
@@ -218,6 +247,36 @@ def test_the_player_plays_and_pauses_by_keyboard_and_never_by_itself(player: Pag
     player.press(" ")  # from the start again
     assert step_of(player) == 0
     player.press(" ")
+    assert player.problems() == []
+
+
+def text_of(page: Page, name: str) -> str:
+    return page.evaluate(f"document.getElementById('{name}').textContent")
+
+
+def test_the_player_looks_inside_by_keyboard(player: Page) -> None:
+    before = player.evaluate(PAINTED)[1]
+    assert player.evaluate("document.getElementById('inside').hidden")
+    focus(player, "look-inside")
+    player.press(" ")
+    assert not player.evaluate("document.getElementById('inside').hidden")
+    field = player.evaluate(PAINTED)[1]
+    assert field != before
+    assert text_of(player, "inside-moment") == "Step 0. Value estimate 2.50, without the coin 1.25."
+    rows = "document.querySelectorAll('#inside-layers tr').length"
+    assert player.evaluate(rows) == 2
+    player.evaluate("document.querySelector('input[name=field]:checked').focus()")
+    player.press("End")
+    assert step_of(player) == STEPS
+    assert "There is no coin." in text_of(player, "inside-moment")
+    player.press("Home")
+    player.evaluate("document.querySelector('input[name=field][value=agent]').click()")
+    assert player.evaluate(PAINTED)[1] not in (before, field)
+    player.evaluate("document.querySelector('input[name=field][value=\"\"]').click()")
+    assert player.evaluate(PAINTED)[1] == before
+    player.evaluate("document.querySelector('[data-film=\"1\"]').click()")
+    assert player.evaluate("document.getElementById('look-inside').hidden")
+    assert player.evaluate("document.getElementById('inside').hidden")
     assert player.problems() == []
 
 

@@ -2,12 +2,12 @@
 
 A network maps observations [B, ...] to action logits [B, A], values [B] and the features
 [B, F] from which both are computed. One with a memory maps `Remembered` observations, and gives
-its new memory, too.
+its new memory, too. What a network computes on the way has names: see `activations`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple, cast
@@ -18,6 +18,7 @@ import jax.numpy as jnp
 
 from coinrun_jax.checks import InputError, choice, shown
 from coinrun_jax.controllers import Remembered
+from train.activations import Substitute, named, names, patch, run
 from train.config import NetworkConfig
 
 
@@ -46,9 +47,9 @@ class _Heads(nn.Module):
 
     @nn.compact
     def __call__(self, features: jax.Array) -> Output:
-        features = features.astype(jnp.float32)
-        logits = _dense(self.num_actions, gain=0.01)(features)
-        value = _dense(1, gain=1.0)(features)[..., 0]
+        features = named("features", features.astype(jnp.float32))
+        logits = named("logits", _dense(self.num_actions, gain=0.01)(features))
+        value = named("value", _dense(1, gain=1.0)(features)[..., 0])
         return Output(logits, value, features)
 
 
@@ -62,20 +63,39 @@ class MLP(nn.Module):
     @nn.compact
     def __call__(self, observation: jax.Array) -> Output:
         x = observation.reshape(observation.shape[0], -1).astype(self.dtype)
-        for _ in range(2):
-            x = nn.relu(_dense(self.width, self.dtype)(x))
+        for number in (1, 2):
+            x = named(f"hidden_{number}", nn.relu(_dense(self.width, self.dtype)(x)))
         return _Heads(self.num_actions)(x)
 
 
 class _ResidualBlock(nn.Module):
     channels: int
     dtype: Any
+    label: str
+    """Of its output; `label`_branch is what it adds to its input."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         y = nn.Conv(self.channels, (3, 3), dtype=self.dtype)(nn.relu(x))
         y = nn.Conv(self.channels, (3, 3), dtype=self.dtype)(nn.relu(y))
-        return x + y
+        return named(self.label, x + named(f"{self.label}_branch", y))
+
+
+def convolutional_features(
+    observation: jax.Array, width: int, dtype: Any, pool_padding: Any
+) -> jax.Array:
+    """IMPALA's three blocks and 256 features, within a compact method; [B, 256]."""
+    x = observation.astype(dtype)
+    if observation.dtype == jnp.uint8:
+        x = x / 255.0
+    for number, channels in enumerate((width, 2 * width, 2 * width), start=1):
+        x = nn.Conv(channels, (3, 3), dtype=dtype)(x)
+        x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=pool_padding)
+        x = named(f"block_{number}_pooled", x)
+        for residual in (1, 2):
+            x = _ResidualBlock(channels, dtype, f"block_{number}_residual_{residual}")(x)
+    x = nn.relu(x).reshape(x.shape[0], -1)
+    return nn.relu(_dense(256, dtype)(x))
 
 
 class Impala(nn.Module):
@@ -90,21 +110,8 @@ class Impala(nn.Module):
 
     @nn.compact
     def __call__(self, observation: jax.Array) -> Output:
-        return _Heads(self.num_actions)(_read_image(observation, self.width, self.dtype))
-
-
-def _read_image(observation: jax.Array, width: int, dtype: Any) -> jax.Array:
-    """IMPALA's features [B, 256] of images, within the module that calls it."""
-    x = observation.astype(dtype)
-    if observation.dtype == jnp.uint8:
-        x = x / 255.0
-    for channels in (width, 2 * width, 2 * width):
-        x = nn.Conv(channels, (3, 3), dtype=dtype)(x)
-        x = nn.max_pool(x, (3, 3), strides=(2, 2), padding="SAME")
-        x = _ResidualBlock(channels, dtype)(x)
-        x = _ResidualBlock(channels, dtype)(x)
-    x = nn.relu(x).reshape(x.shape[0], -1)
-    return nn.relu(_dense(256, dtype)(x))
+        x = convolutional_features(observation, self.width, self.dtype, "SAME")
+        return _Heads(self.num_actions)(x)
 
 
 class _Encoder(nn.Module):
@@ -116,7 +123,7 @@ class _Encoder(nn.Module):
     @nn.compact
     def __call__(self, observation: jax.Array) -> jax.Array:
         if observation.dtype == jnp.uint8 and observation.ndim == 4:
-            return _read_image(observation, max(self.width // 16, 1), self.dtype)
+            return convolutional_features(observation, max(self.width // 16, 1), self.dtype, "SAME")
         x = observation.reshape(observation.shape[0], -1).astype(self.dtype)
         return nn.relu(_dense(self.width, self.dtype)(x))
 
@@ -207,11 +214,45 @@ def register_network(kind: str, module: type[nn.Module], reads_images: bool = Fa
 
 
 class Network(NamedTuple):
-    """A network's two functions."""
+    """A network's functions."""
 
     init: Callable[[jax.Array, jax.Array], Any]
     """(key, observations [B, ...]) -> parameters."""
     apply: Apply
+    module: nn.Module
+
+    @classmethod
+    def of(cls, module: nn.Module) -> Network:
+        """The functions of a module."""
+        return cls(module.init, cast(Apply, module.apply), module)
+
+    def activations(self, params: Any, observations: jax.Array) -> dict[str, jax.Array]:
+        """What it computes on the way; [B, ...] by name, in the order of computation."""
+        return run(self.module, params, observations)[1]
+
+    def intervene(
+        self, params: Any, observations: jax.Array, replace: Mapping[str, Substitute]
+    ) -> Output:
+        """The output with some activations replaced; see `activations.run`.
+
+        Raises:
+          InputError: as there.
+        """
+        return run(self.module, params, observations, replace)[0]
+
+    def names(self, params: Any, observations: Any) -> tuple[str, ...]:
+        """Names of its activations in the order of computation; arguments may be shapes."""
+        return names(self.module, params, observations)
+
+    def patch(
+        self,
+        params: Any,
+        observations: jax.Array,
+        donors: Mapping[str, jax.Array],
+        chosen: Mapping[str, jax.Array],
+    ) -> tuple[Output, dict[str, jax.Array]]:
+        """Output and activations, chosen ones replaced by arrays; see `activations.patch`."""
+        return patch(self.module, params, observations, donors, chosen)
 
 
 @cache
@@ -233,8 +274,8 @@ def make_network(
     )
     if has_memory(config):
         unrolled = Unrolled(module, config.width)
-        return Network(unrolled.init, unrolled)
-    return Network(module.init, cast(Apply, module.apply))
+        return Network(unrolled.init, unrolled, module)
+    return Network.of(module)
 
 
 def has_memory(config: NetworkConfig) -> bool:

@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from coinrun_jax.checks import InputError, shown
-from train.networks import Output, _dense, _Heads, _ResidualBlock
+from train.networks import Output, _Heads, convolutional_features
 
 FEATURES = 256
 BLOCKS = 3
@@ -40,16 +40,8 @@ class TorchImpala(nn.Module):
 
     @nn.compact
     def __call__(self, observation: jax.Array) -> Output:
-        x = observation.astype(self.dtype)
-        if observation.dtype == jnp.uint8:
-            x = x / 255.0
-        for channels in (self.width, 2 * self.width, 2 * self.width):
-            x = nn.Conv(channels, (3, 3), dtype=self.dtype)(x)
-            x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
-            x = _ResidualBlock(channels, self.dtype)(x)
-            x = _ResidualBlock(channels, self.dtype)(x)
-        x = nn.relu(x).reshape(x.shape[0], -1)
-        x = nn.relu(_dense(FEATURES, self.dtype)(x))
+        padding = ((1, 1), (1, 1))
+        x = convolutional_features(observation, self.width, self.dtype, padding)
         return _Heads(self.num_actions)(x)
 
 

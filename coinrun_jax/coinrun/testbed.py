@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from coinrun_jax.coinrun.env import CoinRun
     from coinrun_jax.inspection import Probing
     from coinrun_jax.scenes import Scene
+    from coinrun_jax.twins import Change, ObservedCells
 
 IN_VIEW = 6
 """Tiles from the agent to the edge of what it sees."""
@@ -69,6 +70,7 @@ class CoinRunTestbed(Testbed):
     )
     look = ("end", "random_section")
     bar = "right_jump"
+    studied = "coin"
     start_fields = ("x", "y", "coin_cell", "coin_present", "ghost_cell")
     step_fields = ("cues.mirrored",)
     apart_settings = tuple(
@@ -224,6 +226,26 @@ class CoinRunTestbed(Testbed):
         from coinrun_jax.coinrun.probing import PROBING
 
         return PROBING
+
+    def changes(self) -> Sequence[Change]:
+        from coinrun_jax.coinrun.changes import CHANGES
+
+        return CHANGES
+
+    def without_studied(self, state: Any) -> Any:
+        return state.replace(coin_present=jnp.zeros_like(state.coin_present))
+
+    def moves(self, params: EnvParams) -> np.ndarray:
+        """Of the keys that are pressed, in the level as it is drawn, which is never mirrored."""
+        keys = np.arange(NUM_ACTIONS)
+        right, up = np.where(keys < 9, keys // 3 - 1, 0), np.where(keys < 9, keys % 3 - 1, 0)
+        right = np.where(params.cues.mirrored, -right, right)
+        return np.stack([right, up], -1).astype(np.float32)
+
+    def observed_cells(self, config: CoinRunConfig) -> ObservedCells:
+        from coinrun_jax.coinrun.changes import observed_cells
+
+        return observed_cells(config.observation)
 
     def require_auditable(self, config: CoinRunConfig) -> None:
         self.require_usable(config)

@@ -20,7 +20,7 @@ from coinrun_jax.exit_maze.maze_config import ExitMazeConfig
 from coinrun_jax.exit_maze.maze_suites import SUITES, MazeSettings, read_condition, sights
 from coinrun_jax.exit_maze.oracle import shortest_path, to_green, wall_follower
 from coinrun_jax.exit_maze.params import STEPS_PER_CELL, EnvParams
-from coinrun_jax.exit_maze.types import ENV_ID, Action, EnvState, Level
+from coinrun_jax.exit_maze.types import ENV_ID, MOVES, Action, EnvState, Level
 from coinrun_jax.inspection import TrainingSample
 from coinrun_jax.registry import register
 from coinrun_jax.scenes import Scene
@@ -29,6 +29,7 @@ from coinrun_jax.testbed import Outcome, Reference, Testbed, Words
 
 if TYPE_CHECKING:
     from coinrun_jax.exit_maze.env import ExitMaze
+    from coinrun_jax.twins import Change, ObservedCells
 
 
 class ExitMazeTestbed(Testbed):
@@ -58,6 +59,7 @@ class ExitMazeTestbed(Testbed):
     )
     look = ("exit_green", "green_elsewhere")
     bar = "random"
+    studied = "green"
     start_fields = (
         "exit_present",
         "exit_colour",
@@ -185,6 +187,23 @@ class ExitMazeTestbed(Testbed):
 
     def gallery(self) -> Mapping[str, Callable[[], Any]]:
         return {"conditions.png": pictures.draw_conditions}
+
+    def changes(self) -> Sequence[Change]:
+        from coinrun_jax.exit_maze.changes import CHANGES
+
+        return CHANGES
+
+    def without_studied(self, state: EnvState) -> EnvState:
+        return state.replace(decoy_colour=jnp.zeros_like(state.decoy_colour))
+
+    def moves(self, params: EnvParams) -> np.ndarray:
+        del params
+        return np.array([(column, -row) for row, column in MOVES], np.float32)
+
+    def observed_cells(self, config: ExitMazeConfig) -> ObservedCells:
+        from coinrun_jax.exit_maze.changes import observed_cells
+
+        return observed_cells(config.size, config.colour_planes, config.exit_planes, config.view)
 
     def require_auditable(self, config: ExitMazeConfig) -> None:
         self.require_usable(config)

@@ -32,7 +32,7 @@ from eval.lifetime import Lifetime
 from eval.measures import outcome_columns
 from eval.probes.answers import Probes
 from eval.report.images import data_url, drawings, first_frame, webp
-from eval.report.shown import Shown, player_data
+from eval.report.shown import Film, Shown, player_data
 from eval.results import AGENT, AGENT_TITLES, Comparison, Evaluation, Screened, Summary
 from eval.statistics import Estimate
 from eval.table import (
@@ -103,7 +103,7 @@ def _page(template: str, testbed: Testbed, titles: Mapping[str, str], **values: 
         "words": testbed.words,
         "title": testbed.words.question,
         "style": _source("style.css"),
-        "script": _source("player.js") if scripted else "",
+        "script": _scripts(values["shown"].films) if scripted else "",
         "sections": [],
         "drawings": drawings,
         "titles": lambda summary: {row.condition: row.title for row in summary.agent},
@@ -115,6 +115,11 @@ def _page(template: str, testbed: Testbed, titles: Mapping[str, str], **values: 
         "bar": titles.get(testbed.bar),
     }
     return _templates().get_template(template).render(known, **values).strip() + "\n"
+
+
+def _scripts(films: Sequence[Film]) -> Markup:
+    looks_inside = any(film.inside for film in films)
+    return _source("player.js") + (_source("inside.js") if looks_inside else "")
 
 
 def _source(name: str) -> Markup:
@@ -160,6 +165,7 @@ def build_single(
         judged=[titles[name] for name in summary.verdict.judged],
         shown=shown,
         player_data=Markup(data),
+        inside=next((film.inside.nouns for film in shown.films if film.inside), None),
         failures={"counts": failures, "episodes": sum(real)},
         screened=screened,
         screened_rows=_screened_agent_rows(testbed, screened),

@@ -13,8 +13,10 @@ from coinrun_jax.scenes import Scene, Track
 from eval.animations import Clip, sentence
 from eval.report.chosen_episodes import Chosen, MapOf, choose_episodes, choose_maps
 from eval.report.images import sprite_sheet, webp
+from eval.report.inside import Inside, inside_data, look_inside
 from eval.results import AGENT, Evaluation
 from eval.states import replay, values_of
+from train.policy import Policy
 
 UNIT = 100  # positions are whole numbers of 1 / UNIT tiles
 AGED = 3  # episodes that are shown at every moment of training
@@ -32,6 +34,8 @@ class Film:
     """[T], the one taken in each state but the last."""
     values: Sequence[float] | None = None
     """[T + 1], the agent's value estimates."""
+    inside: Inside | None = None
+    """What the agent would do if something were elsewhere, if that was asked for."""
 
 
 @dataclass(frozen=True)
@@ -65,13 +69,22 @@ class Shown:
     """From the first moment of training to the last, whose films are `films`."""
 
 
-def show(arena: Arena, evaluation: Evaluation, clips: Sequence[tuple[Clip, bytes]]) -> Shown:
-    """Choose the episodes of a page, and play them again."""
+def show(
+    arena: Arena,
+    evaluation: Evaluation,
+    clips: Sequence[tuple[Clip, bytes]],
+    looked_into: Policy | None = None,
+) -> Shown:
+    """Choose the episodes of a page, and play them again.
+
+    Args:
+      looked_into: the agent, if its inside is shown too.
+    """
     chosen, maps = choose_episodes(evaluation), choose_maps(evaluation)
     places = [each.place for each in chosen]
     places += [place for level in maps for which in level for place in which.places]
     again = dict(zip(places, replay(arena, evaluation, places), strict=True))
-    films = (_film(arena, evaluation, each, again[each.place]) for each in chosen)
+    films = (_film(arena, evaluation, each, again[each.place], looked_into) for each in chosen)
     drawn = (
         [_map(arena, evaluation, which, [again[place] for place in which.places]) for which in each]
         for each in maps
@@ -100,12 +113,20 @@ def show_ages(shown: Shown, ages: Iterable[tuple[str, Arena, Evaluation]]) -> Sh
     found = []
     for title, arena, evaluation in every:
         replays = replay(arena, evaluation, places)
-        films = [_film(arena, evaluation, *both) for both in zip(chosen, replays, strict=True)]
+        films = [
+            _film(arena, evaluation, *both, None) for both in zip(chosen, replays, strict=True)
+        ]
         found.append(Aged(title, [film for film in films if film is not None]))
     return replace(shown, films=found[-1].films, ages=found)
 
 
-def _film(arena: Arena, evaluation: Evaluation, chosen: Chosen, again: Replay) -> Film | None:
+def _film(
+    arena: Arena,
+    evaluation: Evaluation,
+    chosen: Chosen,
+    again: Replay,
+    looked_into: Policy | None,
+) -> Film | None:
     place, states = chosen.place, again.states
     scene = evaluation.testbed.scene(states, arena.params_of(place.condition))
     if scene is None:
@@ -124,6 +145,7 @@ def _film(arena: Arena, evaluation: Evaluation, chosen: Chosen, again: Replay) -
         scene=scene,
         actions=again.actions.tolist(),
         values=None if values is None else np.round(values.astype(float), 2).tolist(),
+        inside=look_inside(looked_into, arena, place, again, scene) if looked_into else None,
     )
 
 
@@ -195,6 +217,7 @@ def _film_data(film: Film, board: int, numbers: dict[str, int]) -> dict[str, Any
         "tracks": [_track_data(track, numbers) for track in scene.tracks],
         "actions": film.actions,
         "values": film.values,
+        "inside": film.inside and inside_data(film.inside),
     }
 
 

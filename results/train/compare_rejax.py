@@ -78,7 +78,7 @@ def ours(shuffle: str):
         shuffle=shuffle,
         learning_rate=5e-4,
     )
-    learner = Learner(env, params, Network(module.init, module.apply), config, 1000)
+    learner = Learner(env, params, Network.of(module), config, 1000)
     state = jax.jit(learner.init)(jax.random.key(0))
     update = jax.jit(lambda state: learner.update(state)[0], donate_argnums=0)
     return update, state

@@ -100,6 +100,9 @@
     for (const [x, y] of film.marks) {
       context.strokeRect((x - view.left) * tile, (above - y - 1) * tile, tile, tile);
     }
+    context.setLineDash([]);
+    const detail = { film, step, view, tile, context, playing: timer !== null };
+    box.dispatchEvent(new CustomEvent("drawn", { detail }));
   }
 
   function drawValues() {
@@ -153,6 +156,7 @@
     clearInterval(timer);
     timer = null;
     play.textContent = "Play";
+    drawStage();
   }
 
   function start() {
@@ -197,6 +201,8 @@
   });
   if (training) training.addEventListener("input", grow);
   whole.addEventListener("change", draw);
+  box.addEventListener("redraw", draw);
+  box.addEventListener("halt", pause);
   part("speed").addEventListener("change", () => {
     if (timer === null) return;
     pause();

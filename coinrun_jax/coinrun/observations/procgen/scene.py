@@ -107,7 +107,7 @@ def _covers(spans: CellSpans, clock: jax.Array, size: int) -> tuple[Cover, Cover
     )
     return tuple(
         written_out(partial(cover_of, upward=upward), clock, *cover)
-        for upward, cover in enumerate(covers)
+        for upward, cover in zip((False, True), covers, strict=True)
     )
 
 

@@ -1,0 +1,169 @@
+"""Which cells of the view matter to the network, and which objects.
+
+Two answers, since they disagree: *integrated gradients* (Sundararajan et al. 2017) share out the
+difference between the view and an empty one among all numbers of the view; *occlusion* empties one
+cell at a time, and says how the output changes. For objects it is exact: they are hidden in the
+environment, by `coinrun_jax.twins`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from coinrun_jax.checks import InputError
+from coinrun_jax.twins import HIDDEN, ObservedCells
+from eval.microscope.scope import Scope
+from train.networks import Network
+
+STEPS = 64
+"""Points between the empty view and the view at which gradients are taken."""
+TARGETS = ("value", "action")
+"""The value, and the log-probability of the action that is likeliest with nothing hidden."""
+_TOLERANCE = 1e-3
+_TOGETHER = 16  # observations in one pass
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """Of one moment; TARGETS come first."""
+
+    action: int
+    """The likeliest one."""
+    gradients: np.ndarray
+    """float32 [2, ...], integrated gradients for every number of the observation."""
+    occlusion: np.ndarray
+    """float32 [2, cells], by how much the output falls if a cell of the view is emptied."""
+    total: np.ndarray
+    """float32 [2], output with the view less that with an empty one: what gradients add up to."""
+
+    def by_cell(self, cells: ObservedCells) -> np.ndarray:
+        """Integrated gradients added up over each cell; float32 [2, rows * columns]."""
+        inside, number = cells.cell >= 0, cells.shape[0] * cells.shape[1]
+        added = [np.bincount(cells.cell[inside], each[inside], number) for each in self.gradients]
+        return np.stack(added).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class HiddenObject:
+    """What the network says without an object, less what it says with it."""
+
+    title: str
+    value: float
+    probabilities: np.ndarray
+    """float32 [A]."""
+
+    @property
+    def moved(self) -> float:
+        """Probability that moves to other actions, 0 ... 1."""
+        return float(np.abs(self.probabilities).sum() / 2)
+
+
+Target = Callable[[jax.Array], jax.Array]
+"""Observation as floats -> float32 [2], the TARGETS."""
+
+
+def attribute(scope: Scope, state: Any, cells: ObservedCells | None) -> Attribution:
+    """Attributions of one state.
+
+    Args:
+      cells: that the observation shows; None for one that shows none, and no occlusion.
+
+    Raises:
+      InputError: if the network reads bytes in an unusual way.
+    """
+    seen = scope.look_once(state)
+    observation, action = seen.observations[0], int(seen.logits[0].argmax())
+    scale = _scale(scope, observation, seen.logits[0])
+    floats = observation.astype(np.float32) / scale
+    empty = np.zeros_like(floats)
+    if cells is not None and cells.is_picture:
+        empty[:] = floats.mean(tuple(range(floats.ndim - 1)))
+    if cells is not None:
+        empty = np.where(cells.cell >= 0, empty, floats)
+    gradients = _integrated(scope.network, scope.weights, floats, empty, action)
+    number = 0 if cells is None else cells.shape[0] * cells.shape[1]
+    hidden = [empty] + [
+        np.where(cells.cell == cell, empty, floats) for cell in range(number) if cells is not None
+    ]
+    outputs = _outputs(scope, [floats, *hidden], action)
+    return Attribution(
+        action=action,
+        gradients=np.asarray(gradients),
+        occlusion=(outputs[:1] - outputs[2:]).T,
+        total=outputs[0] - outputs[1],
+    )
+
+
+def hide_each(scope: Scope, state: Any) -> list[HiddenObject]:
+    """Every object hidden in turn."""
+    before = scope.look_once(state)
+    found = []
+    for change in scope.testbed.changes():
+        if change.kind == HIDDEN:
+            twins = scope.twins(change, state)
+            if twins.number:
+                after = scope.look_at(twins)
+                values = after.values - before.values
+                probabilities = after.probabilities - before.probabilities
+                parts = zip(twins.titles, values, probabilities, strict=True)
+                found += [HiddenObject(title, float(value), p) for title, value, p in parts]
+    return found
+
+
+def _scale(scope: Scope, observation: np.ndarray, logits: np.ndarray) -> float:
+    """What to divide an observation by, so that the network reads floats as it reads bytes."""
+    if observation.dtype != np.uint8:
+        return 1.0
+    for scale in (255.0, 1.0):
+        floats = jnp.asarray(observation[None] / np.float32(scale))
+        again = scope.network.apply(scope.weights, floats).logits[0]
+        if np.allclose(again, logits, atol=_TOLERANCE * max(1.0, float(np.abs(logits).max()))):
+            return scale
+    raise InputError("attribution: the network reads neither bytes nor shares of 255 as floats")
+
+
+def _targets(network: Network, weights: Any, action: int, observations: jax.Array) -> jax.Array:
+    """The TARGETS, float32 [B, 2]."""
+    output = network.apply(weights, observations)
+    chosen = jax.nn.log_softmax(output.logits)[:, action]
+    return jnp.stack([output.value, chosen], -1)
+
+
+@partial(jax.jit, static_argnums=0)
+def _integrated(
+    network: Network, weights: Any, floats: jax.Array, empty: jax.Array, action: int
+) -> jax.Array:
+    """Integrated gradients of both targets, float32 [2, ...], by the midpoint rule."""
+    shares = (jnp.arange(STEPS, dtype=jnp.float32) + 0.5) / STEPS
+
+    def add(total: jax.Array, share: jax.Array) -> tuple[jax.Array, None]:
+        def at(observation: jax.Array) -> jax.Array:
+            return _targets(network, weights, action, observation[None])[0]
+
+        return total + jax.jacrev(at)(empty + share * (floats - empty)), None
+
+    total, _ = jax.lax.scan(add, jnp.zeros((len(TARGETS), *floats.shape), jnp.float32), shares)
+    return total / STEPS * (floats - empty)
+
+
+@partial(jax.jit, static_argnums=0)
+def _batch(network: Network, weights: Any, observations: jax.Array, action: int) -> jax.Array:
+    return _targets(network, weights, action, observations)
+
+
+def _outputs(scope: Scope, observations: list[np.ndarray], action: int) -> np.ndarray:
+    """The TARGETS of observations, float32 [N, 2]; the last batch is padded."""
+    padding = -len(observations) % _TOGETHER
+    stacked = np.stack([*observations, *observations[:1] * padding])
+    parts = [
+        np.asarray(_batch(scope.network, scope.weights, part, action))
+        for part in np.split(stacked, len(stacked) // _TOGETHER)
+    ]
+    return np.concatenate(parts)[: len(observations)]
