@@ -105,23 +105,13 @@ def write_evaluation(
     clips = animations.make_gifs(arena, evaluation)
     for clip, data in clips:
         (out / f"{clip.name}.gif").write_bytes(data)
-    names = [EPISODES, SUMMARY, FIGURE]
-    names += [LIFETIME, LIFETIME_FIGURE] if lifetime else []
-    names += [TRAJECTORIES] * options.trajectories + [FEATURES] * bool(options.features)
-    files = {name: _FILES[name] for name in names}
-    files |= {f"{clip.name}.gif": clip.caption.rstrip(".") for clip, _ in clips}
-    if options.microscope:
-        print("looking inside the network ...", flush=True)
-    shown = report.show(arena, evaluation, clips, run.policy if options.microscope else None)
-    if lifetime:
-        shown = report.show_ages(shown, _older(options, evaluations, arena))
     page = report.build_single(
         summary,
         evaluation,
         provenance,
         _config(run.policy),
-        shown,
-        files,
+        _show(options, evaluations, arena, clips),
+        _files(options, clips),
         screened,
         probes[0],
         lifetime,
@@ -138,6 +128,32 @@ def write_evaluation(
         f"\n{table.verdict_lines(summary)}\nReport: {options.out / REPORT}",
     ]
     return "\n".join(line for line in lines if line is not None)
+
+
+def _show(
+    options: Options,
+    evaluations: Sequence[Evaluation],
+    arena: Arena,
+    clips: Sequence[tuple[animations.Clip, bytes]],
+) -> report.Shown:
+    """What the page's player shows."""
+    looked_into = options.runs[0].policy if options.microscope else None
+    if looked_into:
+        print("looking inside the network ...", flush=True)
+    shown = report.show(arena, evaluations[0], clips, looked_into)
+    if options.lifetime:
+        return report.show_ages(shown, _older(options, evaluations, arena))
+    return shown
+
+
+def _files(options: Options, clips: Sequence[tuple[animations.Clip, bytes]]) -> dict[str, str]:
+    """What is written beside the page: name -> what is in it."""
+    names = [EPISODES, SUMMARY, FIGURE]
+    names += [LIFETIME, LIFETIME_FIGURE] * options.lifetime
+    names += [TRAJECTORIES] * options.trajectories + [FEATURES] * bool(options.features)
+    return {name: _FILES[name] for name in names} | {
+        f"{clip.name}.gif": clip.caption.rstrip(".") for clip, _ in clips
+    }
 
 
 def _older(
