@@ -77,7 +77,9 @@ def parse(
         raise InputError(
             "--probes, --microscope, --trajectories and --features are for a single --run"
         )
-    if known.checkpoints and (known.microscope or known.trajectories or known.features):
+    if known.checkpoints and (
+        known.compare or known.microscope or known.trajectories or known.features
+    ):
         raise InputError(
             "--checkpoints is for a single --run, without --microscope, --trajectories and "
             "--features"

@@ -16,7 +16,6 @@ from coinrun_jax.controllers import AgentController, Remembered
 from coinrun_jax.registry import find_testbed
 from eval.evaluate import Protocol, make_arena
 from eval.results import AGENT
-from tests.conftest import QUICK_COMPILE
 from tests.runs import assert_same_policy, finish, launch, read_metrics
 from tests.tiny_testbed import CorridorConfig
 from train import run
@@ -60,7 +59,7 @@ def test_a_task_that_needs_a_memory_is_learned_with_one_only(trained, tmp_path):
 @pytest.mark.slow
 def test_a_memory_learns_on_two_devices_as_on_one(trained, tmp_path):
     save_config(dataclasses.replace(CHAIN, total_steps=3072), tmp_path / "config.yaml")
-    flags = f"{QUICK_COMPILE} --xla_force_host_platform_device_count=2"
+    flags = "--xla_force_host_platform_device_count=2"
     words = ("--config", str(tmp_path / "config.yaml"), "--run-dir", str(tmp_path / "two"))
     assert "compiling for 2 x" in finish(launch(*words, XLA_FLAGS=flags))
     assert_same_policy(trained / "kept" / "3072", tmp_path / "two", atol=1e-5)
