@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from coinrun_jax.checks import InputError
-from coinrun_jax.twins import HIDDEN, ObservedCells
-from eval.microscope.scope import Scope
+from coinrun_jax.twins import HIDDEN, ObservedCells, Twins
+from eval.microscope.scope import Look, Scope
 from train.networks import Network
 
 STEPS = 64
@@ -107,14 +107,23 @@ def hide_each(scope: Scope, state: Any) -> list[HiddenObject]:
     found = []
     for change in scope.testbed.changes():
         if change.kind == HIDDEN:
-            twins = scope.twins(change, state)
-            if twins.number:
-                after = scope.look_at(twins)
-                values = after.values - before.values
-                probabilities = after.probabilities - before.probabilities
-                parts = zip(twins.titles, values, probabilities, strict=True)
-                found += [HiddenObject(title, float(value), p) for title, value, p in parts]
+            found += without_each(scope, before, scope.twins(change, state))
     return found
+
+
+def without_each(scope: Scope, before: Look, twins: Twins) -> list[HiddenObject]:
+    """What twins in which objects are hidden do.
+
+    Args:
+      before: the moment with nothing hidden.
+    """
+    if not twins.number:
+        return []
+    after = scope.look_at(twins)
+    values = after.values - before.values
+    probabilities = after.probabilities - before.probabilities
+    parts = zip(twins.titles, values, probabilities, strict=True)
+    return [HiddenObject(title, float(value), p) for title, value, p in parts]
 
 
 def _scale(scope: Scope, observation: np.ndarray, logits: np.ndarray) -> float:

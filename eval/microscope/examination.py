@@ -12,8 +12,14 @@ import jax
 import numpy as np
 
 from coinrun_jax.files import write_arrays, write_json, write_rows
-from coinrun_jax.twins import ObservedCells
-from eval.microscope.attribution import Attribution, HiddenObject, attribute, hide_each
+from coinrun_jax.twins import ObservedCells, repeated
+from eval.microscope.attribution import (
+    Attribution,
+    HiddenObject,
+    attribute,
+    hide_each,
+    without_each,
+)
 from eval.microscope.fields import Field, fields_of
 from eval.microscope.patching import OUTPUTS, Pair, differences
 from eval.microscope.scope import Scope
@@ -76,15 +82,7 @@ def find(
       cells: that the observation shows.
     """
     before = scope.look_once(state)
-    twins = scope.without(state)
-    without = None
-    if twins.number:
-        after = scope.look_at(twins)
-        without = HiddenObject(
-            twins.titles[0],
-            float(after.values[0] - before.values[0]),
-            after.probabilities[0] - before.probabilities[0],
-        )
+    without = without_each(scope, before, scope.without(state))
     return Findings(
         level=level,
         step=step,
@@ -92,7 +90,7 @@ def find(
         noun=scope.testbed.noun(scope.testbed.studied),
         value=float(before.values[0]),
         probabilities=before.probabilities[0],
-        without=without,
+        without=without[0] if without else None,
         fields=fields_of(scope, state),
         attribution=attribute(scope, state, cells),
         hidden=hide_each(scope, state),
@@ -105,7 +103,8 @@ def layers_of(scope: Scope, state: Any) -> list[Layer]:
     twins = scope.without(state)
     if not twins.number:
         return []
-    pair = _pair(scope, state, twins.states)
+    real, twin = scope.look_unpatched(repeated(state, 1)), scope.look_unpatched(twins.states)
+    pair = Pair(real, twin, np.zeros(1, int))
     found = []
     for each in differences(pair):
         patched = scope.patch(
@@ -118,15 +117,6 @@ def layers_of(scope: Scope, state: Any) -> list[Layer]:
             shares[output] = float((made * whole).sum()) / size if size else None
         found.append(Layer(each.activation, each.size, **shares))
     return found
-
-
-def _pair(scope: Scope, state: Any, twin: Any) -> Pair:
-    """A state and its twin, as `patching.look_twice` shows moments."""
-    real = scope.look_once(state)
-    looks = [
-        scope.patch(seen.observations, seen.activations, {}) for seen in (real, scope.look(twin))
-    ]
-    return Pair(looks[0], looks[1], np.zeros(1, int))
 
 
 def write(

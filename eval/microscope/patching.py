@@ -83,11 +83,8 @@ class Pair:
 
 def look_twice(scope: Scope, moments: Moments) -> Pair:
     """Show the network all moments, with the object and without it."""
-    looks = []
-    for states in (moments.states, moments.without):
-        seen = scope.look(states)
-        looks.append(scope.patch(seen.observations, seen.activations, {}))
-    return Pair(looks[0], looks[1], moments.levels)
+    real, twin = scope.look_unpatched(moments.states), scope.look_unpatched(moments.without)
+    return Pair(real, twin, moments.levels)
 
 
 def effect(pair: Pair, seed: int = 0) -> Effect:

@@ -114,6 +114,11 @@ class Scope:
         """Show the network one state; N is 1."""
         return self.look(repeated(state, 1))
 
+    def look_unpatched(self, states: Any) -> Look:
+        """Show the network states [N] by the program of `patch`, with nothing replaced."""
+        seen = self.look(states)
+        return self.patch(seen.observations, seen.activations, {})
+
     def patch(
         self, observations: np.ndarray, donors: Mapping[str, np.ndarray], chosen: Mapping[str, Any]
     ) -> Look:
