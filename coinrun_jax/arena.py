@@ -51,7 +51,7 @@ class _Lanes(NamedTuple):
     state: Any  # environment state
     record: Record
     action: jax.Array  # int32, the last one taken, -1 before the first
-    memory: jax.Array  # float32 [L, M], of a network that has one; M is 0 for others
+    memory: jax.Array | None  # float32 [L, M], if one of the networks has one
     idle: jax.Array  # bool, decided or without an episode
 
 
@@ -153,7 +153,8 @@ def _start(testbed: Testbed, env: Any, game: _Game, queue: _Queue, slot: jax.Arr
         state = state.replace(**own)
     record = start_record(testbed, state, params, game.decides.shape[1], game.no_actions)
     size = max((getattr(each, "memory", 0) for each in game.controllers), default=0)
-    memory = jnp.zeros(size, jnp.float32)
+    # Not an empty array: with several devices, jaxlib 0.11.2 dies of one in a loop.
+    memory = jnp.zeros(size, jnp.float32) if size else None
     return _Lanes(slot, condition, key_act, state, record, jnp.int32(-1), memory, jnp.bool_(False))
 
 
