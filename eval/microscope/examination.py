@@ -21,7 +21,7 @@ from eval.microscope.attribution import (
     without_each,
 )
 from eval.microscope.fields import Field, fields_of
-from eval.microscope.patching import OUTPUTS, Pair, differences
+from eval.microscope.patching import OUTPUTS, Pair, differences, mean_share
 from eval.microscope.scope import Scope
 
 MOMENT, FIELDS, CELLS, OBJECTS, LAYERS = (
@@ -112,9 +112,8 @@ def layers_of(scope: Scope, state: Any) -> list[Layer]:
         )
         shares = {}
         for output, of in OUTPUTS.items():
-            made, whole = of(patched) - of(pair.real), of(pair.twin) - of(pair.real)
-            size = float((whole * whole).sum())
-            shares[output] = float((made * whole).sum()) / size if size else None
+            before = of(pair.real)
+            shares[output] = mean_share(of(patched) - before, of(pair.twin) - before)
         found.append(Layer(each.activation, each.size, **shares))
     return found
 

@@ -162,11 +162,21 @@ def _carried(
 
 def share_carried(made: np.ndarray, whole: np.ndarray, sampled: Resampling) -> Estimate | None:
     """Sum of q d over sum of d d, for q `made` and d `whole`, [M, ...]; None where d is 0."""
-    axes = tuple(range(1, whole.ndim))
-    products = np.stack([(made * whole).sum(axes), (whole * whole).sum(axes)], -1).astype(float)
-    top, bottom = products.mean(0)
-    if bottom == 0:
+    share = mean_share(made, whole)
+    if share is None:
         return None
-    resampled = sampled.means(products)
+    resampled = sampled.means(_products(made, whole))
     known = resampled[:, 1] > 0
-    return interval(float(top / bottom), resampled[known, 0] / resampled[known, 1])
+    return interval(share, resampled[known, 0] / resampled[known, 1])
+
+
+def mean_share(made: np.ndarray, whole: np.ndarray) -> float | None:
+    """`share_carried` without an interval, for moments that are not resampled."""
+    top, bottom = _products(made, whole).mean(0)
+    return float(top / bottom) if bottom else None
+
+
+def _products(made: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """q d and d d of every moment, float64 [M, 2]."""
+    axes = tuple(range(1, whole.ndim))
+    return np.stack([(made * whole).sum(axes), (whole * whole).sum(axes)], -1).astype(float)
