@@ -177,6 +177,6 @@ def mean_share(made: np.ndarray, whole: np.ndarray) -> float | None:
 
 
 def _products(made: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """q d and d d of every moment, float64 [M, 2]."""
+    """The products q d and d d of every moment, float64 [M, 2]."""
     axes = tuple(range(1, whole.ndim))
     return np.stack([(made * whole).sum(axes), (whole * whole).sum(axes)], -1).astype(float)
