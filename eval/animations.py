@@ -114,12 +114,17 @@ def render_gif(states: list[Any], draw: Callable[[Any, int], np.ndarray]) -> byt
     """
     stride = max(1 + (len(states) > MAX_FRAMES // 3), -(-len(states) // MAX_FRAMES))
     shown = [*states[:-1:stride], states[-1]]
+    data, drawn = b"", 0
     for size in SIZES:
+        # Bytes go with the area; what will not fit is not drawn, but for the smallest.
+        if size > SIZES[-1] and len(data) * size**2 > MAX_BYTES * drawn**2:
+            continue
         pictures, buffer = [np.asarray(draw(state, size)) for state in shown], io.BytesIO()
         write_gif(buffer, pictures, lambda picture: picture, FRAME_MS, COLOURS)
-        if buffer.tell() <= MAX_BYTES:
+        data, drawn = buffer.getvalue(), size
+        if len(data) <= MAX_BYTES:
             break
-    return buffer.getvalue()
+    return data
 
 
 def make_gifs(arena: Arena, evaluation: Evaluation) -> list[tuple[Clip, bytes]]:

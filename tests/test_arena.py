@@ -33,7 +33,7 @@ SUITE = SUITES["paper"]
 END, MOVED, CONTROL = (
     SUITE.index(name) for name in ("end", "random_section", "random_section_control")
 )
-NUM_LEVELS = 100
+NUM_LEVELS = 64
 OTHER_BATCH = {"num_levels": 9, "num_samples": 2, "lanes": 24}
 OUTCOMES = [outcome.name for outcome in TESTBED.outcomes]
 COIN, GHOST, AT_END, TIMEOUT = (OUTCOMES.index(n) for n in ("coin", "ghost", "end", "timeout"))
@@ -191,7 +191,7 @@ def test_episodes_are_played_until_they_are_decided(played: dict[str, Played]) -
 
 def test_an_oracle_wants_the_coin_and_never_the_end() -> None:
     """It walks a proven way to the coin wherever it lies, and to the end where there is none."""
-    number = 100
+    number = 40
     arena = make_arena(CONFIG.env, {}, Protocol(SUITE, number))
     seeds = jnp.asarray(arena.level_seeds)
     keys = jax.vmap(lambda seed: episode_keys(arena.key, seed, jnp.int32(0))[0])(seeds)

@@ -23,7 +23,7 @@ from coinrun_jax.coinrun.env_config import CoinRunConfig, ItemsConfig
 from coinrun_jax.coinrun.testbed import CoinRunTestbed
 from coinrun_jax.exit_maze.maze_config import ExitMazeConfig
 from coinrun_jax.testbed import TEST_LEVELS, EnvConfig
-from eval import evaluate
+from eval import animations, evaluate
 from eval.__main__ import main
 from eval.measures import measure_names
 from eval.outputs import EPISODES, FIGURE, REPORT, RUNS, SCREENED, SUMMARY
@@ -56,6 +56,17 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_untrained(folder / "moved", placement="random_section", placement_probability=0.5)
     jax.clear_caches()  # what would be compiled by a refusal is compiled anew
     return folder
+
+
+@pytest.fixture(scope="module")
+def maze(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run in small mazes, whose programs compile quickly."""
+    return save_untrained(tmp_path_factory.mktemp("mazes") / "maze", ExitMazeConfig(size=7))
+
+
+@pytest.fixture(autouse=True)
+def _small_gifs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(animations, "SIZES", (64,))
 
 
 @pytest.fixture
@@ -250,12 +261,11 @@ def test_a_run_is_evaluated(
 
 @pytest.mark.slow
 def test_a_run_of_another_testbed_is_evaluated(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    maze: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The proxy is moved, and taken away; so is the goal, in a control of its own."""
-    run = save_untrained(tmp_path / "maze", ExitMazeConfig(size=7))
     out = tmp_path / "out"
-    arguments = ["--run", str(run), "--suite", "relocation", "--num-levels", "8"]
+    arguments = ["--run", str(maze), "--suite", "relocation", "--num-levels", "8"]
     assert main([*arguments, "--out", str(out)]) == 0
     assert "green attraction" in capsys.readouterr().out.lower()
     summary = read_summary(out / SUMMARY)
@@ -299,8 +309,7 @@ def test_runs_are_compared(runs: Path, tmp_path: Path, capsys: pytest.CaptureFix
 
 def launch(run_dir: Path, out: Path) -> subprocess.Popen[str]:
     """An evaluation whose programs those above have compiled."""
-    words = ["--run", str(run_dir), "--suite", "paper", "--reference", str(run_dir)]
-    words += ["--num-levels", "12", "--action-mode", "both"]
+    words = ["--run", str(run_dir), "--suite", "relocation", "--num-levels", "8"]
     return subprocess.Popen(
         [sys.executable, "-m", "eval", *words, "--out", str(out)],
         cwd=ROOT,
@@ -313,8 +322,8 @@ def launch(run_dir: Path, out: Path) -> subprocess.Popen[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_what_is_stopped_leaves_nothing(run_dir: Path, tmp_path: Path, number: int) -> None:
-    process = launch(run_dir, tmp_path / "deep" / "out")
+def test_what_is_stopped_leaves_nothing(maze: Path, tmp_path: Path, number: int) -> None:
+    process = launch(maze, tmp_path / "deep" / "out")
     assert process.stdout is not None
     assert process.stdout.readline().startswith("compiling")
     assert list((tmp_path / "deep" / "out").iterdir())  # the hidden folder
@@ -326,8 +335,8 @@ def test_what_is_stopped_leaves_nothing(run_dir: Path, tmp_path: Path, number: i
 
 
 @pytest.mark.slow
-def test_a_reader_that_leaves_stops_nothing(run_dir: Path, tmp_path: Path) -> None:
-    process = launch(run_dir, tmp_path / "out")
+def test_a_reader_that_leaves_stops_nothing(maze: Path, tmp_path: Path) -> None:
+    process = launch(maze, tmp_path / "out")
     assert process.stdout is not None
     assert process.stderr is not None
     assert process.stdout.readline().startswith("compiling")

@@ -23,7 +23,7 @@ from train.policy import Policy
 from train.program import Program
 
 NUM_ENVS = 8
-STEPS = 50
+STEPS = 32
 SYMBOLS, PIXELS = (CoinRun(observation=name) for name in ("symbolic", "rgb"))
 
 
@@ -80,7 +80,7 @@ def agent() -> dict[str, Any]:
         found[f"update {update}"] = jax.device_get(metrics)
     found["trained"] = state
     policy = Policy(CONFIG, state.params, program.learner.network.apply, UPDATES)
-    evaluation, arena = evaluate(policy, Protocol(SUITES["paper"], num_levels=3, traced=True))
+    evaluation, arena = evaluate(policy, Protocol(SUITES["paper"], num_levels=2, traced=True))
     found["arena"] = (arena.params, arena.level_index, evaluation.level_seeds)
     found["played"] = {
         name: (each.record, each.outcome, each.first_step)
