@@ -123,7 +123,8 @@ def counts(hlo: Hlo, computation: str) -> Counts:
     for one in hlo.computations.get(computation, ()):
         if one.opcode == "while":
             trips = hlo.trips(one)
-            inner = [*one.called("body"), *one.called("condition")]
+            # A loop of known length is counted, its condition not computed.
+            inner = one.called("body") if trips else (*one.called("body"), *one.called("condition"))
             work = sum((counts(hlo, name) for name in inner), NOTHING).times(trips or 1)
             total += work + Counts(0, 0, 1, int(trips is None))
         elif one.opcode == "conditional":
