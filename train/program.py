@@ -156,7 +156,7 @@ class Program:
         """`update`, lowered for states like this one."""
         return jax.jit(self.whole_update(), donate_argnums=0).lower(state)
 
-    def traced(self) -> Update:
+    def whole_update(self) -> Update:
         """The function that `compile` compiles: of all seeds and devices."""
         update: Update = self.learner.update
         if self.config.num_seeds > 1 and self.layout.in_turn:

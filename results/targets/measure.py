@@ -34,10 +34,11 @@ ENVIRONMENT = ("--program", "environment", "--ppo.num-envs", "1024")
 ROWS: list[list[str]] = [
     ["--for", target, "--config", config, *more]
     for config, more, targets in (
-        (QUICKSTART, (), ("h100", "v5e")),
+        (QUICKSTART, (), ("h100",)),
         (QUICKSTART, ENVIRONMENT, ("h100", "v5e")),
         (PAPER, ENVIRONMENT, ("h100", "v5e")),
         (PAPER, (), ("h100",)),
+        (QUICKSTART, (), ("v5e",)),
         (QUICKSTART, ("--devices", "8"), ("h100", "v5e")),
         (PAPER, (), ("v5e",)),
         (QUICKSTART, (), ("a100", "h200", "v5p", "v6e")),
