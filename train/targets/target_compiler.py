@@ -71,9 +71,14 @@ def _is_installed(module: str) -> bool:
 
 def compiler_environment(accelerator: Accelerator) -> dict[str, str]:
     """Variables that a process must start with, as compilers read them when they are loaded."""
-    variables = {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "-1"}
+    variables = {
+        "JAX_PLATFORMS": "cpu",
+        "CUDA_VISIBLE_DEVICES": "-1",
+        "JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1",  # it would look for libraries that only run
+    }
     if accelerator.platform == "tpu":
         variables["TPU_SKIP_MDS_QUERY"] = "1"
+        variables["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"  # compilers do not share a chip
         variables["TPU_WORKER_HOSTNAMES"] = "localhost"
         variables["TPU_ACCELERATOR_TYPE"] = accelerator.details["accelerator_type"]
     return variables
