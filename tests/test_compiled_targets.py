@@ -37,12 +37,13 @@ class Budget(NamedTuple):
 
 
 BUDGETS = (
-    Budget(QUICKSTART, "environment", "h100", 1, 0.1, 80, 0),
-    Budget(PAPER, "environment", "h100", 1, 0.5, 130, 0),
-    Budget(QUICKSTART, "environment", "v5e", 1, 0.5, 20_000, 4),
-    Budget(QUICKSTART, "update", "h100", 1, 0.3, 130, 0),
+    Budget(QUICKSTART, "environment", "h100", 1, 0.05, 75, 0),
+    Budget(PAPER, "environment", "h100", 1, 0.1, 90, 0),
+    Budget(QUICKSTART, "environment", "v5e", 1, 0.3, 16_500, 4),
+    Budget(PAPER, "environment", "v5e", 1, 0.45, 6_200_000, 100),
+    Budget(QUICKSTART, "update", "h100", 1, 0.25, 125, 0),
     Budget(QUICKSTART, "update", "h100", 8, 0.3, 130, 0),
-    Budget(QUICKSTART, "update", "v5e", 1, 0.5, 32_000, 6),
+    Budget(QUICKSTART, "update", "v5e", 1, 0.4, 30_000, 6),
 )
 
 
@@ -52,7 +53,7 @@ def compiled(budget: Budget, out: Path) -> dict[str, Any]:
     except InputError as error:
         pytest.skip(str(error))
     words = [sys.executable, "-m", "train.targets", "--for", budget.target, "--json", str(out)]
-    words += ["--config", budget.config, "--program", budget.program]
+    words += ["--config", budget.config, "--program", budget.program, "--ppo.num-envs", "1024"]
     done = subprocess.run(
         [*words, "--devices", str(budget.devices)], cwd=ROOT, capture_output=True, text=True
     )
