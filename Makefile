@@ -24,7 +24,7 @@ PYTHONS := $(if $(PYTHON),$(PYTHON),python3 python3.12 python3.11 python3.13 pyt
 SUITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-cuda quickstart quickstart-maze results gpu test test-docs test-fast test-thorough lint format constraints clean
+.PHONY: help install install-cuda quickstart quickstart-maze results gpu test test-docs test-fast test-thorough test-targets lint format constraints clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,16 +75,31 @@ gpu: install-cuda ## measure what only a GPU can show (results/gpu; the curves t
 	@$(PY) -m results.gpu.run
 
 test: lint ## lint, then the tests
-	@$(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m 'not docs and not thorough'
+	@$(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m 'not docs and not thorough and not targets'
 
 test-docs: install ## run every code block of README.md and docs/, and the notebooks
 	@$(PY) -m pytest -n $(JOBS) --dist loadfile --nbmake tests/test_readme.py notebooks
 
 test-fast: install ## the tests that take seconds
-	@$(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m 'not slow and not docs and not thorough'
+	@$(PY) -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m 'not slow and not docs and not thorough and not targets'
 
 test-thorough: install ## for new backends or versions of JAX: compiled against op by op
 	@$(PY) -m pytest -m thorough
+
+# The compilers live in build/, not in .venv: jax would look for a GPU there. A .pth file adds .venv's
+# packages. Where the compilers cannot be had, the tests say so and are skipped.
+TARGETS := build/targets
+test-targets: install ## compile for GPUs and TPUs that are not there (minutes; .venv stays as it is)
+	@$(PY) -m venv $(TARGETS)
+	@$(PY) -c 'import sysconfig; print(sysconfig.get_path("purelib"))' > \
+	  "$$($(TARGETS)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/project.pth"
+	@jax=$$($(PY) -c 'import jax; print(jax.__version__)'); \
+	  libtpu=$$($(PY) -c 'from importlib.metadata import requires; \
+	    print(next(r.partition(";")[0] for r in requires("jax") if r.startswith("libtpu")))'); \
+	  $(TARGETS)/bin/python -m pip install -q --disable-pip-version-check --no-deps "$$libtpu" \
+	    jax-cuda12-plugin==$$jax jax-cuda12-pjrt==$$jax nvidia-cuda-nvcc-cu12 \
+	    nvidia-nvjitlink-cu12 nvidia-cuda-nvrtc-cu12 || echo 'the compilers cannot be installed'
+	@$(TARGETS)/bin/python -m pytest -m targets tests/test_compiled_targets.py
 
 lint: install ## ruff and mypy
 	@$(PY) -m ruff check .

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 
 from train.config import TrainConfig
 from train.devices import memory
-from train.devices.layout import ONE_SHARD, EnvShards, Layout, in_turn
+from train.devices.layout import ONE_SHARD, EnvShards, Layout
 from train.environment import make_environment, network_of, outline_environment, require_usable
 from train.ppo import Learner, Metrics, ReturnScale, TrainState
 
@@ -51,18 +51,23 @@ class Program:
     Args:
       config: without stages.
       stage: number of the stage that it is of, from 0; stages draw other random numbers.
+      devices: by default all of jax's. Those of a topology can be compiled for, not run on, and
+        what fits into their memory is not checked.
 
     Raises:
       InputError: for settings that do not suit each other or the devices, or do not fit into
         memory.
     """
 
-    def __init__(self, config: TrainConfig, stage: int = 0) -> None:
+    def __init__(
+        self, config: TrainConfig, stage: int = 0, devices: Sequence[Any] | None = None
+    ) -> None:
         self.config = config
         self._stage = stage
-        self.layout = Layout(config)
+        self.layout = Layout(config, devices)
         self.learner = outline_learner(config, self.layout.shards)
-        memory.require(self.learner, config, jax.device_count())
+        if devices is None:
+            memory.require(self.learner, config, jax.device_count())
         self.compile_seconds = 0.0
         self._compiled: Any = None
 
@@ -73,6 +78,10 @@ class Program:
     def shapes(self) -> TrainState:
         """Shapes and types of what `pack` returns; nothing is computed."""
         return jax.eval_shape(lambda params: self.pack(self._init(params)), self.learner.env_params)
+
+    def initial_shapes(self) -> TrainState:
+        """Shapes and types of what `init` returns; nothing is computed."""
+        return jax.eval_shape(self._init, self.learner.env_params)
 
     def _init(self, env_params: Any) -> TrainState:
         def init(seed: jax.Array) -> TrainState:
@@ -116,9 +125,9 @@ class Program:
 
     def place(self, state: TrainState) -> TrainState:
         """Put a state, complete on every host, onto the devices."""
-        return self.layout.place(state, self._specs())
+        return self.layout.place(state, self.specs())
 
-    def _specs(self) -> TrainState:
+    def specs(self) -> TrainState:
         """How each field of a state is divided."""
         per_env, shared = self.layout.per_env, self.layout.shared
         return TrainState(
@@ -145,13 +154,17 @@ class Program:
 
     def lower(self, state: TrainState) -> Any:
         """`update`, lowered for states like this one."""
+        return jax.jit(self.whole_update(), donate_argnums=0).lower(state)
+
+    def whole_update(self) -> Update:
+        """The function that `compile` compiles: of all seeds and devices."""
         update: Update = self.learner.update
-        if self.config.num_seeds > 1 and in_turn():
+        if self.config.num_seeds > 1 and self.layout.in_turn:
             update = partial(jax.lax.map, update)
         elif self.config.num_seeds > 1:
             update = jax.vmap(partial(update, seeds=SEEDS), axis_name=SEEDS)
         if self.layout.mesh is not None:
-            specs = self._specs()
+            specs = self.specs()
             update = jax.shard_map(
                 update,
                 mesh=self.layout.mesh,
@@ -159,7 +172,7 @@ class Program:
                 out_specs=(specs, self.layout.shared),
                 check_vma=False,
             )
-        return jax.jit(update, donate_argnums=0).lower(state)
+        return update
 
     def update(self, state: TrainState) -> tuple[TrainState, Metrics]:
         """One update of every seed; donates `state`."""

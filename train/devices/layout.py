@@ -8,6 +8,7 @@ environments, and what the update needs of all of them it asks for here: a mean,
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -54,25 +55,33 @@ class EnvShards:
 ONE_SHARD = EnvShards()
 
 
-def in_turn() -> bool:
+def in_turn(platform: str | None = None) -> bool:
     """Whether a device updates its seeds one after another instead of side by side.
+
+    Args:
+      platform: of the devices; by default jax's.
 
     A CPU's caches hold one agent better than several, and its matrix products gain nothing
     from a batch: four side by side took 1.45 times as long as one after another.
     """
-    return jax.default_backend() == "cpu"
+    return (platform or jax.default_backend()) == "cpu"
 
 
 class Layout:
     """Which part of a run's state each device holds.
 
+    Args:
+      devices: by default all of jax's; those of a topology if the program is only compiled.
+
     Raises:
       InputError: if the work cannot be divided equally.
     """
 
-    def __init__(self, config: TrainConfig) -> None:
-        count = jax.device_count()
-        self.mesh = Mesh(np.array(jax.devices()), (AXIS,)) if count > 1 else None
+    def __init__(self, config: TrainConfig, devices: Sequence[Any] | None = None) -> None:
+        devices = jax.devices() if devices is None else devices
+        count = len(devices)
+        self.mesh = Mesh(np.array(devices), (AXIS,)) if count > 1 else None
+        self.in_turn = in_turn(devices[0].platform)
         self.shards = ONE_SHARD
         self.per_env: Any = PartitionSpec(*(() if config.num_seeds == 1 else (None,)), AXIS)
         """Of arrays with an axis of environments."""

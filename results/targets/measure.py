@@ -1,0 +1,112 @@
+"""Compiles two configs and two environments for several targets: python -m results.targets.measure.
+
+Each row is a command of its own, minutes of one processor. Rows that `targets.csv` has already are
+skipped, so that an interrupted measurement goes on; delete the file to begin anew.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+import tempfile
+from argparse import Namespace
+from pathlib import Path
+from typing import Any
+
+from coinrun_jax.cli import Fault, Parser, command
+from coinrun_jax.hardware import device_name
+
+HERE = Path(__file__).resolve().parent
+CSV = HERE / "targets.csv"
+PLAIN = (
+    *("target", "devices", "program", "observation", "num_envs", "compile_seconds", "memory"),
+    *("memory_available", "flops", "bytes", "kernels_per_step", "loops_per_step"),
+    *("host_predicates_per_step", "kernels", "host_transfers", "collectives", "collective_bytes"),
+)
+COLUMNS = (
+    *("config", *PLAIN, "loops_over_environments", "bound", "steps_per_second_low"),
+    *("steps_per_second_high", "jax", "commit", "hardware", "command"),
+)
+QUICKSTART, PAPER = "configs/quickstart.yaml", "configs/paper_rgb.yaml"
+ENVIRONMENT = ("--program", "environment", "--ppo.num-envs", "1024")
+ROWS: list[list[str]] = [
+    ["--for", target, "--config", config, *more]
+    for config, more, targets in (
+        (QUICKSTART, (), ("h100",)),
+        (QUICKSTART, ENVIRONMENT, ("h100", "v5e")),
+        (PAPER, ENVIRONMENT, ("h100", "v5e")),
+        (PAPER, (), ("h100",)),
+        (QUICKSTART, (), ("v5e",)),
+        (QUICKSTART, ("--devices", "8"), ("h100", "v5e")),
+        (PAPER, (), ("v5e",)),
+        (QUICKSTART, (), ("a100", "h200", "v5p", "v6e")),
+    )
+    for target in targets
+]
+
+
+def row_of(found: dict[str, Any], config: str) -> dict[str, Any]:
+    """A line of the CSV from the command's JSON."""
+    low, high = found["estimate"]["steps_per_second"]
+    return {
+        "config": Path(config).stem,
+        **{name: found[name] for name in PLAIN},
+        "loops_over_environments": sum(one["count"] for one in found["loops_over_environments"]),
+        "bound": found["estimate"]["bound"],
+        "steps_per_second_low": round(low),
+        "steps_per_second_high": round(high),
+        "jax": found["jax"],
+        "commit": found["commit"],
+        "hardware": device_name(),
+        "command": found["command"],
+    }
+
+
+def measure(python: str, words: list[str]) -> None:
+    """Run one command and append its row.
+
+    Raises:
+      Fault: if it fails.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "found.json"
+        command = [python, "-m", "train.targets", *words, "--json", str(out)]
+        status = subprocess.run(command, cwd=HERE.parents[1]).returncode
+        if status:
+            raise Fault(f"{' '.join(words)} failed with exit status {status}, see above")
+        found = json.loads(out.read_text())
+    found["command"] = " ".join(["python -m train.targets", *words])
+    is_new = not CSV.exists()
+    with open(CSV, "a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        if is_new:
+            writer.writeheader()
+        writer.writerow(row_of(found, words[words.index("--config") + 1]))
+
+
+def done() -> set[str]:
+    """The commands whose rows the CSV has."""
+    if not CSV.exists():
+        return set()
+    with open(CSV, newline="", encoding="utf-8") as file:
+        return {row["command"] for row in csv.DictReader(file)}
+
+
+@command
+def main(arguments: list[str] | None = None) -> int:
+    """Entry point; see `coinrun_jax.cli` for its exit status."""
+    parser = Parser(prog="python -m results.targets.measure", description=__doc__)
+    parser.add_argument(
+        "--python", default=sys.executable, help="the interpreter that has the compilers"
+    )
+    args: Namespace = parser.parse_args(arguments)
+    for words in ROWS:
+        if " ".join(["python -m train.targets", *words]) not in done():
+            measure(args.python, words)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,40 @@
+"""FLOP of the matrix products and convolutions in a traced program.
+
+XLA's own count takes the body of a loop once; here it counts as often as it runs.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from jax.extend.core import ClosedJaxpr, Jaxpr
+
+
+def matmul_flops(traced: ClosedJaxpr | Jaxpr) -> float:
+    """FLOP of one execution; of a `cond`, the branch with the most; of a `while`, one round."""
+    jaxpr = traced.jaxpr if isinstance(traced, ClosedJaxpr) else traced
+    return sum(_of(equation) for equation in jaxpr.eqns)
+
+
+def _of(equation: Any) -> float:
+    name, params = equation.primitive.name, equation.params
+    if name == "dot_general":
+        (contracted, _), _ = params["dimension_numbers"]
+        left = equation.invars[0].aval.shape
+        inner = math.prod(left[axis] for axis in contracted)
+        return 2.0 * math.prod(equation.outvars[0].aval.shape) * inner
+    if name == "conv_general_dilated":
+        # Every element of the result sums over a kernel without its output features. Zeros that
+        # dilation inserts into an input, as in a strided gradient, are not multiplied.
+        kernel = equation.invars[1].aval.shape
+        features = kernel[params["dimension_numbers"].rhs_spec[0]]
+        dense = 2.0 * math.prod(equation.outvars[0].aval.shape) * math.prod(kernel) / features
+        return dense / math.prod(params["lhs_dilation"]) / math.prod(params["rhs_dilation"])
+    if name == "cond":
+        return max(matmul_flops(branch) for branch in params["branches"])
+    parts = [value for value in params.values() if isinstance(value, ClosedJaxpr | Jaxpr)]
+    rounds = params["length"] if name == "scan" else 1
+    if name == "shard_map":
+        rounds = params["mesh"].size
+    return rounds * sum(matmul_flops(part) for part in parts)
