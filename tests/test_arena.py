@@ -191,7 +191,7 @@ def test_episodes_are_played_until_they_are_decided(played: dict[str, Played]) -
 
 def test_an_oracle_wants_the_coin_and_never_the_end() -> None:
     """It walks a proven way to the coin wherever it lies, and to the end where there is none."""
-    number = 40
+    number = 100
     arena = make_arena(CONFIG.env, {}, Protocol(SUITE, number))
     seeds = jnp.asarray(arena.level_seeds)
     keys = jax.vmap(lambda seed: episode_keys(arena.key, seed, jnp.int32(0))[0])(seeds)
