@@ -5,8 +5,7 @@
 
 FILE.npz holds the state dict's arrays by their names: docs/pixels.md says how to get it from a
 checkpoint. DIR is a new folder. Settings are those of `python -m train` and say how the agent was
-trained: --env.mode, --env.num-levels, --env.start-level, --total-steps and, if the coin was moved
-in training, --env.placement and --env.placement-probability. Observations are Procgen's pixels
+trained: --env.mode, --env.num-levels, --total-steps and so on. Observations are Procgen's pixels
 unless --env.observation says otherwise; the weights themselves decide the network.
 """
 
