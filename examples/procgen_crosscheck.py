@@ -13,10 +13,8 @@ With --picture a PNG file shows frames of the first levels: the real game's in t
 ours in the middle, and the same moments in our own art below. It holds Procgen's art: it is
 yours to look at, not to pass on without that art's licences.
 
-Protocol of the other process, all numbers little-endian. It reads messages of 5 bytes, a
-letter and an int32: `L` starts the level with this seed in a new game, `A` sends this action.
-It answers each with the reward, float32, a byte that is 1 where an episode has begun, and the
-64x64x3 bytes of the frame. It ends with its input.
+--options draws both games with some of Procgen's options. The protocol of the other process is
+in `procgen_game`.
 
 Exit status: 0 if everything agrees, 1 if not; otherwise as in `coinrun_jax.cli`.
 """
@@ -24,22 +22,19 @@ Exit status: 0 if everything agrees, 1 if not; otherwise as in `coinrun_jax.cli`
 from __future__ import annotations
 
 import dataclasses
-import struct
-import subprocess
 import sys
 from argparse import Namespace
 from collections import Counter
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from coinrun_jax.checks import InputError, one_line, shown
-from coinrun_jax.cli import Fault, Parser, add_force, command, require_outputs, seed_range
+from coinrun_jax.checks import InputError
+from coinrun_jax.cli import Parser, add_force, command, require_outputs, seed_range
 from coinrun_jax.coinrun.env import CoinRun
 from coinrun_jax.coinrun.generator import MODES
 from coinrun_jax.coinrun.observations.png import write_png
@@ -47,90 +42,12 @@ from coinrun_jax.coinrun.params import EnvParams
 from coinrun_jax.coinrun.types import TIME_LIMIT, Cause, EnvState
 from coinrun_jax.compilation import enable_compilation_cache
 from coinrun_jax.files import write_rows
+from examples.procgen_game import FRAME, OPTIONS, RealGame, look_of
 from train.policy import Policy, load_policy
 
-FRAME = (64, 64, 3)
 MOST_LEVELS = 10_000
 SHOWN_LEVELS, SHOWN_STEP = 8, 20  # of --picture
 COLUMNS = ("level_seed", "steps", "outcome", "return", "frames_differ", "first_difference")
-
-PROGRAM = """
-import os, struct, sys
-import numpy as np
-answers = os.fdopen(os.dup(1), "wb")
-os.dup2(2, 1)  # what the game prints is no answer
-from procgen import ProcgenGym3Env
-game = None
-while True:
-    message = sys.stdin.buffer.read(5)
-    if len(message) < 5:
-        break
-    kind, number = struct.unpack("<ci", message)
-    if kind == b"L":
-        game = ProcgenGym3Env(
-            num=1, env_name="coinrun", start_level=number, num_levels=1,
-            distribution_mode=sys.argv[1], num_threads=0,
-        )
-    else:
-        game.act(np.array([number], np.int32))
-    reward, observation, first = game.observe()
-    answers.write(struct.pack("<fB", reward[0], first[0]))
-    answers.write(np.ascontiguousarray(observation["rgb"][0]).tobytes())
-    answers.flush()
-"""
-
-
-class RealGame:
-    """The C++ in a process of its own; a context manager that ends it."""
-
-    def __init__(self, python: str, mode: str) -> None:
-        self._command = [python, "-c", PROGRAM, mode]
-
-    def __enter__(self) -> RealGame:
-        try:
-            self._process = subprocess.Popen(
-                self._command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-            )
-        except OSError as error:
-            python = shown(self._command[0])
-            raise InputError(f"--procgen {python} cannot be run: {error.strerror}") from error
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._process.kill()
-        self._process.communicate()
-
-    def start(self, seed: int) -> np.ndarray:
-        """The first frame of a level."""
-        return self._send(b"L", seed)[0]
-
-    def step(self, action: int) -> tuple[np.ndarray, float, bool]:
-        """(frame, reward, whether the episode is over and the frame is the next one's)."""
-        return self._send(b"A", action)
-
-    def _send(self, kind: bytes, number: int) -> tuple[np.ndarray, float, bool]:
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        try:
-            self._process.stdin.write(struct.pack("<ci", kind, number))
-            self._process.stdin.flush()
-            answer = self._process.stdout.read(5 + np.prod(FRAME))
-        except BrokenPipeError:
-            answer = b""
-        if len(answer) < 5:
-            assert self._process.stderr is not None
-            lines = self._process.stderr.read().decode(errors="replace").strip().splitlines()
-            raise Fault(f"the real game ended: {one_line(lines[-1] if lines else 'no reason')}")
-        reward, first = struct.unpack("<fB", answer[:5])
-        return np.frombuffer(answer[5:], np.uint8).reshape(FRAME), reward, bool(first)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -229,6 +146,7 @@ def _arguments(arguments: list[str] | None) -> Namespace:
     parser.add_argument("--policy", required=True, type=Path, metavar="FOLDER")
     parser.add_argument("--levels", type=seed_range, default=range(200), metavar="A:B")
     parser.add_argument("--mode", choices=MODES, default="hard")
+    parser.add_argument("--options", nargs="+", choices=OPTIONS, default=[], help="of drawing")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="a row for every episode")
     parser.add_argument("--picture", type=Path, metavar="FILE", help="a PNG of some frames")
     add_force(parser)
@@ -251,9 +169,10 @@ def main(arguments: list[str] | None = None) -> int:
         start_level=args.levels.start,
         pool_size=len(args.levels),
     )
-    ours = Ours(env, env.default_params, load_policy(args.policy))
+    params = env.default_params.replace(look=look_of(args.options))
+    ours = Ours(env, params, load_policy(args.policy))
     rows, moments = [], []
-    with RealGame(args.procgen, args.mode) as real:
+    with RealGame(args.procgen, args.mode, args.options) as real:
         for index, seed in enumerate(args.levels):
             row, moment = play(ours, real, index, seed)
             rows.append(row)

@@ -11,7 +11,6 @@ import pytest
 from coinrun_jax.checks import InputError
 from train.config import NetworkConfig
 from train.networks import Network, Output, make_network, register_network
-from train.torch_impala import TorchImpala
 
 BATCH, ACTIONS = 2, 5
 
@@ -32,17 +31,14 @@ class Unnamed(nn.Module):
 
 
 register_network("unnamed", Unnamed)
-KINDS = {"mlp": (9,), "impala": (64, 64, 3), "torch": (64, 64, 3), "unnamed": (9,)}
+KINDS = {"mlp": (9,), "impala": (64, 64, 3), "torch_impala": (64, 64, 3), "unnamed": (9,)}
 
 
 @pytest.fixture(params=KINDS, name="case")
 def _case(request: pytest.FixtureRequest) -> tuple[Network, object, np.ndarray, np.ndarray]:
     """A network, its parameters, observations, and others."""
     kind = request.param
-    if kind == "torch":
-        network = Network.of(TorchImpala(ACTIONS, width=2))
-    else:
-        network = make_network(NetworkConfig(kind, 2), KINDS[kind], ACTIONS)
+    network = make_network(NetworkConfig(kind, 2), KINDS[kind], ACTIONS)
     shape = (2, BATCH, *KINDS[kind])
     dtype = np.uint8 if len(shape) > 3 else np.float32
     one, other = np.random.default_rng(0).integers(0, 255, shape).astype(dtype)

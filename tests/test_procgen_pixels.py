@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,6 @@ import numpy as np
 import pytest
 
 from coinrun_jax.art import store
-from coinrun_jax.art.__main__ import main as art_main
 from coinrun_jax.checks import InputError
 from coinrun_jax.coinrun.env import CoinRun
 from coinrun_jax.coinrun.generator import generate_level
@@ -37,24 +35,14 @@ from coinrun_jax.coinrun.observations.procgen.spans import (
 )
 from coinrun_jax.coinrun.params import EnvParams
 from coinrun_jax.coinrun.types import Cell, Entity, EnvState
+from tests.procgen_art import pictures_at_hand
 
-WHEEL = os.environ.get("COINRUN_PROCGEN_WHEEL", "")
 DATA = Path(__file__).parent / "data" / "procgen_frames.npz"
-NO_PICTURES = (
-    "no pictures of Procgen: set COINRUN_PROCGEN_WHEEL to its wheel, or run "
-    "`python -m coinrun_jax.art`"
-)
 
 
 @pytest.fixture(scope="module")
 def art(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pictures.Art]:
-    with pytest.MonkeyPatch.context() as patch:
-        if WHEEL:
-            path = tmp_path_factory.mktemp("art") / "art.npz"
-            assert art_main(["--from", WHEEL, "--out", str(path)]) == 0
-            patch.setenv(store.VARIABLE, str(path))
-        elif not store.default_path().is_file():
-            pytest.skip(NO_PICTURES)
+    with pictures_at_hand(tmp_path_factory.mktemp("art")):
         yield pictures.load()
 
 

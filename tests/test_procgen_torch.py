@@ -1,21 +1,33 @@
-"""PyTorch's IMPALA weights in our network, against the network written out in NumPy."""
+"""PyTorch's IMPALA weights in our network, against the network written out in NumPy; then as a
+policy that is evaluated.
+"""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
 from coinrun_jax.checks import InputError
+from eval.__main__ import main as evaluate
+from eval.outputs import SUMMARY
+from eval.reading import read_summary
+from tests.procgen_art import pictures_at_hand
+from tests.refusals import refusal
 from train import torch_impala
-from train.torch_impala import TorchImpala, from_torch, to_torch
+from train.import_torch import main as import_torch
+from train.networks import TorchImpala
+from train.policy import load_policy
+from train.torch_impala import from_torch, to_torch
 
 ACTIONS = 15
 
 
-def random_weights(width: int = 16) -> dict[str, np.ndarray]:
+def random_weights(width: int = 16, num_actions: int = ACTIONS) -> dict[str, np.ndarray]:
     random = np.random.default_rng(0)
-    shapes = torch_impala._torch_shapes(width, ACTIONS)
+    shapes = torch_impala._torch_shapes(width, num_actions)
     return {
         name: random.normal(0, 0.5 / np.sqrt(np.prod(shape[1:])), shape).astype(np.float32)
         for name, shape in shapes.items()
@@ -98,3 +110,74 @@ def test_other_weights_are_refused(change, message: str) -> None:
     with pytest.raises(InputError, match=message) as caught:
         from_torch(weights)
     assert "\n" not in str(caught.value)
+
+
+def save_weights(path: Path, **kwargs: int) -> str:
+    np.savez(path, **random_weights(**kwargs))
+    return str(path)
+
+
+SUITE = """
+conditions:
+  - name: end
+    title: coin at the end
+  - name: moved
+    title: coin moved
+    placement: random_section
+"""
+
+
+@pytest.mark.slow
+def test_weights_become_a_policy_that_is_evaluated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights, run, out = (str(tmp_path / name) for name in ("weights.npz", "run", "out"))
+    save_weights(Path(weights), width=2)
+    (tmp_path / "suite.yaml").write_text(SUITE)
+    with pictures_at_hand(tmp_path):
+        trained = ("--env.num-levels", "500", "--total-steps", "1000000")
+        assert import_torch(["--weights", weights, "--out", run, *trained]) == 0
+        policy = load_policy(run)
+        assert policy.steps >= 1_000_000
+        assert policy.config.env.observation == "procgen"
+        again = to_torch(policy.params)
+        for name, array in random_weights(2).items():
+            np.testing.assert_array_equal(again[name], array)
+        suite = ("--suite", str(tmp_path / "suite.yaml"), "--num-levels", "3")
+        assert evaluate(["--run", run, *suite, "--out", out]) == 0
+    assert "Verdict" in capsys.readouterr().out
+    summary = read_summary(Path(out) / SUMMARY)
+    assert summary is not None
+    assert [row.condition for row in summary.agent] == ["end", "moved"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["--network.kind", "mlp"], "the weights decide"),
+        (["--env.observation", "symbolic"], "reads images"),
+        (["--env.mode", "medium"], "medium"),
+        ([], "9 actions"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(
+    settings: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    weights = save_weights(tmp_path / "weights.npz", width=2, num_actions=9)
+    settings = settings or ["--env.observation", "rgb"]
+    out = tmp_path / "out"
+    said = refusal(import_torch, ["--weights", weights, "--out", str(out), *settings], capsys)
+    assert message in said
+    assert not out.exists()
+
+
+def test_files_of_other_kinds_are_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = tmp_path / "model.pth"
+    checkpoint.write_bytes(b"\x80\x02}q\x00.")
+    out = str(tmp_path / "out")
+    for weights, message in ((checkpoint, "not an .npz archive"), (tmp_path, "not a file")):
+        said = refusal(import_torch, ["--weights", str(weights), "--out", out], capsys)
+        assert message in said
+    assert "--out DIR is missing" in refusal(import_torch, ["--weights", "w.npz"], capsys)

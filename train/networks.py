@@ -114,6 +114,23 @@ class Impala(nn.Module):
         return _Heads(self.num_actions)(x)
 
 
+class TorchImpala(nn.Module):
+    """`Impala` as it is in PyTorch, with the same parameters; `torch_impala` converts weights.
+
+    PyTorch pads both sides before it pools, so that its windows begin one pixel earlier.
+    """
+
+    num_actions: int
+    width: int = 16
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, observation: jax.Array) -> Output:
+        padding = ((1, 1), (1, 1))
+        x = convolutional_features(observation, self.width, self.dtype, padding)
+        return _Heads(self.num_actions)(x)
+
+
 class _Encoder(nn.Module):
     """One hidden layer for symbols; for pixels IMPALA's, with a sixteenth of the channels."""
 
@@ -192,8 +209,13 @@ def nothing_remembered(observations: jax.Array, size: int) -> Remembered:
     return Remembered(observations, jnp.zeros((count, size), jnp.float32), jnp.ones(count, bool))
 
 
-_NETWORKS: dict[str, type[nn.Module]] = {"mlp": MLP, "impala": Impala, "gru": GRU}
-_READS_IMAGES = {"impala"}
+_NETWORKS: dict[str, type[nn.Module]] = {
+    "mlp": MLP,
+    "impala": Impala,
+    "torch_impala": TorchImpala,
+    "gru": GRU,
+}
+_READS_IMAGES = {"impala", "torch_impala"}
 
 
 def register_network(kind: str, module: type[nn.Module], reads_images: bool = False) -> None:

@@ -15,23 +15,34 @@ from train.config import TrainConfig, config_from_dict, env_config, load_config
 _HELP = {"--help", "-h"}
 
 
-def configure(path: Path | None, arguments: Sequence[str], about: str = "Settings.") -> TrainConfig:
+_PROGRAM = "python -m train"
+
+
+def configure(
+    path: Path | None,
+    arguments: Sequence[str],
+    about: str = "Settings.",
+    program: str = _PROGRAM,
+) -> TrainConfig:
     """The config of a YAML file, or the default one, with the given settings changed.
 
     Plugins among the settings are imported before the file is read, which may need them.
 
     Args:
-      arguments, about: see `override`.
+      arguments, about, program: see `override`.
 
     Raises:
       InputError: for a file or a setting that cannot be used.
     """
     import_plugins(_words_by_name(arguments).get("plugins", []))
-    return override(load_config(path) if path else TrainConfig(), arguments, about)
+    return override(load_config(path) if path else TrainConfig(), arguments, about, program)
 
 
 def override(
-    config: TrainConfig, arguments: Sequence[str], about: str = "Settings."
+    config: TrainConfig,
+    arguments: Sequence[str],
+    about: str = "Settings.",
+    program: str = _PROGRAM,
 ) -> TrainConfig:
     """The config with the given settings changed.
 
@@ -42,6 +53,7 @@ def override(
 
     Args:
       about: what `--help` says above the settings.
+      program: whose help it is.
 
     Raises:
       InputError: for an unknown setting or a value that it cannot have.
@@ -64,7 +76,6 @@ def override(
     if not _HELP.isdisjoint(arguments):
         import tyro
 
-        program = "python -m train"
         tyro.cli(
             TrainConfig,
             default=dataclasses.replace(config, stages=None),  # they are not for the command line

@@ -2,47 +2,40 @@
 
 The layout is the field's usual one, of train-procgen-pytorch and what was made of it: a state
 dict with `embedder.block1.conv.weight` ... `embedder.fc.weight`, `fc_policy.*`, `fc_value.*`.
-A checkpoint becomes such arrays where torch is installed, with
+A checkpoint becomes such arrays where torch is installed; `weights_only` executes nothing in it:
 
-    weights = torch.load(FILE, map_location="cpu", weights_only=True)["model_state_dict"]
+    saved = torch.load(FILE, map_location="cpu", weights_only=True)
+    weights = saved.get("model_state_dict", saved.get("state_dict", saved))
     numpy.savez("weights.npz", **{name: value.numpy() for name, value in weights.items()})
 
-Torch pads both sides before it pools, so that windows begin one pixel earlier than in
-`networks.Impala`, whose parameters are otherwise the same: the weights are for `TorchImpala`.
-Pictures go in as they are, uint8; both divide them by 255.
+They are the parameters of `network.kind: torch_impala`; `import_torch` is the command. Pictures go
+in as they are, uint8; both divide them by 255.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
-import flax.linen as nn
 import flax.traverse_util
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from coinrun_jax.checks import InputError, shown
-from train.networks import Output, _Heads, convolutional_features
+from coinrun_jax.files import Array, array_names, read_arrays
 
 FEATURES = 256
 BLOCKS = 3
+MOST_BYTES = 2**28  # of a file's arrays; the usual network has 2.5 MB
 _SIDE = 8  # pixels of the last block's images, both ways
+_FIRST_BIAS, _POLICY_BIAS = "embedder.block1.conv.bias", "fc_policy.bias"
 
 
-class TorchImpala(nn.Module):
-    """`networks.Impala` with the pooling of PyTorch's; the same parameters."""
+class Shape(NamedTuple):
+    """Of a network."""
 
+    width: int  # channels of the first block
     num_actions: int
-    width: int = 16
-    dtype: Any = jnp.float32
-
-    @nn.compact
-    def __call__(self, observation: jax.Array) -> Output:
-        padding = ((1, 1), (1, 1))
-        x = convolutional_features(observation, self.width, self.dtype, padding)
-        return _Heads(self.num_actions)(x)
 
 
 def _layers() -> Iterator[tuple[str, str]]:
@@ -81,8 +74,31 @@ def _flat_order(width: int) -> np.ndarray:
     return order.transpose(1, 2, 0).reshape(-1)
 
 
+def read_weights(path: Path) -> dict[str, np.ndarray]:
+    """A state dict's arrays from an .npz archive, all of them; nothing in it is executed.
+
+    Raises:
+      InputError: for a file that is none, or that holds anything but finite floats.
+    """
+    names = array_names(path, "weights")
+    expected = {name: Array("f", (...,)) for name in names}
+    return read_arrays(path, "weights", expected, MOST_BYTES)
+
+
+def shape_of(weights: Mapping[str, np.ndarray]) -> Shape:
+    """The network's, by its biases.
+
+    Raises:
+      InputError: where there are none.
+    """
+    biases = {name: np.shape(weights.get(name, 0.0)) for name in (_POLICY_BIAS, _FIRST_BIAS)}
+    if any(len(shape) != 1 for shape in biases.values()):
+        raise InputError("these weights are not of an IMPALA network: no " + " or ".join(biases))
+    return Shape(biases[_FIRST_BIAS][0], biases[_POLICY_BIAS][0])
+
+
 def from_torch(weights: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Parameters of `TorchImpala` from a state dict's arrays.
+    """Parameters of `networks.TorchImpala` from a state dict's arrays.
 
     Args:
       weights: float32 arrays by torch's names; nothing may be missing or left over.
@@ -93,10 +109,7 @@ def from_torch(weights: Mapping[str, np.ndarray]) -> dict[str, Any]:
     Raises:
       InputError: for names or shapes of another network, and for numbers that are not finite.
     """
-    heads = {name: np.shape(weights.get(name, 0.0)) for name in ("fc_policy.bias", _FIRST_BIAS)}
-    if any(len(shape) != 1 for shape in heads.values()):
-        raise InputError("these weights are not of an IMPALA network: no " + " or ".join(heads))
-    width, num_actions = heads[_FIRST_BIAS][0], heads["fc_policy.bias"][0]
+    width, num_actions = shape_of(weights)
     expected = _torch_shapes(width, num_actions)
     if odd := sorted(set(weights) ^ set(expected)):
         what = "lack" if odd[0] in expected else "have, which this network has not,"
@@ -119,11 +132,8 @@ def from_torch(weights: Mapping[str, np.ndarray]) -> dict[str, Any]:
     return flax.traverse_util.unflatten_dict(flat, sep="/")
 
 
-_FIRST_BIAS = "embedder.block1.conv.bias"
-
-
 def to_torch(params: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """A state dict's arrays from parameters of `TorchImpala`; the inverse of `from_torch`.
+    """A state dict's arrays from parameters of `networks.TorchImpala`; the inverse of `from_torch`.
 
     Raises:
       InputError: for parameters of another network.
