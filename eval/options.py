@@ -50,6 +50,8 @@ class Options:
     """Whether an earlier evaluation may be overwritten."""
     microscope: bool = False
     """Whether the report's player shows the agent's inside."""
+    art: str | None = None
+    """What animations are drawn from, where the testbed has a choice."""
 
     @property
     def testbed(self) -> Testbed:
@@ -117,6 +119,7 @@ def parse(
         reference=_reference(known, suite, runs) if suite.screened else None,
         probes=known.probes,
         microscope=known.microscope,
+        art=known.art,
         trajectories=known.trajectories,
         features=known.features,
         compares=known.compare is not None,
@@ -193,6 +196,11 @@ def _parser(description: str) -> Parser:
         help="also write observations, features and logits of N episodes of each condition",
     )
     add(
+        "--art",
+        metavar="NAME",
+        help="what animations are drawn from, such as procgen (default: what observations are)",
+    )
+    add(
         "--plugins",
         nargs="+",
         default=[],
@@ -225,6 +233,8 @@ def _require_fitting(
         )
     if known.probes and testbed.probing is None:
         raise InputError(f"--probes: {testbed.id} has no probes")
+    if known.art is not None:
+        testbed.require_art(known.art)
     if known.microscope:
         require_microscope(runs[0].policy)
     testbed.require_enough_levels(suite.conditions, known.num_levels)
