@@ -185,6 +185,20 @@ def _parser(description: str) -> Parser:
         metavar="DIR",
         help="run that screens levels, for suites that want one",
     )
+    _add_outputs(parser)
+    add(
+        "--plugins",
+        nargs="+",
+        default=[],
+        metavar="MODULE",
+        help="modules of your own to import first, which register testbeds and the like",
+    )
+    return parser
+
+
+def _add_outputs(parser: Parser) -> None:
+    """What is written besides the report, and how its animations are drawn."""
+    add = parser.add_argument
     add("--probes", action="store_true", help="also probe what the network represents")
     add("--microscope", action="store_true", help="also show the agent's inside in the player")
     add("--trajectories", action="store_true", help="also write every episode's actions")
@@ -200,14 +214,6 @@ def _parser(description: str) -> Parser:
         metavar="NAME",
         help="what animations are drawn from, such as procgen (default: what observations are)",
     )
-    add(
-        "--plugins",
-        nargs="+",
-        default=[],
-        metavar="MODULE",
-        help="modules of your own to import first, which register testbeds and the like",
-    )
-    return parser
 
 
 def _require_one_environment(runs: list[Run]) -> None:
@@ -234,6 +240,8 @@ def _require_fitting(
     if known.probes and testbed.probing is None:
         raise InputError(f"--probes: {testbed.id} has no probes")
     if known.art is not None:
+        if known.compare:
+            raise InputError("--art is for a single --run: comparisons have no animations")
         testbed.require_art(known.art)
     if known.microscope:
         require_microscope(runs[0].policy)
