@@ -397,10 +397,15 @@ class Arena:
         """The environment's params of one of the conditions."""
         return _params_of(self._game, jnp.int32(condition))
 
-    def painter(self, condition: int) -> Callable[[Any, int], np.ndarray]:
-        """Draws states of a condition for people: (state, size) -> uint8 [size, size, 3]."""
+    def painter(self, condition: int, art: str | None = None) -> Callable[[Any, int], np.ndarray]:
+        """Draws states of a condition for people: (state, size) -> uint8 [size, size, 3].
+
+        Args:
+          art: see `Testbed.require_art`; by default what observations are drawn from.
+        """
         params = self.params_of(condition)
-        return lambda state, size: np.asarray(self.env.render(state, params, size))
+        chosen = {} if art is None else {"art": art}
+        return lambda state, size: np.asarray(self.env.render(state, params, size, **chosen))
 
     def compile(self) -> None:
         """Compile what `play`, `watch` and `replay` run, which they would do by themselves."""

@@ -17,11 +17,9 @@ import numpy as np
 
 from coinrun_jax.checks import InputError
 from coinrun_jax.cli import Parser, add_force, command, integer, require_outputs
-from coinrun_jax.coinrun.env import CoinRun
+from coinrun_jax.coinrun.env import ART, CoinRun
 from coinrun_jax.coinrun.generator import MODES
-from coinrun_jax.coinrun.observations import rgb
 from coinrun_jax.coinrun.observations.atlas import MAX_SIZE, VIEW
-from coinrun_jax.coinrun.observations.look import Look
 from coinrun_jax.coinrun.observations.png import write_png
 from coinrun_jax.coinrun.types import NUM_SEEDS, Action, EnvState
 
@@ -84,6 +82,7 @@ def _arguments(arguments: list[str] | None) -> Namespace:
     add("--count", type=integer(1, MOST_FRAMES), default=24, help="frames")
     add("--columns", type=integer(1, MOST_FRAMES), default=6)
     add("--size", type=integer(VIEW, MAX_SIZE), default=64, help="pixels of a frame")
+    add("--art", choices=ART, default="own", help="procgen: its own pictures, see coinrun_jax.art")
     add("--scale", type=integer(1, 64), default=4, help="pixels of a pixel")
     add_force(parser)
     args = parser.parse_args(arguments)
@@ -99,10 +98,11 @@ def _arguments(arguments: list[str] | None) -> Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Draw the sheet that the command line asks for; returns the exit status."""
     args = _arguments(arguments)
-    env = CoinRun(args.mode, num_levels=args.count, start_level=args.seed, pool_size=args.count)
+    observation = "procgen" if args.art == "procgen" else "rgb"
+    env = CoinRun(args.mode, observation, args.count, args.seed, pool_size=args.count)
     states = played_states(env, args.count, args.seed)
-    draw = partial(rgb.observe, pool=env.default_params.pool, look=Look(), size=args.size)
-    frames = np.asarray(jax.jit(jax.vmap(draw))(states))
+    draw = partial(env.render, size=args.size)
+    frames = np.asarray(jax.vmap(draw, (0, None))(states, env.default_params))
     write_png(args.out, sheet(frames, args.columns, args.scale))
     return 0
 

@@ -366,8 +366,20 @@ class Testbed:
         """A whole level with the paths of some episodes on it, uint8 [H, W, 3]."""
         return None
 
-    def gallery(self) -> Mapping[str, Callable[[], Any]]:
-        """Pictures of all that conditions can change: file name -> a matplotlib figure."""
+    def require_art(self, art: str) -> None:
+        """Refuse what the environment's `render(..., art=)` and `gallery` cannot draw from.
+
+        Raises:
+          InputError: for a name that is unknown, or pictures that are not at hand.
+        """
+        raise InputError(f"art {shown(art)}: {self.id} is drawn in one way only")
+
+    def gallery(self, art: str | None = None) -> Mapping[str, Callable[[], Any]]:
+        """Pictures of all that conditions can change: file name -> a matplotlib figure.
+
+        Args:
+          art: what they are drawn from; only what `require_art` accepts.
+        """
         return {}
 
     # To look into agents and training sets.

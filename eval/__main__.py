@@ -2,7 +2,7 @@
 
 python -m eval --run DIR --suite NAME --out DIR [--num-levels N] [--samples N] [--seed N]
                [--action-mode sample|greedy|both] [--unseen-by N] [--reference DIR]
-               [--probes] [--microscope] [--trajectories] [--features N]
+               [--probes] [--microscope] [--trajectories] [--features N] [--art NAME]
                [--plugins MODULE ...] [--force]
 python -m eval --run DIR --checkpoints all --suite NAME --out DIR [...]
 python -m eval --compare DIR DIR ... --suite NAME --out DIR [...]

@@ -127,13 +127,19 @@ def render_gif(states: list[Any], draw: Callable[[Any, int], np.ndarray]) -> byt
     return data
 
 
-def make_gifs(arena: Arena, evaluation: Evaluation) -> list[tuple[Clip, bytes]]:
-    """Choose, replay and draw the clips; none where the environment cannot be drawn."""
+def make_gifs(
+    arena: Arena, evaluation: Evaluation, art: str | None = None
+) -> list[tuple[Clip, bytes]]:
+    """Choose, replay and draw the clips; none where the environment cannot be drawn.
+
+    Args:
+      art: see `Arena.painter`.
+    """
     if not hasattr(arena.env, "render"):
         return []
     clips = choose(evaluation)
     replays = replay(arena, evaluation, [clip.place for clip in clips])
     return [
-        (clip, render_gif(again.states, arena.painter(clip.place.condition)))
+        (clip, render_gif(again.states, arena.painter(clip.place.condition, art)))
         for clip, again in zip(clips, replays, strict=True)
     ]

@@ -1,6 +1,6 @@
 """Pictures of all that a testbed's conditions can change.
 
-python -m eval.gallery --out FOLDER [--env ID] [--plugins MODULE ...] [--force]
+python -m eval.gallery --out FOLDER [--env ID] [--art NAME] [--plugins MODULE ...] [--force]
 """
 
 from __future__ import annotations
@@ -26,11 +26,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--env", default=DEFAULT, metavar="ID", help=f"testbed, by default {DEFAULT}"
     )
+    parser.add_argument("--art", metavar="NAME", help="what it is drawn from, such as procgen")
     parser.add_argument("--plugins", nargs="+", default=[], metavar="MODULE")
     add_force(parser)
     known = parser.parse_args(arguments)
     import_plugins(known.plugins)
-    pictures = find_testbed(known.env).gallery()
+    testbed = find_testbed(known.env)
+    if known.art is not None:
+        testbed.require_art(known.art)
+    pictures = testbed.gallery() if known.art is None else testbed.gallery(known.art)
     if not pictures:
         raise InputError(f"{known.env} has no gallery")
     require_folder(known.out, tuple(pictures), known.force)

@@ -50,6 +50,8 @@ class Options:
     """Whether an earlier evaluation may be overwritten."""
     microscope: bool = False
     """Whether the report's player shows the agent's inside."""
+    art: str | None = None
+    """What animations are drawn from, where the testbed has a choice."""
 
     @property
     def testbed(self) -> Testbed:
@@ -117,6 +119,7 @@ def parse(
         reference=_reference(known, suite, runs) if suite.screened else None,
         probes=known.probes,
         microscope=known.microscope,
+        art=known.art,
         trajectories=known.trajectories,
         features=known.features,
         compares=known.compare is not None,
@@ -182,6 +185,20 @@ def _parser(description: str) -> Parser:
         metavar="DIR",
         help="run that screens levels, for suites that want one",
     )
+    _add_outputs(parser)
+    add(
+        "--plugins",
+        nargs="+",
+        default=[],
+        metavar="MODULE",
+        help="modules of your own to import first, which register testbeds and the like",
+    )
+    return parser
+
+
+def _add_outputs(parser: Parser) -> None:
+    """What is written besides the report, and how its animations are drawn."""
+    add = parser.add_argument
     add("--probes", action="store_true", help="also probe what the network represents")
     add("--microscope", action="store_true", help="also show the agent's inside in the player")
     add("--trajectories", action="store_true", help="also write every episode's actions")
@@ -193,13 +210,10 @@ def _parser(description: str) -> Parser:
         help="also write observations, features and logits of N episodes of each condition",
     )
     add(
-        "--plugins",
-        nargs="+",
-        default=[],
-        metavar="MODULE",
-        help="modules of your own to import first, which register testbeds and the like",
+        "--art",
+        metavar="NAME",
+        help="what animations are drawn from, such as procgen (default: what observations are)",
     )
-    return parser
 
 
 def _require_one_environment(runs: list[Run]) -> None:
@@ -225,6 +239,10 @@ def _require_fitting(
         )
     if known.probes and testbed.probing is None:
         raise InputError(f"--probes: {testbed.id} has no probes")
+    if known.art is not None:
+        if known.compare:
+            raise InputError("--art is for a single --run: comparisons have no animations")
+        testbed.require_art(known.art)
     if known.microscope:
         require_microscope(runs[0].policy)
     testbed.require_enough_levels(suite.conditions, known.num_levels)

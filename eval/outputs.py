@@ -102,7 +102,7 @@ def write_evaluation(
     figures.save(figures.draw(summary, testbed), out / FIGURE, "png")
     if lifetime:
         figures.save(draw_lifetime(lifetime, testbed), out / LIFETIME_FIGURE, "png")
-    clips = animations.make_gifs(arena, evaluation)
+    clips = animations.make_gifs(arena, evaluation, options.art)
     for clip, data in clips:
         (out / f"{clip.name}.gif").write_bytes(data)
     page = report.build_single(

@@ -71,6 +71,25 @@ def test_landing_takes_a_step_before_the_grip_is_back(walk_on_seed_39):
     assert walk_on_seed_39.supported[22]
 
 
+def test_a_crate_pushes_no_agent_into_the_ground():
+    """The real game's heights on an easy level, where the agent falls past two crates, comes
+    beneath the upper one's centre and is pushed down.
+    """
+    env = CoinRun(mode="easy", num_levels=1)
+    params = env.default_params.with_levels(generate_level(46, "easy"))
+    _, state = env.reset_to_level(jax.random.key(0), 0, params)
+    actions = (
+        [6] * 3 + [8] * 10 + [7] * 2 + [6] * 6 + [7] * 8 + [8] * 7 + [6] * 4 + [1, 7, 8, 7, 7, 7]
+    )
+
+    def step(state, action):
+        state = physics.advance(state, action, params.pool)
+        return state, state.y
+
+    heights = jax.jit(lambda state: jax.lax.scan(step, state, jnp.array(actions))[1])(state)
+    np.testing.assert_allclose(heights[-2:], [6.5787, 4.5787], atol=1e-6)
+
+
 def test_actions_decode_to_keys():
     keys = [tuple(int(k) for k in physics.decode_action(jnp.int32(a))) for a in range(15)]
     assert keys[:9] == [(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1)]

@@ -174,6 +174,19 @@ def test_first_frames_with_enemies_equal_the_real_games(art: pictures.Art) -> No
 
 
 @pytest.mark.slow
+def test_faded_pictures_are_scaled_as_in_the_real_game(art: pictures.Art) -> None:
+    """A frame in which a puff's column of pixels is nearly between two of its picture's."""
+    env = CoinRun("easy", "procgen", num_levels=1, start_level=1206)
+    params = env.default_params
+    keys = (1, 6, 1, 6, 8, 1, 8, 1, 8, 1, 6, 8, 6, 7, 1, 7, 1, 9)
+    actions = np.repeat(keys, (3, 1, 26, 3, 1, 2, 1, 1, 1, 3, 8, 6, 2, 2, 1, 4, 1, 26))
+    states = replay(env, params, actions[:, None].astype(np.int32))[1]
+    frame = draw(env, take(states, [-1], [0]), params)[0]
+    code = "55be0975aa39169156ae6866978b85234a0ccc893ce56d7a490709153690c663"
+    assert hashlib.sha256(np.asarray(frame).tobytes()).hexdigest() == code
+
+
+@pytest.mark.slow
 def test_alone_and_in_a_batch_the_same(played: Any) -> None:
     env, states, params, _ = played
     chosen = some(states)

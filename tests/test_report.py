@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from coinrun_jax.arena import Replay
+from coinrun_jax.art import store
 from coinrun_jax.coinrun.conditions import coin_condition, with_control
 from coinrun_jax.scenes import Scene, Track
 from coinrun_jax.suites import Suite
@@ -47,6 +48,7 @@ from tests.evaluations import (
     evaluation,
     runs_of,
 )
+from tests.refusals import refusal
 from train.config import NetworkConfig, TrainConfig
 from train.networks import make_network
 from train.policy import Policy
@@ -440,3 +442,16 @@ def test_a_gallery_shows_what_conditions_change(testbed: Testbed, tmp_path: Path
     assert {path.name for path in out.iterdir()} == set(testbed.gallery())
     assert gallery.main(["--out", str(out), "--env", testbed.id]) == 2
     assert gallery.main(["--out", str(tmp_path / "none"), "--env", "CartPole-v1"]) == 2
+
+
+@pytest.mark.parametrize("testbed", [COINRUN, MAZE], ids=lambda testbed: testbed.id)
+def test_a_gallery_is_drawn_only_from_what_there_is(
+    testbed: Testbed,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(store.VARIABLE, str(tmp_path / "none.npz"))
+    for art in ("nothing", "procgen"):
+        given = ["--out", str(tmp_path / "gallery"), "--env", testbed.id, "--art", art]
+        assert art in refusal(gallery.main, given, capsys).lower()

@@ -70,11 +70,16 @@ def draw_placements() -> Figure:
     return figure
 
 
-def draw_cues() -> Figure:
-    """What the agent sees three tiles before the coin, for every cue."""
+def draw_cues(art: str = "own") -> Figure:
+    """What the agent sees three tiles before the coin, for every cue.
+
+    Args:
+      art: of `env.ART`.
+    """
     import matplotlib.pyplot as plt
 
-    env = CoinRun(observation="rgb", num_levels=1, start_level=LEVEL)
+    observation = "procgen" if art == "procgen" else "rgb"
+    env = CoinRun(observation=observation, num_levels=1, start_level=LEVEL)
     variants = cue_variants(env.default_params)
 
     @jax.jit

@@ -70,12 +70,14 @@ def decode_action(action: jax.Array) -> tuple[jax.Array, jax.Array]:
     return action // 3 - 1, action % 3 - 1
 
 
-REACH_X, REACH_Y = 1, 3
+REACH_X, REACH_UP, REACH_DOWN = 1, 3, 5
 """Cells around the agent's that one step can touch: it moves by at most half a tile sideways and
-1.5 tiles up or down."""
+1.5 tiles up or down, and crates can push it further down."""
 _COLUMNS = 2 * REACH_X + 1
-_CRATE_ROWS = 3
-"""A crate that supports the agent is below its cell: in the lowest rows of that window."""
+_CRATE_ROWS = range(REACH_DOWN - 3, REACH_DOWN)
+"""Of the window: a crate that supports the agent is in one of the three rows below its cell."""
+_PUSHES = 5
+"""Most that a move can lead to: there Procgen ends its recursion."""
 
 
 class Window(NamedTuple):
@@ -85,12 +87,12 @@ class Window(NamedTuple):
     row: jax.Array  # int32 []
     solid: jax.Array  # int32 [], mask
     lava: jax.Array  # int32 [], mask
-    crate: jax.Array  # int32 [_CRATE_ROWS, _COLUMNS], codes of `Tile`, 0 for no crate
+    crate: jax.Array  # int32 [3, _COLUMNS], of _CRATE_ROWS, codes of `Tile`, 0 for no crate
 
 
 def make_window(state: EnvState, tiles: jax.Array) -> Window:
-    """Window of the tiles within reach, uint8 [2 * REACH_Y + 1, 2 * REACH_X + 1]."""
-    crate = tiles[:_CRATE_ROWS].astype(jnp.int32)
+    """Window of the tiles within reach, uint8 [REACH_DOWN + 1 + REACH_UP, _COLUMNS]."""
+    crate = tiles[_CRATE_ROWS.start : _CRATE_ROWS.stop].astype(jnp.int32)
 
     def mask(cells: jax.Array) -> jax.Array:
         bits = jnp.int32(0)
@@ -100,26 +102,31 @@ def make_window(state: EnvState, tiles: jax.Array) -> Window:
 
     return Window(
         column=_cell(state.x) - REACH_X,
-        row=_cell(state.y) - REACH_Y,
+        row=_cell(state.y) - REACH_DOWN,
         solid=mask(is_solid(tiles)),
         lava=mask(is_lava(tiles)),
         crate=jnp.where(crate >= Tile.CRATE, crate, 0),
     )
 
 
-def tiles_around(state: EnvState, pool: LevelPool, reach_x: int, reach_y: int) -> jax.Array:
-    """Tiles around the agent's cell, uint8 [2 * reach_y + 1, 2 * reach_x + 1], lowest row first."""
+def tiles_around(
+    state: EnvState, pool: LevelPool, reach_x: int, reach_down: int, reach_up: int
+) -> jax.Array:
+    """Tiles around the agent's cell, lowest row first.
+
+    uint8 [reach_down + 1 + reach_up, 2 * reach_x + 1].
+    """
     corner = (
         state.level_index,
-        _cell(state.y) - reach_y + MARGIN,
+        _cell(state.y) - reach_down + MARGIN,
         _cell(state.x) - reach_x + MARGIN,
     )
-    size = (1, 2 * reach_y + 1, 2 * reach_x + 1)
+    size = (1, reach_down + 1 + reach_up, 2 * reach_x + 1)
     return jax.lax.dynamic_slice(pool.tiles, corner, size)[0]
 
 
 def _look_around(state: EnvState, pool: LevelPool) -> Window:
-    return make_window(state, tiles_around(state, pool, REACH_X, REACH_Y))
+    return make_window(state, tiles_around(state, pool, REACH_X, REACH_DOWN, REACH_UP))
 
 
 def _covers(
@@ -234,9 +241,9 @@ def _move_enemies(
 
 
 _Supports = list[list[jax.Array]]
-"""By row and column of a window's crates: 0, or a code if the crate would support the agent when
-near. The crate created last is tried first, and then the agent no longer falls, so only the
-largest code matters. Its lowest bits, `_CODE_ROW`, are the row."""
+"""By row and column of a window's crates: 0, or a code if the crate would hold the agent when
+near. The one created last is tried first, and once it has, the agent no longer falls, so that only
+the largest code matters. Its lowest bits, `_CODE_ROW`, are the row."""
 _CODE_ROW = 3
 
 
@@ -262,6 +269,14 @@ def _move_x(
     return jnp.where(wall, _clamp(moved, HALF_WIDTH, dx > 0), moved), wall
 
 
+def _stopped_y(
+    x: jax.Array, y: jax.Array, up: jax.Array, window: Window
+) -> tuple[jax.Array, jax.Array]:
+    """A vertical move that has come to y: (y, whether a wall stops it)."""
+    wall = _hits_wall(window, x, y)
+    return jnp.where(wall, _clamp(y, HALF_HEIGHT, up), y), wall
+
+
 def _move_y(
     x: jax.Array,
     y: jax.Array,
@@ -270,30 +285,56 @@ def _move_y(
     supports: _Supports,
     falls: jax.Array,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """A vertical move, clamped at walls, then held by a crate if there is one: (y, blocked, held).
+    """A vertical move, stopped by walls, then held by a crate if there is one: (y, blocked, held).
 
     A move of length zero counts as downward, and has an effect. Nothing holds an agent that does
     not fall.
-    """
-    y += dy
-    wall = _hits_wall(window, x, y)
-    y = jnp.where(wall, _clamp(y, HALF_HEIGHT, dy > 0), y)
 
-    code = jnp.int32(0)
-    for row, column in np.ndindex(_CRATE_ROWS, _COLUMNS):
-        near_x = jnp.abs(x - _crate_centre(window.column + column)) < _CRATE_REACH_X
-        near_y = jnp.abs(y - _crate_centre(window.row + row)) < _CRATE_REACH_Y
-        code = jnp.maximum(code, jnp.where(near_x & near_y, supports[row][column], 0))
-    held = falls & (code > 0)
-    centre = _crate_centre(window.row + (code & _CODE_ROW))
-    rest = jnp.where(y > centre, centre + _REST, centre - _REST)
-    return jnp.where(held & (y != centre), rest, y), wall | held, held
+    A crate pushes the agent out, up or down, whichever is nearer. That is a move in turn, and the
+    agent counts as falling until it is over: walls stop it, and it can lead to further pushes.
+    """
+    near_x = [
+        jnp.abs(x - _crate_centre(window.column + column)) < _CRATE_REACH_X
+        for column in range(_COLUMNS)
+    ]
+    codes = [
+        jnp.stack([jnp.where(near, code, 0) for near, code in zip(near_x, row, strict=True)]).max(0)
+        for row in supports
+    ]
+
+    def holder(y: jax.Array) -> jax.Array:
+        found = jnp.int32(0)
+        for row, code in zip(_CRATE_ROWS, codes, strict=True):
+            near = jnp.abs(y - _crate_centre(window.row + row)) < _CRATE_REACH_Y
+            found = jnp.maximum(found, jnp.where(near, code, 0))
+        return found
+
+    def push(y: jax.Array, code: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Where the crate pushes the agent, and the one that holds it there; code 0: none."""
+        centre = _crate_centre(window.row + _CRATE_ROWS.start + (code & _CODE_ROW))
+        out = jnp.where(y > centre, centre + _REST, centre - _REST)
+        out, _ = _stopped_y(x, jnp.where(y == centre, y, out), y > centre, window)
+        return jnp.where(code > 0, out, y), jnp.where(code > 0, holder(out), 0)
+
+    y, wall = _stopped_y(x, y + dy, dy > 0, window)
+    code = jnp.where(falls, holder(y), 0)
+    held = code > 0
+
+    def go_on(carry: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+        return (carry[0] < _PUSHES) & (carry[2] > 0)
+
+    # Hardly ever more than one, so that the others are not written out.
+    _, y, _ = jax.lax.while_loop(
+        go_on, lambda carry: (carry[0] + 1, *push(*carry[1:])), (jnp.int32(1), *push(y, code))
+    )
+    return y, wall | held, held
 
 
 def _crates_below(window: Window, fall: _Fall) -> _Supports:
     supports = []
     for row, crates in enumerate(window.crate):
-        may_hold = fall.may_land & (fall.last_y >= _crate_top(window.row + row))
+        top = _crate_top(window.row + _CRATE_ROWS.start + row)
+        may_hold = fall.may_land & (fall.last_y >= top)
         code = jnp.where(may_hold & (crates > 0), (_CODE_ROW + 1) * crates + row, 0)
         supports.append(list(code))
     return supports

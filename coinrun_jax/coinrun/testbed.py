@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from coinrun_jax.checks import InputError
+from coinrun_jax.art import store
+from coinrun_jax.checks import InputError, choice
 from coinrun_jax.coinrun.catalogue import SUITES
 from coinrun_jax.coinrun.conditions import CoinSettings, coin_condition, read_condition
 from coinrun_jax.coinrun.cues import make_cues
@@ -216,10 +218,17 @@ class CoinRunTestbed(Testbed):
 
         return draw_map(episodes, params)
 
-    def gallery(self) -> Mapping[str, Callable[[], Any]]:
+    def require_art(self, art: str) -> None:
+        from coinrun_jax.coinrun.env import ART
+
+        if choice("art", art, ART) == "procgen":
+            store.require_art()
+
+    def gallery(self, art: str | None = None) -> Mapping[str, Callable[[], Any]]:
         from coinrun_jax.coinrun import gallery_pictures as pictures
 
-        return {"placements.png": pictures.draw_placements, "cues.png": pictures.draw_cues}
+        cues = partial(pictures.draw_cues, art or "own")
+        return {"placements.png": pictures.draw_placements, "cues.png": cues}
 
     @property
     def probing(self) -> Probing:

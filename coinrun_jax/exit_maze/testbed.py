@@ -185,7 +185,7 @@ class ExitMazeTestbed(Testbed):
     def map(self, episodes: Sequence[Sequence[EnvState]], params: EnvParams) -> np.ndarray:
         return pictures.draw_map(episodes, params)
 
-    def gallery(self) -> Mapping[str, Callable[[], Any]]:
+    def gallery(self, art: str | None = None) -> Mapping[str, Callable[[], Any]]:
         return {"conditions.png": pictures.draw_conditions}
 
     def changes(self) -> Sequence[Change]:

@@ -17,8 +17,9 @@ import numpy as np
 from coinrun_jax.coinrun.cues import END_WALLS, NO_ITEMS, Cues, is_procgen, make_cues, shows_coin
 from coinrun_jax.coinrun.physics import (
     JUMP_SPEED,
+    REACH_DOWN,
+    REACH_UP,
     REACH_X,
-    REACH_Y,
     RUN_SPEED,
     has_support,
     is_lava,
@@ -101,9 +102,10 @@ def _planes_and_scalars(
 ) -> jax.Array:
     column, row = jnp.floor(state.x), jnp.floor(state.y)
     left, low = column.astype(jnp.int32) - _HALF, row.astype(jnp.int32) - _HALF
-    tiles = tiles_around(state, pool, _HALF, _HALF)
-    reach = tuple(slice(_HALF - reach, _HALF + reach + 1) for reach in (REACH_Y, REACH_X))
-    supported = has_support(state, make_window(state, tiles[reach]))
+    tiles = tiles_around(state, pool, _HALF, _HALF, _HALF)
+    rows = slice(_HALF - REACH_DOWN, _HALF + REACH_UP + 1)
+    columns = slice(_HALF - REACH_X, _HALF + REACH_X + 1)
+    supported = has_support(state, make_window(state, tiles[rows, columns]))
     tiles, cells = tiles.T, np.arange(VIEW, dtype=np.int32)
 
     def at(cell: jax.Array, is_there: jax.Array) -> jax.Array:

@@ -76,8 +76,8 @@ def axis_of(pixels: Any, length: Any, exact: bool = False) -> Axis:
     Args:
       pixels: of the picture; int, any shape.
       length: of the rectangle, pixels of the frame; double, alike.
-      exact: as Procgen stretches backgrounds: the first position is found with the exact
-        ratio; of all other pictures with the one that was cut to fixed point.
+      exact: as Procgen stretches backgrounds and whatever is faded: the first position is found
+        with the exact ratio; of all other pictures with the one that was cut to fixed point.
     """
     pixels, length = np.broadcast_arrays(np.asarray(pixels), np.asarray(length, np.float64))
     ratio = FIXED * (pixels / length)

@@ -168,7 +168,7 @@ def puff_of(
     edges = frame.edges(x - half_width, y + half_height, lens)
 
     def axis(halves: np.ndarray) -> Axis:
-        whole = axis_of(art.PUFF, [lens.pixels(2 * half) for half in halves])
+        whole = axis_of(art.PUFF, [lens.pixels(2 * half) for half in halves], exact=True)
         return jax.tree.map(lambda leaf: jnp.asarray(leaf)[age], whole)
 
     spans = [
