@@ -320,13 +320,20 @@ def _move_y(
     code = jnp.where(falls, holder(y), 0)
     held = code > 0
 
-    def go_on(carry: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
-        return (carry[0] < _PUSHES) & (carry[2] > 0)
+    def in_a_loop(y: jax.Array, code: jax.Array) -> jax.Array:
+        return jax.lax.while_loop(
+            lambda carry: (carry[0] < _PUSHES) & (carry[2] > 0),
+            lambda carry: (carry[0] + 1, *push(*carry[1:])),
+            (jnp.int32(1), *push(y, code)),
+        )[1]
 
-    # Hardly ever more than one, so that the others are not written out.
-    _, y, _ = jax.lax.while_loop(
-        go_on, lambda carry: (carry[0] + 1, *push(*carry[1:])), (jnp.int32(1), *push(y, code))
-    )
+    def written_out(y: jax.Array, code: jax.Array) -> jax.Array:
+        for _ in range(_PUSHES):
+            y, code = push(y, code)
+        return y
+
+    # Hardly ever more than one: a CPU skips the others, and a GPU's host would wait for the loop.
+    y = jax.lax.platform_dependent(y, code, cpu=in_a_loop, default=written_out)
     return y, wall | held, held
 
 
