@@ -16,11 +16,11 @@ from typing import Any, NamedTuple
 import pytest
 
 from coinrun_jax.checks import InputError
+from tests.conftest import ROOT
 from train.targets.accelerators import accelerators
 from train.targets.target_compiler import require_compiler
 
 pytestmark = pytest.mark.targets
-ROOT = Path(__file__).resolve().parents[1]
 QUICKSTART, PAPER = "configs/quickstart.yaml", "configs/paper_rgb.yaml"
 
 

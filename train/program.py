@@ -148,16 +148,12 @@ class Program:
           InputError: if the program needs more memory than there is.
         """
         began = time.perf_counter()
-        self._compiled = self.lower(state).compile()
+        self._compiled = self.trace(state).lower().compile()
         self.compile_seconds = time.perf_counter() - began
         memory.require_compiled(self._compiled)
 
-    def lower(self, state: TrainState) -> Any:
-        """`update`, lowered for states like this one."""
-        return jax.jit(self.whole_update(), donate_argnums=0).lower(state)
-
-    def whole_update(self) -> Update:
-        """The function that `compile` compiles: of all seeds and devices."""
+    def trace(self, state: TrainState) -> Any:
+        """`update` of all seeds and devices, traced for states like this one."""
         update: Update = self.learner.update
         if self.config.num_seeds > 1 and self.layout.in_turn:
             update = partial(jax.lax.map, update)
@@ -172,7 +168,7 @@ class Program:
                 out_specs=(specs, self.layout.shared),
                 check_vma=False,
             )
-        return update
+        return jax.jit(update, donate_argnums=0).trace(state)
 
     def update(self, state: TrainState) -> tuple[TrainState, Metrics]:
         """One update of every seed; donates `state`."""

@@ -212,8 +212,7 @@ def collectives(hlo: Hlo) -> Collectives:
         kind = one.opcode.removesuffix("-start")
         if kind in _COLLECTIVES:
             count += times
-            moved = num_bytes(one.shape)
-            size += times * (moved)
+            size += times * num_bytes(one.shape)
     return Collectives(count, size)
 
 

@@ -116,16 +116,14 @@ def compile_for(
     mesh = program.layout.mesh or Mesh(devices, (AXIS,))
     state = _placed(program.initial_shapes(), program.specs(), mesh)
     if environment_only:
-        lowered, traced = _lower_environment(program, state, mesh)
-        num_steps = STEPS
+        traced, num_steps = _trace_environment(program, state, mesh), STEPS
     else:
-        lowered, traced = program.lower(state), jax.make_jaxpr(program.whole_update())(state)
-        num_steps = config.ppo.num_steps
+        traced, num_steps = program.trace(state), config.ppo.num_steps
     # Autotuning would run kernels on a card.
     options: dict[str, Any] = (
         {"xla_gpu_autotune_level": 0} if accelerator.platform == "cuda" else {}
     )
-    compiled = lowered.compile(compiler_options=options)
+    compiled = traced.lower().compile(compiler_options=options)
     seconds = time.perf_counter() - began
     sizes = compiled.memory_analysis()
     return Compiled(
@@ -135,7 +133,7 @@ def compile_for(
         + sizes.output_size_in_bytes
         + sizes.temp_size_in_bytes
         - sizes.alias_size_in_bytes,
-        flops=matmul_flops(traced),
+        flops=matmul_flops(traced.jaxpr),
         num_steps=num_steps,
     )
 
@@ -152,7 +150,7 @@ def _placed(shapes: Any, specs: Any, mesh: Mesh) -> Any:
     return jax.tree.map(place, specs, shapes, is_leaf=lambda one: isinstance(one, PartitionSpec))
 
 
-def _lower_environment(program: Program, state: Any, mesh: Mesh) -> tuple[Any, Any]:
+def _trace_environment(program: Program, state: Any, mesh: Mesh) -> Any:
     """The environments alone, of one seed; every observation is kept, as a policy needs it."""
     env, num_envs = program.learner.env, program.config.ppo.num_envs
     share, count = num_envs // mesh.size, num_actions(program.config.env)
@@ -180,4 +178,4 @@ def _lower_environment(program: Program, state: Any, mesh: Mesh) -> tuple[Any, A
         check_vma=False,
     )
     arguments = state.env_state, state.observation, state.env_params
-    return jax.jit(mapped).lower(*arguments), jax.make_jaxpr(mapped)(*arguments)
+    return jax.jit(mapped).trace(*arguments)
