@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, NamedTuple, cast
+from typing import Any, ClassVar, NamedTuple, cast
 
 import flax.linen as nn
 import jax
@@ -107,28 +107,22 @@ class Impala(nn.Module):
     num_actions: int
     width: int
     dtype: Any = jnp.float32
+    pool_padding: ClassVar[Any] = "SAME"
 
     @nn.compact
     def __call__(self, observation: jax.Array) -> Output:
-        x = convolutional_features(observation, self.width, self.dtype, "SAME")
+        x = convolutional_features(observation, self.width, self.dtype, self.pool_padding)
         return _Heads(self.num_actions)(x)
 
 
-class TorchImpala(nn.Module):
+class TorchImpala(Impala):
     """`Impala` as it is in PyTorch, with the same parameters; `torch_impala` converts weights.
 
     PyTorch pads both sides before it pools, so that its windows begin one pixel earlier.
     """
 
-    num_actions: int
     width: int = 16
-    dtype: Any = jnp.float32
-
-    @nn.compact
-    def __call__(self, observation: jax.Array) -> Output:
-        padding = ((1, 1), (1, 1))
-        x = convolutional_features(observation, self.width, self.dtype, padding)
-        return _Heads(self.num_actions)(x)
+    pool_padding: ClassVar[Any] = ((1, 1), (1, 1))
 
 
 class _Encoder(nn.Module):
