@@ -6,7 +6,7 @@ Reads every object that any branch or tag reaches. None may be one of the wheel'
 or contain what such an image holds: the first compressed bytes of its pixels, which stay as they
 are inside an archive that is stored and not compressed again. Prints what was searched.
 
-Exit status: 0 if there is none, 1 if there is, 2 for a wheel that cannot be read.
+Exit status: 0 if there is none, 1 if there is; otherwise as in `coinrun_jax.cli`.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from coinrun_jax.art.manifest import pictures
+from coinrun_jax.checks import InputError, one_line
+from coinrun_jax.cli import Parser, command
 
 ROOT = Path(__file__).resolve().parents[2]
 IMAGES = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".svg", ".bmp")
@@ -26,11 +28,18 @@ _PIXELS = b"IDAT"  # begins the pixels of a PNG
 _ENOUGH = 64  # bytes of pixels
 
 
-def images_of(wheel: str) -> dict[str, bytes]:
-    """All images of a wheel by their path."""
-    with zipfile.ZipFile(wheel) as archive:
-        names = [name for name in archive.namelist() if name.lower().endswith(IMAGES)]
-        return {name: archive.read(name) for name in names}
+def images_of(wheel: Path) -> dict[str, bytes]:
+    """All images of a wheel by their path.
+
+    Raises:
+      InputError: for a file that is no wheel.
+    """
+    try:
+        with zipfile.ZipFile(wheel) as archive:
+            names = [name for name in archive.namelist() if name.lower().endswith(IMAGES)]
+            return {name: archive.read(name) for name in names}
+    except (OSError, zipfile.BadZipFile) as error:
+        raise InputError(f"a wheel of procgen is needed: {one_line(error)}") from error
 
 
 def blobs() -> Iterator[tuple[str, str, bytes]]:
@@ -55,13 +64,12 @@ def blobs() -> Iterator[tuple[str, str, bytes]]:
         process.stdin.close()
 
 
-def main() -> int:
+@command
+def main(arguments: list[str] | None = None) -> int:
     """Search; returns the exit status."""
-    try:
-        images = images_of(sys.argv[1])
-    except (IndexError, OSError, zipfile.BadZipFile) as error:
-        print(f"error: a wheel of procgen is needed: {error}", file=sys.stderr)
-        return 2
+    parser = Parser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("wheel", type=Path, metavar="WHEEL")
+    images = images_of(parser.parse_args(arguments).wheel)
     hashes = {hashlib.sha256(content).digest() for content in images.values()}
     hashes |= {bytes.fromhex(picture.sha256) for picture in pictures()}
     begins = {

@@ -6,7 +6,6 @@ skipped, so that an interrupted measurement goes on; delete the file to begin an
 
 from __future__ import annotations
 
-import csv
 import json
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from coinrun_jax.cli import Fault, Parser, command
+from coinrun_jax.files import read_rows, write_rows
 from coinrun_jax.hardware import device_name
 
 HERE = Path(__file__).resolve().parent
@@ -77,21 +77,19 @@ def measure(python: str, words: list[str]) -> None:
         if status:
             raise Fault(f"{' '.join(words)} failed with exit status {status}, see above")
         found = json.loads(out.read_text())
-    found["command"] = " ".join(["python -m train.targets", *words])
-    is_new = not CSV.exists()
-    with open(CSV, "a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        if is_new:
-            writer.writeheader()
-        writer.writerow(row_of(found, words[words.index("--config") + 1]))
+    row = row_of(found | {"command": command_of(words)}, words[words.index("--config") + 1])
+    rows = [*known_rows(), row]
+    write_rows(CSV, COLUMNS, [[row[name] for name in COLUMNS] for row in rows])
 
 
-def done() -> set[str]:
-    """The commands whose rows the CSV has."""
-    if not CSV.exists():
-        return set()
-    with open(CSV, newline="", encoding="utf-8") as file:
-        return {row["command"] for row in csv.DictReader(file)}
+def command_of(words: list[str]) -> str:
+    """As a user types it, and as the CSV has it."""
+    return " ".join(["python -m train.targets", *words])
+
+
+def known_rows() -> list[dict[str, str]]:
+    """Those of the CSV, if there is one."""
+    return read_rows(CSV, "table of targets", COLUMNS) if CSV.exists() else []
 
 
 @command
@@ -102,8 +100,9 @@ def main(arguments: list[str] | None = None) -> int:
         "--python", default=sys.executable, help="the interpreter that has the compilers"
     )
     args: Namespace = parser.parse_args(arguments)
+    done = {row["command"] for row in known_rows()}
     for words in ROWS:
-        if " ".join(["python -m train.targets", *words]) not in done():
+        if command_of(words) not in done:
             measure(args.python, words)
     return 0
 
