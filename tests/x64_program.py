@@ -59,13 +59,13 @@ def play(params: EnvParams) -> Any:
 
 
 def games() -> dict[str, Any]:
-    """Levels of both modes; play as Procgen is, and with something of everything."""
+    """By mode: as Procgen is, and with something of everything."""
     found: dict[str, Any] = {}
     for mode in MODES:
         plain = CoinRun(mode, num_levels=NUM_ENVS).default_params
         hashes = jax.vmap(partial(layout_words, looks=True))(plain.pool.levels)
-        found[mode] = (plain, hashes)
-    found["plain"], found["varied"] = play(plain), play(varied(plain))
+        start, steps = play(plain)
+        found[mode] = (plain, hashes, start, steps, play(varied(plain)))
     return found
 
 
