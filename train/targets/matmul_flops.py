@@ -13,8 +13,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 
 def matmul_flops(traced: ClosedJaxpr | Jaxpr) -> float:
     """FLOP of one execution; of a `cond`, the branch with the most; of a `while`, one round."""
-    jaxpr = traced.jaxpr if isinstance(traced, ClosedJaxpr) else traced
-    return sum(_of(equation) for equation in jaxpr.eqns)
+    return sum(_of(equation) for equation in traced.eqns)
 
 
 def _of(equation: Any) -> float:
