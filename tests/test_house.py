@@ -1,6 +1,6 @@
 """The rules of the house: what may import what, what must not be in a file, what is shipped.
 
-They read the sources and run nothing of them, so that a broken rule is named as such.
+Nearly all read the sources and run nothing of them, so that a broken rule is named as such.
 """
 
 from __future__ import annotations
@@ -364,3 +364,20 @@ def test_wheel_holds_the_environment_alone(tmp_path: Path) -> None:
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert inside == expected
+
+
+def test_importing_a_package_starts_no_backend() -> None:
+    """It would take a GPU's memory, and `jax.distributed.initialize` would come too late.
+
+    Modules that define environments are imported when the first is made: gymnax, which they need,
+    makes arrays as it is imported.
+    """
+    script = f"""
+import importlib
+for name in {[*PACKAGES, "train.__main__", "eval.__main__"]}:
+    importlib.import_module(name)
+    from jax._src import xla_bridge
+    assert not xla_bridge._backends, name
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-1000:]

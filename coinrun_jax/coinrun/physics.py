@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from coinrun_jax.coinrun.cuts import cut_rectangle
 from coinrun_jax.coinrun.types import MARGIN, Cause, Entity, EnvState, LevelPool, Tile
 
 GRAVITY = 0.2
@@ -116,13 +117,14 @@ def tiles_around(
 
     uint8 [reach_down + 1 + reach_up, 2 * reach_x + 1].
     """
-    corner = (
+    return cut_rectangle(
+        pool.tiles,
         state.level_index,
         _cell(state.y) - reach_down + MARGIN,
         _cell(state.x) - reach_x + MARGIN,
+        height=reach_down + 1 + reach_up,
+        width=2 * reach_x + 1,
     )
-    size = (1, reach_down + 1 + reach_up, 2 * reach_x + 1)
-    return jax.lax.dynamic_slice(pool.tiles, corner, size)[0]
 
 
 def _look_around(state: EnvState, pool: LevelPool) -> Window:

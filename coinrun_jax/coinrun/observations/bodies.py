@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from coinrun_jax.coinrun.cues import Cues
+from coinrun_jax.coinrun.cuts import cut_rows
 from coinrun_jax.coinrun.observations import atlas as art
 from coinrun_jax.coinrun.observations.atlas import VIEW, Atlas
-from coinrun_jax.coinrun.observations.camera import TILES, Camera, cut_flat
+from coinrun_jax.coinrun.observations.camera import TILES, Camera
 from coinrun_jax.coinrun.observations.look import Look
 from coinrun_jax.coinrun.types import MARGIN, Entity, EnvState, LevelPool
 
@@ -21,8 +25,10 @@ ANIMATION_STEPS = 5  # steps per frame of agents and enemies
 class Bodies(NamedTuple):
     """Where on the frame the enemies of one layer of lanes are; all int32."""
 
-    cut: jax.Array  # [strip rows, 40], byte of `Atlas.enemies`
-    dust_cut: jax.Array  # [40], byte of `Atlas.dust`
+    level: jax.Array  # [strip rows, 40], row of `Atlas.enemies`
+    start: jax.Array  # [40], byte of such a row
+    dust_row: jax.Array  # [40], of `Atlas.dust`
+    dust_start: jax.Array  # [40]
 
 
 class Strip(NamedTuple):
@@ -81,20 +87,45 @@ def bodies_of(
     length = jnp.where(seen & look.enemy_trails, jnp.clip(behind, 0, atlas.dust_pixels), 0)
     pad = atlas.size + atlas.dust_pixels
     beside = pad - jnp.clip(first, -atlas.enemy_pixels - atlas.dust_pixels, pad)
-    return Bodies(
-        cut=level * atlas.enemies.shape[1] + start,
-        dust_cut=(2 * length + heading) * atlas.dust.shape[1] + 3 * beside,
-    )
+    return Bodies(level, start, 2 * length + heading, 3 * beside)
 
 
 def strip_of(bodies: Bodies, atlas: Atlas) -> Strip:
     """Put enemies together, later ones on top."""
+    return lax.platform_dependent(
+        bodies,
+        tpu=partial(_cut_together, atlas=atlas),
+        default=partial(_cut_one_by_one, atlas=atlas),
+    )
+
+
+def _cut_one_by_one(bodies: Bodies, atlas: Atlas) -> Strip:
     width = 3 * atlas.size
-    enemies, dusts = (jnp.asarray(table).reshape(-1) for table in (atlas.enemies, atlas.dust))
-    strip = jnp.zeros((rows_of_strip(atlas), width), jnp.uint8)
-    dust = jnp.zeros(width, jnp.uint8)
-    for number in range(bodies.dust_cut.size):
-        body = cut_flat(enemies, bodies.cut[:, number], width)
-        strip = jnp.where(body != 0, body, strip)
-        dust |= cut_flat(dusts, bodies.dust_cut[number], width)
-    return Strip(strip, dust)
+
+    def body(number: int) -> jax.Array:
+        return cut_rows(atlas.enemies, bodies.level[:, number], bodies.start[number], width)
+
+    def dust(number: int) -> jax.Array:
+        return cut_rows(atlas.dust, bodies.dust_row[number], bodies.dust_start[number], width)
+
+    return _laid_over(body, dust, bodies, width)
+
+
+def _cut_together(bodies: Bodies, atlas: Atlas) -> Strip:
+    """All enemies by one product, where each product takes its time."""
+    cut = partial(cut_rows, width=3 * atlas.size)
+    all_bodies = jax.vmap(partial(cut, atlas.enemies))(bodies.level.T, bodies.start)
+    all_dust = jax.vmap(partial(cut, atlas.dust))(bodies.dust_row, bodies.dust_start)
+    return _laid_over(lambda k: all_bodies[k], lambda k: all_dust[k], bodies, 3 * atlas.size)
+
+
+def _laid_over(
+    body: Callable[[int], jax.Array], dust: Callable[[int], jax.Array], bodies: Bodies, width: int
+) -> Strip:
+    strip = jnp.zeros((len(bodies.level), width), jnp.uint8)
+    under = jnp.zeros(width, jnp.uint8)
+    for number in range(bodies.start.size):
+        its = body(number)
+        strip = jnp.where(its != 0, its, strip)
+        under |= dust(number)
+    return Strip(strip, under)

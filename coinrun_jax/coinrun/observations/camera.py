@@ -1,4 +1,4 @@
-"""Where a frame looks, and how rows of bytes are cut out of the tables in `atlas`."""
+"""Where a frame looks, and how it chooses among tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from coinrun_jax.coinrun.observations.atlas import VIEW, Atlas
 from coinrun_jax.coinrun.types import EnvState
@@ -52,22 +51,6 @@ def pixel_rows(camera: Camera, atlas: Atlas) -> PixelRows:
     """Of a frame of the atlas' size."""
     point = camera.height - atlas.stride * np.arange(atlas.size, dtype=np.int32)
     return PixelRows(tile=VIEW + point // atlas.steps, point=point % atlas.steps)
-
-
-def cut_rows(
-    table: jax.Array | np.ndarray, row: jax.Array | np.ndarray, start: jax.Array | int, width: int
-) -> jax.Array:
-    """Bytes start ... start + width of rows of a table; [..., width]."""
-    first = jnp.asarray(row * table.shape[1] + start)
-    return cut_flat(jnp.asarray(table).reshape(-1), first, width)
-
-
-def cut_flat(table: jax.Array, start: jax.Array, width: int) -> jax.Array:
-    """Bytes start ... start + width of a table without rows; [..., width]."""
-    dimensions = lax.GatherDimensionNumbers(
-        offset_dims=(start.ndim,), collapsed_slice_dims=(), start_index_map=(0,)
-    )
-    return lax.gather(table, start[..., None], dimensions, (width,), mode="promise_in_bounds")
 
 
 def choose(choices: list[jax.Array | None], code: jax.Array) -> jax.Array:

@@ -17,6 +17,7 @@ import numpy as np
 from jax import lax
 
 from coinrun_jax.coinrun.cues import NO_ITEMS, Cues, make_cues
+from coinrun_jax.coinrun.cuts import cut_block, cut_rows
 from coinrun_jax.coinrun.observations import atlas as art
 from coinrun_jax.coinrun.observations import backgrounds, creatures
 from coinrun_jax.coinrun.observations.atlas import VIEW, Atlas
@@ -27,7 +28,7 @@ from coinrun_jax.coinrun.observations.bodies import (
     rows_of_strip,
     strip_of,
 )
-from coinrun_jax.coinrun.observations.camera import Camera, camera_of, choose, cut_rows, pixel_rows
+from coinrun_jax.coinrun.observations.camera import Camera, camera_of, choose, pixel_rows
 from coinrun_jax.coinrun.observations.fusion import written_out
 from coinrun_jax.coinrun.observations.look import Look
 from coinrun_jax.coinrun.observations.window import (
@@ -91,11 +92,11 @@ def _background(
     column, row = jnp.floor(x), jnp.floor(y)
     first = jnp.where(shown, index % count * height + row.astype(jnp.int32), count * height)
     start = 3 * (column.astype(jnp.int32) + cut // 2)
-    rows = first + cut // 2 + np.arange(cut + 1, dtype=np.int32)
+    first += cut // 2
     if cut == atlas.size:
-        return cut_rows(atlas.backgrounds, rows[:cut], start, 3 * cut)
+        return cut_block(atlas.backgrounds, first, start, cut, 3 * cut)
 
-    coarse = cut_rows(atlas.backgrounds, rows, start, 3 * (cut + 1))
+    coarse = cut_block(atlas.backgrounds, first, start, cut + 1, 3 * (cut + 1))
     image = coarse.reshape(cut + 1, cut + 1, 3).astype(jnp.float32)
     ratio = cut / atlas.size
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
 from coinrun_jax.coinrun.cues import MAX_SPREAD, Cues, shows_coin
+from coinrun_jax.coinrun.cuts import cut_rectangle
 from coinrun_jax.coinrun.observations import atlas as art
 from coinrun_jax.coinrun.observations.camera import TILES, Camera, choose
 from coinrun_jax.coinrun.observations.look import Look
@@ -66,8 +66,8 @@ def window_of(state: EnvState, pool: LevelPool, camera: Camera, look: Look, cues
 def tile_codes(window: Window, tile_column: jax.Array) -> jax.Array:
     """Codes of `SPRITE_OF_TILE` under each byte, lowest row first; uint8 [14, bytes]."""
     camera = window.camera
-    corner = (window.level_index, camera.row + MARGIN, camera.column + MARGIN)
-    tiles = lax.dynamic_slice(window.tiles, corner, (1, TILES, TILES))[0]
+    corner = (camera.row + MARGIN, camera.column + MARGIN)
+    tiles = cut_rectangle(window.tiles, window.level_index, *corner, TILES, TILES)
     is_free = tiles == Tile.EMPTY
     theme = jnp.where(window.restrict_themes, 0, tiles % NUM_CRATE_THEMES)
     tiles = jnp.where(tiles >= Tile.CRATE, Tile.CRATE + theme, tiles)
@@ -88,8 +88,9 @@ def tile_codes(window: Window, tile_column: jax.Array) -> jax.Array:
 def lane_tiles(window: Window, tile_column: jax.Array) -> jax.Array:
     """Tile row that the enemies under each byte are in; uint8 [layers, bytes]."""
     camera = window.camera
-    corner = (window.level_index, jnp.int32(0), camera.column + MARGIN)
-    rows = lax.dynamic_slice(window.lane_row, corner, (1, window.lane_row.shape[1], TILES))[0]
+    layers = window.lane_row.shape[1]
+    corner = (jnp.int32(0), camera.column + MARGIN)
+    rows = cut_rectangle(window.lane_row, window.level_index, *corner, layers, TILES)
     tile = rows - camera.row
     seen = (rows >= 0) & (tile >= 0) & (tile < TILES)
     return _spread(jnp.where(seen, tile, NOBODY).astype(jnp.uint8), tile_column)
