@@ -90,8 +90,8 @@ def draw(folder: Path, theme: str) -> Figure:
             _steered(column[1], own[0], "own difference", ("random of that length",))
             _carried(column[2], own[1])
             column[0].set_title(f"coin moved in {100 * float(policy['p']):g} % of training")
-            column[0].set_xlabel("multiples of the mean difference, added")
-            column[1].set_xlabel("multiples of each state's own difference, added")
+            column[0].set_xlabel("times the mean difference")
+            column[1].set_xlabel("times each state's own difference")
             column[2].set_xlabel("units copied, those that differ most")
         titles = ("coin attraction", "coin attraction", "share of the effect carried")
         for line, title, low in zip(grid, titles, (-0.5, -0.5, 0), strict=True):
