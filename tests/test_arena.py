@@ -181,6 +181,17 @@ def test_who_never_looks_takes_the_coin_exactly_by_accident(
     assert found.low < found.estimate == 0 < found.high
 
 
+@pytest.mark.parametrize("name", ["right_jump", "random"])
+def test_with_the_coin_at_the_end_its_other_cell_is_watched(
+    name: str, arena: Arena, played: dict[str, Played]
+) -> None:
+    """By which levels are screened: who never looks passes it as often as it fetches a coin."""
+    events = played[name].record.events
+    passed, fetched = (arena.env.events.index(each) for each in ("ghost", "coin"))
+    np.testing.assert_array_equal(events[END, ..., passed], events[MOVED, ..., fetched])
+    assert (events[MOVED, ..., fetched] > 0).any()
+
+
 def test_reference_rates(played: dict[str, Played]) -> None:
     """In the C++ game right + jump takes .60 of the coins, and .68 of the moved ones."""
     outcome = played["right_jump"].outcome[..., 0]
