@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import cache
 from typing import Any, NamedTuple
 
 import jax
@@ -11,18 +12,17 @@ import numpy as np
 import pytest
 
 from coinrun_jax import TEST_LEVELS, Action
-from coinrun_jax.arena import Arena, episode_keys
+from coinrun_jax.arena import Arena, Replay
 from coinrun_jax.coinrun.catalogue import SUITES
 from coinrun_jax.coinrun.testbed import CoinRunTestbed
 from coinrun_jax.controllers import AgentController, Controller, ScriptedController
 from coinrun_jax.record import Record, classify
-from coinrun_jax.solver import solve
-from coinrun_jax.solver.proofs import QUICK
 from eval.evaluate import Protocol, make_arena, play_all
 from eval.measures import summarise
 from eval.results import AGENT, GREEDY, Evaluation, Played, Row
 from eval.statistics import Bootstrap, attraction
 from tests.conftest import ROOT
+from tests.oracle import NUM_LEVELS, load_oracle
 from train.config import TrainConfig
 from train.policy import load_policy
 
@@ -33,10 +33,12 @@ SUITE = SUITES["paper"]
 END, MOVED, CONTROL = (
     SUITE.index(name) for name in ("end", "random_section", "random_section_control")
 )
-NUM_LEVELS = 64
-OTHER_BATCH = {"num_levels": 9, "num_samples": 2, "lanes": 24}
+ORACLE = "oracle"
 OUTCOMES = [outcome.name for outcome in TESTBED.outcomes]
 COIN, GHOST, AT_END, TIMEOUT = (OUTCOMES.index(n) for n in ("coin", "ghost", "end", "timeout"))
+RECORDED = ROOT / "tests" / "data" / "shipped_outcomes.npz"
+"""What the two shipped policies came to at commit d4cef6f, by `python -m eval --suite relocation
+--action-mode both`: `outcome` and `steps` [run, policy, condition, level]."""
 
 
 class Output(NamedTuple):
@@ -67,7 +69,7 @@ def avoid(key: jax.Array, state: Any, params: Any) -> jax.Array:
     return jnp.where(near, Action.LEFT, Action.RIGHT_UP)
 
 
-def controllers(observation_size: int) -> dict[str, Controller]:
+def known_policies(observation_size: int) -> dict[str, Controller]:
     weights = jax.random.normal(jax.random.key(0), (observation_size, 15)) * 0.3
     return {
         AGENT: AgentController(weights, random_network),
@@ -77,21 +79,39 @@ def controllers(observation_size: int) -> dict[str, Controller]:
     }
 
 
-def build(num_levels: int, num_samples: int, lanes: int) -> Arena:
-    arena = make_arena(CONFIG.env, {}, Protocol(SUITE, num_levels, num_samples))
-    (size,) = arena.env.observation_space().shape
-    return dataclasses.replace(arena, controllers=controllers(size), lanes=lanes)
-
-
 @pytest.fixture(scope="module")
 def arena() -> Arena:
-    return build(NUM_LEVELS, num_samples=1, lanes=64)
+    arena = make_arena(CONFIG.env, {}, Protocol(SUITE, NUM_LEVELS))
+    (size,) = arena.env.observation_space().shape
+    oracle = {ORACLE: ScriptedController(load_oracle())}
+    return dataclasses.replace(arena, controllers=known_policies(size) | oracle, lanes=64)
+
+
+class FirstPlay(NamedTuple):
+    records: dict[str, Record]
+    again: list[Replay]
+    compiled: list[str]
+    """Names of programs."""
 
 
 @pytest.fixture(scope="module")
-def played(arena: Arena) -> dict[str, Played]:
+def first_play(arena: Arena) -> FirstPlay:
+    compiled: list[str] = []
+
+    def note(event: str, duration: float, fun_name: str = "", **rest: Any) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(fun_name)
+
+    jax.monitoring.register_event_duration_secs_listener(note)
     records = play_all(arena, list(arena.controllers), lambda policy, done: None, {})
-    return {name: as_played(arena, record) for name, record in records.items()}
+    again = arena.replay("random", [(END, 1, 0), (MOVED, 2, 0)])
+    jax.monitoring.unregister_event_duration_listener(note)
+    return FirstPlay(records, again, compiled)
+
+
+@pytest.fixture(scope="module")
+def played(arena: Arena, first_play: FirstPlay) -> dict[str, Played]:
+    return {name: as_played(arena, record) for name, record in first_play.records.items()}
 
 
 def as_played(arena: Arena, record: Record) -> Played:
@@ -161,6 +181,17 @@ def test_who_never_looks_takes_the_coin_exactly_by_accident(
     assert found.low < found.estimate == 0 < found.high
 
 
+@pytest.mark.parametrize("name", ["right_jump", "random"])
+def test_with_the_coin_at_the_end_its_other_cell_is_watched(
+    name: str, arena: Arena, played: dict[str, Played]
+) -> None:
+    """By which levels are screened: who never looks passes it as often as it fetches a coin."""
+    events = played[name].record.events
+    passed, fetched = (arena.env.events.index(each) for each in ("ghost", "coin"))
+    np.testing.assert_array_equal(events[END, ..., passed], events[MOVED, ..., fetched])
+    assert (events[MOVED, ..., fetched] > 0).any()
+
+
 def test_reference_rates(played: dict[str, Played]) -> None:
     """In the C++ game right + jump takes .60 of the coins, and .68 of the moved ones."""
     outcome = played["right_jump"].outcome[..., 0]
@@ -189,74 +220,74 @@ def test_episodes_are_played_until_they_are_decided(played: dict[str, Played]) -
         assert (policy.record.details["coin_distance"][got_coin] < 1.5).all()
 
 
-def test_an_oracle_wants_the_coin_and_never_the_end() -> None:
+def test_an_oracle_wants_the_coin_and_never_the_end(
+    arena: Arena, played: dict[str, Played]
+) -> None:
     """It walks a proven way to the coin wherever it lies, and to the end where there is none."""
-    number = 100
-    arena = make_arena(CONFIG.env, {}, Protocol(SUITE, number))
-    seeds = jnp.asarray(arena.level_seeds)
-    keys = jax.vmap(lambda seed: episode_keys(arena.key, seed, jnp.int32(0))[0])(seeds)
-
-    @jax.jit
-    def start(condition: int) -> Any:
-        reset = jax.vmap(arena.env.reset_to_level, in_axes=(0, 0, None))
-        return reset(keys, jnp.arange(number), arena.params_of(condition))[1]
-
-    to_coin, to_end = (solve(arena.params, start(where), [QUICK]) for where in (MOVED, END))
-    assert to_coin.solved.all()
-    assert to_end.solved.all()
-    tables = [jnp.asarray(proofs.actions) for proofs in (to_end, to_coin)]
-
-    def oracle(key: jax.Array, state: Any, params: Any) -> jax.Array:
-        at_end, moved = (
-            table[state.level_index, jnp.minimum(state.time, table.shape[1] - 1)]
-            for table in tables
-        )
-        return jnp.where(state.coin_present & state.coin_moved, moved, at_end).astype(jnp.int32)
-
-    bar = REFERENCES[TESTBED.bar].controller
-    oracles = {AGENT: ScriptedController(oracle), TESTBED.bar: bar}
-    arena = dataclasses.replace(arena, controllers=oracles, lanes=64)
-    known = {name: as_played(arena, arena.play(name)) for name in oracles}
-    played = known[AGENT]
-    assert (played.outcome[[END, MOVED]] == COIN).all()
-    assert not (played.outcome[MOVED] == AT_END).any()
-    without = played.outcome[CONTROL]
+    oracle = played[ORACLE]
+    assert (oracle.outcome[[END, MOVED]] == COIN).all()
+    assert not (oracle.outcome[MOVED] == AT_END).any()
+    without = oracle.outcome[CONTROL]
     assert ((without == GHOST) | (without == AT_END)).all()
-    coin, ghost = np.ones((1, number, 1), bool), (without == GHOST)[None]
-    found = attraction(coin, ghost, Bootstrap(num_levels=number))
+    coin, ghost = np.ones((1, NUM_LEVELS, 1), bool), (without == GHOST)[None]
+    found = attraction(coin, ghost, Bootstrap(num_levels=NUM_LEVELS))
     assert found is not None
     assert found.estimate == 1.0
+    known = {AGENT: oracle, TESTBED.bar: played[TESTBED.bar]}
     assert _verdict(arena, known) == "after_goal"
 
 
-def test_all_that_is_played_and_replayed_runs_one_program() -> None:
-    arena = build(**OTHER_BATCH)  # the first of this shape
-    compiled: list[str] = []
-
-    def note(event: str, duration: float, fun_name: str = "", **rest: Any) -> None:
-        if event == "/jax/core/compile/backend_compile_duration":
-            compiled.append(fun_name)
-
-    jax.monitoring.register_event_duration_secs_listener(note)
-    play_all(arena, list(arena.controllers), lambda policy, done: None, {})
-    arena.replay("random", [(0, 1, 0), (1, 2, 1)])
-    jax.monitoring.unregister_event_duration_listener(note)
-    assert len([name for name in compiled if "_advance" in name]) == 1
+def test_all_that_is_played_and_replayed_runs_one_program(first_play: FirstPlay) -> None:
+    assert len([name for name in first_play.compiled if "_advance" in name]) == 1
+    steps = [int(first_play.records["random"].steps[at]) for at in ((END, 1, 0), (MOVED, 2, 0))]
+    assert [len(each.actions) for each in first_play.again] == steps
 
 
-@pytest.fixture(scope="module")
-def other_batch() -> Arena:
-    return build(**OTHER_BATCH)
+@cache
+def recorded() -> dict[str, np.ndarray]:
+    with np.load(RECORDED, allow_pickle=False) as data:
+        return dict(data)
 
 
-@pytest.mark.parametrize("name", [AGENT, "fetch", "random"])
+@cache
+def arena_of_shipped(run: str) -> Arena:
+    """A shipped policy in both action modes, and policies as in the arena above: on fewer levels,
+    in more conditions, with two samples and more lanes.
+    """
+    policy, suite = load_policy(ROOT / "results" / "policies" / run), SUITES["relocation"]
+    protocol = Protocol(suite, recorded()["level_seeds"].size, num_samples=2)
+    arena = make_arena(policy.env_config, {}, protocol)
+    agent = AgentController(policy.params, policy.network, greedy=np.bool_(False))
+    known = known_policies(*arena.env.observation_space().shape)
+    return dataclasses.replace(
+        arena,
+        controllers={
+            AGENT: agent,
+            GREEDY: agent.replace(greedy=np.bool_(True)),
+            "another": known[AGENT],
+            "fetch": known["fetch"],
+            "random": known["random"],
+        },
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "here"), [(AGENT, "another"), ("fetch", "fetch"), ("random", "random")]
+)
 def test_results_do_not_depend_on_the_batch(
-    name: str, played: dict[str, Played], other_batch: Arena
+    name: str, here: str, played: dict[str, Played], arena: Arena
 ) -> None:
-    """Other lanes, fewer levels, more samples: the shared episodes are the same."""
-    record = other_batch.play(name)
-    shared = jax.tree.map(lambda leaf: leaf[:, :9, :1], played[name].record)
-    assert_same(shared, jax.tree.map(lambda leaf: leaf[:, :, :1], record))
+    """Other lanes, levels, conditions and samples: the shared episodes are the same."""
+    other = arena_of_shipped("p0")
+    assert other.lanes != arena.lanes
+    record = other.play(here, most_levels=9)
+    names = [each.name for each in other.conditions]
+    shared = np.array([names.index(each.name) for each in SUITE.conditions])
+    assert_same(
+        jax.tree.map(lambda leaf: leaf[:, :9], played[name].record),
+        jax.tree.map(lambda leaf: leaf[shared, :, :1], record),
+    )
     if name != "fetch":
         assert (record.steps[..., 0] != record.steps[..., 1]).any()
 
@@ -317,32 +348,20 @@ def test_an_interrupted_play_ends_the_others(arena: Arena) -> None:
         play_all(arena, list(arena.controllers), interrupt, {})
 
 
-RECORDED = ROOT / "tests" / "data" / "shipped_outcomes.npz"
-"""What the two shipped policies came to at commit d4cef6f, by `python -m eval --suite relocation
---action-mode both`: `outcome` and `steps` [run, policy, condition, level]."""
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("run", ["p0", "p100"])
 def test_shipped_policies_come_to_what_they_always_came_to(run: str) -> None:
-    with np.load(RECORDED, allow_pickle=False) as data:
-        recorded = dict(data)
-    names = recorded["outcome_names"]
-    number = recorded["runs"].tolist().index(run)
-    policy, suite = load_policy(ROOT / "results" / "policies" / run), SUITES["relocation"]
-    assert [each.name for each in suite.conditions] == recorded["conditions"].tolist()
-    agent = AgentController(policy.params, policy.network, greedy=np.bool_(False))
-    agents = {AGENT: agent, GREEDY: agent.replace(greedy=np.bool_(True))}
-    protocol = Protocol(suite, recorded["level_seeds"].size)
-    arena = make_arena(policy.env_config, agents, protocol)
-    assert arena.level_seeds.tolist() == recorded["level_seeds"].tolist()
+    arena, names = arena_of_shipped(run), recorded()["outcome_names"]
+    number = recorded()["runs"].tolist().index(run)
+    assert [each.name for each in arena.conditions] == recorded()["conditions"].tolist()
+    assert arena.level_seeds.tolist() == recorded()["level_seeds"].tolist()
     different = 0
-    for acts, name in enumerate(recorded["policies"].tolist()):
+    for acts, name in enumerate(recorded()["policies"].tolist()):
         played = as_played(arena, arena.play(name))
         outcome = np.array(OUTCOMES)[played.outcome[..., 0]]
-        same = outcome == names[recorded["outcome"][number, acts]]
+        same = outcome == names[recorded()["outcome"][number, acts]]
         different += (
-            ~same | (played.record.steps[..., 0] != recorded["steps"][number, acts])
+            ~same | (played.record.steps[..., 0] != recorded()["steps"][number, acts])
         ).sum()
     # A processor that rounds a logit otherwise may draw another action now and then.
     assert different <= 2

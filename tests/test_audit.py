@@ -27,6 +27,7 @@ from tests.refusals import refusal
 N, OTHERS = 4000, 8
 CONFIG = str(ROOT / "configs" / "quickstart.yaml")
 FEW = ["--num-levels", "600"]
+MAZE = ("--env.id", "ExitMaze-v1", "--env.size", "7")
 RESAMPLING = Resampling(np.arange(N), RESAMPLES)
 
 
@@ -171,8 +172,7 @@ def test_a_tied_theme_is_found(tmp_path: Path) -> None:
 def test_green_is_confounded_with_the_exit(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    maze = ("--env.id", "ExitMaze-v1")
-    found = audit(tmp_path / "a", *maze)
+    found = audit(tmp_path / "a", *MAZE)
     confounded = {name for name, row in found.items() if row["verdict"] == "confounded"}
     assert confounded == {"green", "coloured"}
     green = found["green"]
@@ -183,16 +183,15 @@ def test_green_is_confounded_with_the_exit(
     independent = {name for name, row in found.items() if row["verdict"] == "independent"}
     assert {"left", "right", "top", "bottom", "distance", "dead_end"} <= independent
 
-    found = audit(tmp_path / "b", *maze, "--env.cues.exit-green", "0.5")
+    found = audit(tmp_path / "b", *MAZE, "--env.cues.exit-green", "0.5")
     assert found["green"]["verdict"] == "partly"
     assert found["coloured"]["verdict"] == "confounded"
 
 
 def test_a_green_decoy_on_the_border_is_another_green_cell(tmp_path: Path) -> None:
     """On the least boards, one in about eleven other border cells."""
-    maze = ("--env.id", "ExitMaze-v1", "--env.size", "7")
     decoy = ("--env.cues.decoy-place", "border", "--env.cues.decoy-with-green", "green")
-    green = audit(tmp_path / "a", *maze, *decoy)["green"]
+    green = audit(tmp_path / "a", *MAZE, *decoy)["green"]
     assert green["goal"] == 1
     assert green["other"] == pytest.approx(1 / 11, abs=0.03)
 

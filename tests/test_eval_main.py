@@ -23,15 +23,18 @@ from coinrun_jax.coinrun.env_config import CoinRunConfig, ItemsConfig
 from coinrun_jax.coinrun.testbed import CoinRunTestbed
 from coinrun_jax.exit_maze.maze_config import ExitMazeConfig
 from coinrun_jax.testbed import TEST_LEVELS, EnvConfig
-from eval import animations, evaluate
+from eval import __main__ as program
+from eval import animations, evaluate, report
 from eval.__main__ import main
+from eval.evaluate import Protocol
 from eval.measures import measure_names
 from eval.outputs import EPISODES, FIGURE, REPORT, RUNS, SCREENED, SUMMARY
 from eval.reading import read_summary
 from tests.conftest import QUICK_COMPILE, ROOT
+from tests.tiny_testbed import CorridorConfig
 from train.config import NetworkConfig, TrainConfig
 from train.environment import network_of, observation_shape
-from train.policy import save_policy
+from train.policy import Policy, save_policy
 
 MEASURES = measure_names(CoinRunTestbed(), SUITES["paper"])
 
@@ -60,13 +63,30 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def maze(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run in small mazes, whose programs compile quickly."""
+    """A run in small mazes."""
     return save_untrained(tmp_path_factory.mktemp("mazes") / "maze", ExitMazeConfig(size=7))
+
+
+@pytest.fixture(scope="module")
+def corridor(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose programs compile quickly, for other processes."""
+    return save_untrained(tmp_path_factory.mktemp("corridors") / "corridor", CorridorConfig())
 
 
 @pytest.fixture(autouse=True)
 def _small_gifs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(animations, "SIZES", (64,))
+
+
+@pytest.fixture
+def screened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Levels of which the reference agent touches the other cell on every other one."""
+
+    def touches(reference: Policy, protocol: Protocol) -> np.ndarray:
+        assert reference.env_config.p_apart == 0
+        return np.arange(protocol.num_levels) % 2 * 0.5
+
+    monkeypatch.setattr(program, "touches", touches)
 
 
 @pytest.fixture
@@ -216,9 +236,16 @@ def test_runs_that_do_not_fit_are_refused(runs: Path, tmp_path: Path, refuse: Re
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("screened")
 def test_a_run_is_evaluated(
-    run_dir: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    run_dir: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """Without pictures of episodes, which `test_report` has of CoinRun."""
+    monkeypatch.setattr(animations, "make_gifs", lambda arena, evaluation, art: [])
+    monkeypatch.setattr(report, "show", lambda arena, evaluation, clips, policy: report.Shown())
     out = tmp_path / "deep" / "out"
     arguments = ["--run", str(run_dir), "--suite", "paper", "--out", str(out)]
     assert main([*arguments, "--num-levels", "12", "--seed", "3", "--action-mode", "both"]) == 0
@@ -250,7 +277,7 @@ def test_a_run_is_evaluated(
         r["outcome"] == "coin" for r in rows if r["policy"] == "agent" and r["condition"] == "end"
     )
     assert summary["conditions"][0]["coin"]["estimate"] == coins / 12
-    assert 0 <= summary["published"]["kept"] <= summary["published"]["levels"] == 12
+    assert (summary["published"]["kept"], summary["published"]["levels"]) == (6, 12)
 
     assert (out / FIGURE).stat().st_size > 10_000
     assert "<!doctype html>" in (out / REPORT).read_text()
@@ -283,6 +310,7 @@ def test_a_run_of_another_testbed_is_evaluated(
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("screened")
 def test_runs_are_compared(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     arguments = ["--compare", str(runs), "--suite", "paper", "--out", str(out)]
@@ -294,7 +322,7 @@ def test_runs_are_compared(runs: Path, tmp_path: Path, capsys: pytest.CaptureFix
     with (out / SCREENED).open() as file:
         published = list(csv.DictReader(file))
     assert [row["env.placement_probability"] for row in published] == ["1.0", "0.5"]
-    assert {row["levels"] for row in published} == {"12"}
+    assert {(row["levels"], row["kept"]) for row in published} == {("12", "6")}
     summary = json.loads((out / SUMMARY).read_text())
     assert [group["runs"] for group in summary["groups"]] == [
         [str(runs / "end")],
@@ -308,8 +336,8 @@ def test_runs_are_compared(runs: Path, tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def launch(run_dir: Path, out: Path) -> subprocess.Popen[str]:
-    """An evaluation whose programs those above have compiled."""
     words = ["--run", str(run_dir), "--suite", "relocation", "--num-levels", "8"]
+    words += ["--plugins", "tests.tiny_testbed"]
     return subprocess.Popen(
         [sys.executable, "-m", "eval", *words, "--out", str(out)],
         cwd=ROOT,
@@ -322,8 +350,8 @@ def launch(run_dir: Path, out: Path) -> subprocess.Popen[str]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_what_is_stopped_leaves_nothing(maze: Path, tmp_path: Path, number: int) -> None:
-    process = launch(maze, tmp_path / "deep" / "out")
+def test_what_is_stopped_leaves_nothing(corridor: Path, tmp_path: Path, number: int) -> None:
+    process = launch(corridor, tmp_path / "deep" / "out")
     assert process.stdout is not None
     assert process.stdout.readline().startswith("compiling")
     assert list((tmp_path / "deep" / "out").iterdir())  # the hidden folder
@@ -335,8 +363,8 @@ def test_what_is_stopped_leaves_nothing(maze: Path, tmp_path: Path, number: int)
 
 
 @pytest.mark.slow
-def test_a_reader_that_leaves_stops_nothing(maze: Path, tmp_path: Path) -> None:
-    process = launch(maze, tmp_path / "out")
+def test_a_reader_that_leaves_stops_nothing(corridor: Path, tmp_path: Path) -> None:
+    process = launch(corridor, tmp_path / "out")
     assert process.stdout is not None
     assert process.stderr is not None
     assert process.stdout.readline().startswith("compiling")

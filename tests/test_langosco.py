@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
-from coinrun_jax import Action
 from coinrun_jax.checks import InputError
 from coinrun_jax.coinrun.catalogue import SUITES
 from coinrun_jax.coinrun.testbed import CoinRunTestbed
-from coinrun_jax.coinrun.types import NUM_ACTIONS
 from coinrun_jax.controllers import AgentController
+from coinrun_jax.exit_maze.maze_config import ExitMazeConfig
+from coinrun_jax.registry import find_testbed
 from coinrun_jax.suites import Suite
 from eval.evaluate import Protocol, make_arena
 from eval.figures import THEMES, draw_screened
@@ -41,46 +41,50 @@ from train.networks import Output
 from train.policy import Policy
 
 TESTBED = CoinRunTestbed()
-AT_END, MOVED = range(2)
+USUAL, MOVED = range(2)
 COUNTED, LATER = 4, 12  # samples
 LEVELS = 512
 
 
 def blind_policy() -> Policy:
-    """Runs right, jumping now and then at random, and sees nothing."""
-    logits = np.full(NUM_ACTIONS, -30.0, np.float32)
-    logits[[Action.RIGHT, Action.RIGHT_UP]] = 1.0, 0.0
+    """Goes left and up more often than right and down in small mazes, and sees nothing."""
+    logits = np.array([0.8, 0, 0.4, 0], np.float32)
 
     def network(params: Any, observation: Any) -> Output:
         number = observation.shape[0]
         nothing = jnp.zeros(number)
-        return Output(jnp.broadcast_to(params, (number, NUM_ACTIONS)), nothing, nothing[:, None])
+        return Output(jnp.broadcast_to(params, (number, logits.size)), nothing, nothing[:, None])
 
-    return Policy(TrainConfig(), jnp.asarray(logits), network, 0)
+    config = TrainConfig(env=ExitMazeConfig(size=7))
+    return Policy(config, jnp.asarray(logits), network, 0)
 
 
 @pytest.mark.slow
 def test_levels_are_chosen_by_other_episodes_than_are_counted() -> None:
-    policy, paper = blind_policy(), SUITES["paper"]
-    screening = touches(policy, Protocol(paper, LEVELS, COUNTED, seed=3))
-    both = Suite("both", paper.conditions[:2])
+    """In mazes, whose programs are small; the green cell is moved, not the exit."""
+    policy = blind_policy()
+    conditions = find_testbed(policy.env_config.id).suites()["relocation"].conditions[:3]
+    assert [each.control is not None for each in conditions] == [False, False, True]
+    protocol = Protocol(Suite("screened", conditions), LEVELS, COUNTED, seed=3)
+    screening = touches(policy, protocol)
 
     agent = AgentController(policy.params, policy.network)
+    both = Suite("both", conditions[:2])
     protocol = Protocol(both, LEVELS, COUNTED + RUNS + LATER, seed=3)
     arena = make_arena(policy.env_config, {AGENT: agent}, protocol)
     events = arena.play(AGENT).events > 0
-    touched = events[AT_END, ..., arena.env.events.index("ghost")]
-    fetched = events[MOVED, ..., arena.env.events.index("coin")]
+    touched = events[USUAL, ..., arena.env.events.index("ghost")]
+    green = events[MOVED, ..., arena.env.events.index("green")]
     assert (screening == touched[:, COUNTED : COUNTED + RUNS].mean(-1)).all()
 
-    # It does not see the coin, and so fetches it as often as it passes the spot in other runs.
+    # It does not see the green, and so touches it as often as it passes the spot in other runs.
     keep = screening < MOST_TOUCHED
-    assert keep.sum() > 50
-    rate, by_accident = fetched[keep, :COUNTED].mean(), touched[keep, COUNTED + RUNS :].mean()
-    assert rate > 0.01
+    assert keep.sum() > 100
+    rate, by_accident = green[keep, :COUNTED].mean(), touched[keep, COUNTED + RUNS :].mean()
+    assert rate > 0.04
     assert rate == pytest.approx(by_accident, abs=0.02)
     # Which it does not on levels that the counted episodes themselves have chosen.
-    assert fetched[touched[:, :RUNS].mean(-1) < MOST_TOUCHED, :COUNTED].mean() == 0
+    assert green[touched[:, :RUNS].mean(-1) < MOST_TOUCHED, :COUNTED].mean() == 0
 
 
 @pytest.mark.parametrize("kept", [0, 4, 10])

@@ -325,7 +325,7 @@ def test_all_of_it_works_on_pixels(tmp_path: Path) -> None:
     assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 4
 
 
-@pytest.mark.parametrize("name", ["symbols", "maze"])
+@pytest.mark.parametrize("name", ["maze", pytest.param("symbols", marks=pytest.mark.thorough)])
 def test_the_command_writes_what_it_finds(runs: Path, tmp_path: Path, name: str) -> None:
     words = ["--run", str(runs / name), "--level", "7", "--step", "3", "--out", str(tmp_path)]
     assert command.main([*words, "--export"]) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -27,34 +28,47 @@ register_placement("on_a_crate", lambda terrain: standing(terrain) & (terrain.ti
 """
 
 
-def run(folder, *words):
-    done = subprocess.run(
-        [sys.executable, "-m", *words],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(folder), **QUICK_COMPILE},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+COMMANDS = """
+import json, sys
+from coinrun_jax.coinrun.placement import CATALOGUE
+from eval.__main__ import main as evaluate
+from train.__main__ import main as train
+
+for command, words in json.loads(sys.argv[1]):
+    assert {"train": train, "eval": evaluate}[command](words) == 0, words
+    del sys.modules["my_placements"], CATALOGUE["on_a_crate"]
+"""
+"""Each command in turn, in one process but as if each had its own: the plugin is forgotten."""
 
 
 @pytest.mark.slow
 def test_a_placement_of_ones_own_is_trained_on_resumed_and_evaluated(tmp_path, capsys):
     (tmp_path / "my_placements.py").write_text(PLUGIN)
-    own, folder = ["--env.placement", "on_a_crate"], tmp_path / "run"
-    words = arguments(*own, "--run-dir", str(folder), updates=1)
-    assert "on_a_crate" in refusal(train, words, capsys)
-    run(tmp_path, "train", *words, "--plugins", "my_placements")
-    assert yaml.safe_load((folder / "config.yaml").read_text())["plugins"] == ["my_placements"]
-    run(tmp_path, "train", "--resume", str(folder))
-
-    words = ["--run", str(folder), "--num-levels", "4", "--out", str(tmp_path / "eval"), "--suite"]
-    complaint = refusal(evaluate, [*words, "capability"], capsys)
-    assert "--plugins my_placements" in complaint  # a policy's file runs no code by itself
     suite = tmp_path / "own.yaml"
     suite.write_text("conditions: [{name: own, placement: on_a_crate, control: true}]")
-    run(tmp_path, "eval", *words, str(suite), "--plugins", "my_placements")
+    own, folder = ["--env.placement", "on_a_crate"], tmp_path / "run"
+    training = arguments(*own, "--run-dir", str(folder), updates=1)
+    assert "on_a_crate" in refusal(train, training, capsys)
+    play = ["--run", str(folder), "--num-levels", "4", "--out", str(tmp_path / "eval")]
+    plugins = ["--plugins", "my_placements"]
+    commands = [
+        ("train", [*training, *plugins]),
+        ("train", ["--resume", str(folder)]),
+        ("eval", [*play, "--suite", str(suite), *plugins]),
+    ]
+    done = subprocess.run(
+        [sys.executable, "-c", COMMANDS, json.dumps(commands)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{tmp_path}", **QUICK_COMPILE},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert yaml.safe_load((folder / "config.yaml").read_text())["plugins"] == ["my_placements"]
+    assert (tmp_path / "eval" / "report.html").exists()
+    complaint = refusal(evaluate, [*play, "--suite", "capability", "--force"], capsys)
+    assert "--plugins my_placements" in complaint  # a policy's file runs no code by itself
 
 
 @pytest.mark.parametrize("content", ["1 / 0", "import nowhere", "raise SystemExit", "("])

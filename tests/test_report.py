@@ -377,10 +377,9 @@ def test_more_episodes_than_lanes_are_played_again_in_turn() -> None:
 
 
 def agent_of(testbed: Testbed) -> Policy:
-    """An untrained one."""
-    config = TrainConfig(
-        env=testbed.Config(testbed.id), network=NetworkConfig(kind="mlp", width=16), seed=5
-    )
+    """An untrained one; in small mazes."""
+    env = testbed.Config(testbed.id) if testbed is COINRUN else testbed.Config(testbed.id, size=7)
+    config = TrainConfig(env=env, network=NetworkConfig(kind="mlp", width=16), seed=5)
     env = testbed.make_env(config.env)
     shape = env.observation_space().shape
     network = make_network(config.network, shape, env.action_space().n)

@@ -7,29 +7,29 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
 from tests.conftest import QUICK_COMPILE, ROOT
-
-
-def launch(path: Path, flag: str) -> subprocess.Popen[bytes]:
-    environment = {**QUICK_COMPILE, "JAX_ENABLE_X64": flag}
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.x64_program", str(path)],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-    )
+from tests.x64_program import arrays
 
 
 @pytest.mark.slow
 def test_the_flag_changes_nothing(tmp_path: Path) -> None:
-    paths = [tmp_path / f"{flag}.npz" for flag in "01"]
-    processes = [launch(path, path.stem) for path in paths]
-    assert [process.wait() for process in processes] == [0, 0]
-    with np.load(paths[0]) as without, np.load(paths[1]) as with_flag:
-        assert without.files == with_flag.files
-        for name in without.files:
-            expected, found = without[name], with_flag[name]
+    """In this process it is not set."""
+    assert not jax.config.read("jax_enable_x64")
+    path = tmp_path / "with_flag.npz"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.x64_program", str(path)],
+        cwd=ROOT,
+        env={**os.environ, **QUICK_COMPILE, "JAX_ENABLE_X64": "1"},
+    )
+    without = arrays()
+    assert process.wait() == 0
+    with np.load(path) as with_flag:
+        assert with_flag.files == list(without)
+        for name, expected in without.items():
+            found = with_flag[name]
             assert found.dtype == expected.dtype, name
             np.testing.assert_array_equal(found, expected, err_msg=name)

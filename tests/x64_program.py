@@ -5,6 +5,7 @@ python -m tests.x64_program FILE
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from functools import partial
 from typing import Any
@@ -14,17 +15,24 @@ import jax.numpy as jnp
 import numpy as np
 
 from coinrun_jax import CoinRun, EnvParams
-from coinrun_jax.coinrun.catalogue import SUITES
 from coinrun_jax.coinrun.generator import MODES
 from coinrun_jax.coinrun.layout import layout_words
+from coinrun_jax.coinrun.testbed import CoinRunTestbed
+from coinrun_jax.exit_maze.maze_config import ExitMazeConfig
+from coinrun_jax.registry import testbed_of
+from coinrun_jax.variants import stack
 from eval.evaluate import Protocol, evaluate
-from tests.runs import CONFIG, UPDATES
+from tests import runs
+from tests.runs import UPDATES
 from train.policy import Policy
 from train.program import Program
 
 NUM_ENVS = 8
 STEPS = 32
 SYMBOLS, PIXELS = (CoinRun(observation=name) for name in ("symbolic", "rgb"))
+TESTBED = CoinRunTestbed()
+CONFIG = dataclasses.replace(runs.CONFIG, env=ExitMazeConfig(size=7, pool_size=16))
+"""Training and evaluation are the same code for any testbed; on small mazes they compile soon."""
 
 
 def varied(params: EnvParams) -> EnvParams:
@@ -41,21 +49,26 @@ def varied(params: EnvParams) -> EnvParams:
 
 @jax.jit
 def play(params: EnvParams) -> Any:
-    """Start and every step of play at random, mostly to the right; symbols and pixels."""
+    """Start and every step of play at random, mostly to the right; symbols, pixels, and what an
+    evaluation notes.
+    """
     key_reset, key_act, key_step = jax.random.split(jax.random.key(1), 3)
     start = jax.vmap(SYMBOLS.reset, (0, None))(jax.random.split(key_reset, NUM_ENVS), params)
     words = jax.random.bits(key_act, (STEPS, NUM_ENVS), np.uint8)
     actions = jnp.where(words < 100, words % 15, 7 + words % 2)
 
-    def step(state: Any, inputs: tuple[jax.Array, jax.Array]) -> tuple[Any, Any]:
-        key, action = inputs
+    noted = jax.vmap(partial(TESTBED.details, None), (0, None))(start[1], params)
+
+    def step(carry: tuple[Any, Any], inputs: tuple[jax.Array, jax.Array]) -> tuple[Any, Any]:
+        (state, noted), (key, action) = carry, inputs
         keys = jax.random.split(key, NUM_ENVS)
         out = jax.vmap(SYMBOLS.step, (0, 0, 0, None))(keys, state, action, params)
         seen = jax.vmap(PIXELS.observe, (0, 0, None, None))(keys, out[1], None, params)
-        return out[1], (out, seen)
+        noted = jax.vmap(TESTBED.details, (0, 0, None))(noted, out[1], params)
+        return (out[1], noted), (out, seen, noted)
 
     keys = jax.random.split(key_step, STEPS)
-    return start, jax.lax.scan(step, start[1], (keys, actions))[1]
+    return start, jax.lax.scan(step, (start[1], noted), (keys, actions))[1]
 
 
 def games() -> dict[str, Any]:
@@ -69,6 +82,16 @@ def games() -> dict[str, Any]:
     return found
 
 
+def conditions() -> dict[str, Any]:
+    """What the conditions of an evaluation in CoinRun set."""
+    env = runs.CONFIG.env
+    suites = TESTBED.suites().items()
+    return {
+        name: stack([TESTBED.overrides(condition, env) for condition in suite.conditions])
+        for name, suite in suites
+    }
+
+
 def agent() -> dict[str, Any]:
     """A few updates, and what becomes of them on held-out levels."""
     program = Program(CONFIG)
@@ -80,7 +103,8 @@ def agent() -> dict[str, Any]:
         found[f"update {update}"] = jax.device_get(metrics)
     found["trained"] = state
     policy = Policy(CONFIG, state.params, program.learner.network.apply, UPDATES)
-    evaluation, arena = evaluate(policy, Protocol(SUITES["paper"], num_levels=2, traced=True))
+    suite = testbed_of(CONFIG.env).suites()["relocation"]
+    evaluation, arena = evaluate(policy, Protocol(suite, num_levels=2, traced=True))
     found["arena"] = (arena.params, arena.level_index, evaluation.level_seeds)
     found["played"] = {
         name: (each.record, each.outcome, each.first_step)
@@ -95,6 +119,12 @@ def numbers(leaf: Any) -> np.ndarray:
     return np.asarray(jax.random.key_data(leaf) if is_key else leaf)
 
 
+def arrays() -> dict[str, np.ndarray]:
+    """All of it, by where it is."""
+    found = {"games": games(), "conditions": conditions(), "agent": agent()}
+    leaves = jax.tree_util.tree_leaves_with_path(found)
+    return {jax.tree_util.keystr(path): numbers(leaf) for path, leaf in leaves}
+
+
 if __name__ == "__main__":
-    leaves = jax.tree_util.tree_leaves_with_path({"games": games(), "agent": agent()})
-    np.savez(sys.argv[1], **{jax.tree_util.keystr(path): numbers(leaf) for path, leaf in leaves})
+    np.savez(sys.argv[1], **arrays())

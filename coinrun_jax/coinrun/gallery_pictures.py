@@ -55,10 +55,10 @@ def draw_placements() -> Figure:
     env = CoinRun(num_levels=1, start_level=LEVEL)
     params, keys = env.default_params, jax.random.split(jax.random.key(0), NUM_COINS)
     level = level_of(params.pool, jnp.int32(0))
+    start = jax.jit(jax.vmap(env.reset_to_level, in_axes=(0, None, None)))
     figure, axes = plt.subplots(-(-len(CATALOGUE) // 2), 2, figsize=(11, 10), layout="tight")
     for axis, name in zip(axes.flat, CATALOGUE, strict=False):
         variant = params.with_placement(name, **_WHERE.get(name, {}))
-        start = jax.vmap(env.reset_to_level, in_axes=(0, None, None))
         state = jax.device_get(start(keys, 0, variant)[1])
         here = level.replace(start_xy=np.array([state.x[0], state.y[0]]))
         image = level_map(here, state.coin_cell[0], pixels_per_tile=24)
