@@ -28,7 +28,7 @@ from tests.runs import (
 from train import run
 
 KILLS = int(os.environ.get("COINRUN_KILLS", "1"))
-UPDATES_PER_KILL = 40
+UPDATES_PER_KILL = 24
 UPDATES = UPDATES_PER_KILL * KILLS
 
 
