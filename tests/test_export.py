@@ -165,29 +165,25 @@ def test_episodes_of_a_maze_replay_without_its_agent(tmp_path: Path) -> None:
     assert found.steps.size < replay._EPISODES
 
 
-@pytest.mark.parametrize("name", ["outcome", "steps", "actions", "level_seed", "start_x"])
 def test_a_changed_recording_is_noticed(
-    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    episode = 3
-    first = int(load_trajectories(file).steps[:episode].sum())
-
-    def change(array: np.ndarray) -> np.ndarray:
-        if name == "outcome":
-            array[episode] = (array[episode] + 1) % len(OUTCOMES)
-        elif name == "steps":  # one of the next episode's actions comes too early
-            array[episode : episode + 2] += np.array([1, -1], array.dtype)
-        elif name == "actions":
-            array[first : first + 10] = Action.LEFT
-        else:
-            array[episode] += 1
-        return array
-
-    path = changed(file, tmp_path / "changed.npz", name, change)
-    assert replay.main([str(path)]) == 1
+    """Whatever is changed of an episode; the others replay as recorded."""
+    with np.load(file) as arrays:
+        own = dict(arrays)
+    first = int(own["steps"][:5].sum())
+    own["outcome"][3] = (own["outcome"][3] + 1) % len(OUTCOMES)
+    own["actions"][first : first + 10] = Action.LEFT  # of episode 5
+    own["level_seed"][7] += 1
+    own["start_x"][9] += 1
+    own["steps"][11:13] += np.array([1, -1], own["steps"].dtype)  # one of 12's actions too early
+    np.savez(tmp_path / "changed.npz", **own)
+    assert replay.main([str(tmp_path / "changed.npz")]) == 1
     out = capsys.readouterr().out
-    assert f"episode {episode} (end, level " in out
-    assert re.search(r"5[89] of 60 episodes", out)
+    noticed = {int(number) for number in re.findall(r"^episode (\d+) \(", out, re.MULTILINE)}
+    assert {3, 5, 7, 9, 11} <= noticed <= {3, 5, 7, 9, 11, 12}
+    assert "episode 3 (end, level " in out
+    assert f"{60 - len(noticed)} of 60 episodes" in out
 
 
 def first(value: object) -> Callable[[np.ndarray], np.ndarray]:

@@ -69,8 +69,8 @@ def test_log_wrapper_with_six_values(made):
     assert info["returned_episode_returns"].dtype == reward.dtype == np.float32
 
 
-def test_rollout_wrapper(made):
-    env, params = made
+def test_rollout_wrapper():
+    env, params = coinrun_jax.make("ExitMaze-v1", size=7, num_levels=8)  # of one base with CoinRun
     wrapper = RolloutWrapper(env=env, env_params=params, num_env_steps=60)
     keys = jax.random.split(jax.random.key(0), 8)
     obs, action, reward, _, done, cum_return = wrapper.batch_rollout(keys, None)
