@@ -181,9 +181,9 @@ def test_a_changed_recording_is_noticed(
     assert replay.main([str(tmp_path / "changed.npz")]) == 1
     out = capsys.readouterr().out
     noticed = {int(number) for number in re.findall(r"^episode (\d+) \(", out, re.MULTILINE)}
-    assert {3, 5, 7, 9, 11} <= noticed <= {3, 5, 7, 9, 11, 12}
+    assert noticed == {3, 5, 7, 9, 11}  # no more are shown
     assert "episode 3 (end, level " in out
-    assert f"{60 - len(noticed)} of 60 episodes" in out
+    assert re.search(r"5[45] of 60 episodes", out)  # 12 may end as before
 
 
 def first(value: object) -> Callable[[np.ndarray], np.ndarray]:

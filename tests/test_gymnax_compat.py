@@ -11,6 +11,7 @@ from gymnax.experimental import RolloutWrapper
 from gymnax.wrappers import FlattenObservationWrapper, LegacyStepAPIWrapper, LogWrapper
 
 import coinrun_jax
+from tests.tiny_testbed import CorridorConfig
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +71,8 @@ def test_log_wrapper_with_six_values(made):
 
 
 def test_rollout_wrapper():
-    env, params = coinrun_jax.make("ExitMaze-v1", size=7, num_levels=8)  # of one base with CoinRun
+    """Of an environment that has its `reset` and `step` from where CoinRun has them."""
+    env, params = coinrun_jax.make(CorridorConfig.id, num_levels=8)
     wrapper = RolloutWrapper(env=env, env_params=params, num_env_steps=60)
     keys = jax.random.split(jax.random.key(0), 8)
     obs, action, reward, _, done, cum_return = wrapper.batch_rollout(keys, None)
