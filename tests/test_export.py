@@ -172,10 +172,10 @@ def test_a_changed_recording_is_noticed(
     with np.load(file) as arrays:
         own = dict(arrays)
     first = int(own["steps"][:5].sum())
-    own["outcome"][3] = (own["outcome"][3] + 1) % len(OUTCOMES)
+    own["outcome"][9] = (own["outcome"][9] + 1) % len(OUTCOMES)
     own["actions"][first : first + 10] = Action.LEFT  # of episode 5
     own["level_seed"][7] += 1
-    own["start_x"][9] += 1
+    own["start_x"][3] += 1
     own["steps"][11:13] += np.array([1, -1], own["steps"].dtype)  # one of 12's actions too early
     np.savez(tmp_path / "changed.npz", **own)
     assert replay.main([str(tmp_path / "changed.npz")]) == 1
