@@ -11,6 +11,7 @@ from gymnax.experimental import RolloutWrapper
 from gymnax.wrappers import FlattenObservationWrapper, LegacyStepAPIWrapper, LogWrapper
 
 import coinrun_jax
+from coinrun_jax.registry import find_testbed
 from tests.tiny_testbed import CorridorConfig
 
 
@@ -72,7 +73,9 @@ def test_log_wrapper_with_six_values(made):
 
 def test_rollout_wrapper():
     """Of an environment that has its `reset` and `step` from where CoinRun has them."""
-    env, params = coinrun_jax.make(CorridorConfig.id, num_levels=8)
+    testbed, config = find_testbed(CorridorConfig.id), CorridorConfig(num_levels=8)
+    env = testbed.make_env(config)
+    params = testbed.make_params(env, config)
     wrapper = RolloutWrapper(env=env, env_params=params, num_env_steps=60)
     keys = jax.random.split(jax.random.key(0), 8)
     obs, action, reward, _, done, cum_return = wrapper.batch_rollout(keys, None)
