@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import numpy as np
 
 from coinrun_jax.coinrun.env_config import CoinRunConfig
 from tests.conftest import QUICK_COMPILE, ROOT
+from tests.tiny_testbed import CorridorConfig
 from train.config import NetworkConfig, PPOConfig, TrainConfig
 
 UPDATES = 4
@@ -22,10 +24,13 @@ CONFIG = TrainConfig(
     total_steps=UPDATES * 64,
     checkpoint_every=2,
 )
+TINY = dataclasses.replace(CONFIG, env=CorridorConfig(pool_size=16))
+"""What is shown of runs as such is shown of this one: it compiles in a fifth of `CONFIG`'s time."""
+IN_CORRIDOR = ("--plugins", "tests.tiny_testbed", "--env.id", CorridorConfig.id)
 
 
 def arguments(*more: str, updates: int = UPDATES, checkpoint_every: int = 2) -> list[str]:
-    """`CONFIG` on the command line."""
+    """`CONFIG` on the command line; with `IN_CORRIDOR` it is `TINY`."""
     settings = {
         "--env.pool-size": 16,
         "--network.width": 16,

@@ -59,9 +59,9 @@ def test_every_kind_of_network_names_what_it_computes(case) -> None:
         assert names == ("Dense_0", "Dense_0.2", "critic", "Dense_1")
     else:
         assert names[-3:] == ("features", "logits", "value")
-        output = network.apply(params, one)
+        output = jax.jit(network.apply)(params, one)
         np.testing.assert_allclose(found["features"], output.features, atol=1e-4)
-    batched = jax.vmap(network.activations, (None, 0))(params, one[:, None])
+    batched = jax.eval_shape(jax.vmap(network.activations, (None, 0)), params, one[:, None])
     assert {name: each.shape[2:] for name, each in batched.items()} == {
         name: each.shape[1:] for name, each in found.items()
     }
@@ -78,7 +78,7 @@ def test_a_substitute_by_itself_changes_no_bit_and_all_of_a_twins_give_its_outpu
 
     plain, own = patch(params, one, any_ones, chosen())
     theirs, twins = patch(params, other, any_ones, chosen())
-    np.testing.assert_allclose(plain.logits, network.apply(params, one).logits, atol=1e-4)
+    np.testing.assert_allclose(plain.logits, jax.jit(network.apply)(params, one).logits, atol=1e-4)
     assert bits(theirs)[0] != bits(plain)[0]
     for name in names:
         assert bits(patch(params, one, own, chosen(name))[0]) == bits(plain), name
@@ -90,17 +90,23 @@ def test_a_substitute_by_itself_changes_no_bit_and_all_of_a_twins_give_its_outpu
 def test_what_depends_on_an_activation_follows_its_substitute(case) -> None:
     network, params, one, _ = case
     first, *_, last = network.names(params, one)
-    changed = network.intervene(params, one, {first: lambda x: x + 1})
-    assert bits(changed) != bits(network.apply(params, one))
-    zeros = network.intervene(params, one, {last: 0.0})
+
+    @jax.jit
+    def shifted(by: jax.Array) -> Output:
+        return network.intervene(params, one, {first: lambda x: x + by})
+
+    assert bits(shifted(1.0)) != bits(shifted(0.0))
+    np.testing.assert_allclose(
+        shifted(0.0).logits, jax.jit(network.apply)(params, one).logits, atol=1e-4
+    )
+    zeros = jax.jit(lambda: network.intervene(params, one, {last: 0.0}))()
     assert not np.asarray(zeros.value if last == "value" else zeros.logits).any()
-    gradient = jax.grad(lambda by: network.intervene(params, one, {first: lambda x: x + by})[1][0])
-    assert np.isfinite(gradient(0.0))
+    assert np.isfinite(jax.jit(jax.grad(lambda by: shifted(by)[1][0]))(0.0))
 
 
 def test_names_and_shapes_that_do_not_fit_are_refused() -> None:
     network = make_network(NetworkConfig("mlp", 2), (9,), ACTIONS)
-    params = network.init(jax.random.key(0), np.zeros((1, 9)))
+    params = jax.jit(network.init)(jax.random.key(0), np.zeros((1, 9)))
     with pytest.raises(InputError, match=r"activation 'hidden_3' is not one of hidden_1, hidden_2"):
         network.intervene(params, jnp.zeros((1, 9)), {"hidden_3": 0.0})
     with pytest.raises(InputError, match=r"'hidden_1' has shape \(1, 2\), its substitute \(3,\)"):

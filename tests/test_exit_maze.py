@@ -181,13 +181,19 @@ def test_copies_of_planes_are_equal(params):
     np.testing.assert_array_equal(observation[..., 0], alone[..., 0])  # the gap is to be seen
 
 
-def test_refresh_keeps_the_levels_of_running_episodes():
+@pytest.fixture(scope="module")
+def renewed_pool():
+    """An environment with a pool, its params, states of episodes, and the params after these."""
     env = ExitMaze(7, num_levels=1000, start_level=500, pool_size=16)
     params = env.default_params
-    assert env.takes_turns
     keys = jax.random.split(jax.random.key(0), 4)
     _, state = jax.vmap(env.reset, in_axes=(0, None))(keys, params)
-    renewed = env.refresh(jax.random.key(1), state, params)
+    return env, params, state, env.refresh(jax.random.key(1), state, params)
+
+
+def test_refresh_keeps_the_levels_of_running_episodes(renewed_pool):
+    env, params, state, renewed = renewed_pool
+    assert env.takes_turns
     seeds = np.concatenate([params.pool.levels.seed, renewed.pool.levels.seed])
     assert ((seeds >= 500) & (seeds < 1500)).all()
     in_use = np.unique(state.level_index)
@@ -322,15 +328,11 @@ def test_seen_from_the_agent_the_board_is_shifted_around(params):
             assert found == [[SIZE // 2 + dy, SIZE // 2 + dx]]
 
 
-def test_levels_are_saved_by_their_seeds():
-    env = ExitMaze(7, pool_size=16)
-    _, state = jax.vmap(env.reset, in_axes=(0, None))(
-        jax.random.split(jax.random.key(0), 4), env.default_params
-    )
-    renewed = env.refresh(jax.random.key(1), state, env.default_params)
+def test_levels_are_saved_by_their_seeds(renewed_pool):
+    env, params, _, renewed = renewed_pool
     saved = env.save_levels(renewed)
     assert sum(leaf.nbytes for leaf in jax.tree.leaves(saved)) < 200
-    loaded = env.load_levels(jax.device_get(saved), env.default_params)
+    loaded = env.load_levels(jax.device_get(saved), params)
     chex.assert_trees_all_equal(loaded, renewed)
 
 

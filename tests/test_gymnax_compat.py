@@ -11,15 +11,18 @@ from gymnax.experimental import RolloutWrapper
 from gymnax.wrappers import FlattenObservationWrapper, LegacyStepAPIWrapper, LogWrapper
 
 import coinrun_jax
+from coinrun_jax.registry import find_testbed
+from tests.tiny_testbed import CorridorConfig
 
 
 @pytest.fixture(scope="module")
 def made():
-    return coinrun_jax.make(num_levels=32)
+    return gymnax.make("CoinRun-v1", mode="easy", num_levels=8)
 
 
-def test_registered_with_gymnax():
-    env, params = gymnax.make("CoinRun-v1", mode="easy", num_levels=4)
+def test_registered_with_gymnax(made):
+    env, params = made
+    assert env == coinrun_jax.make(mode="easy", num_levels=8)[0]
     assert env.name == "CoinRun-v1"
     assert env.num_actions == env.action_space(params).n == 15
 
@@ -28,7 +31,7 @@ def test_purejaxrl_style_training_loop_through_the_legacy_api(made):
     """The rollout of PureJaxRL's ppo.py: five values, LogWrapper's info, vmapped."""
     env, env_params = made
     env = LegacyStepAPIWrapper(LogWrapper(FlattenObservationWrapper(env)))
-    num_envs, num_steps = 16, 120
+    num_envs, num_steps = 8, 120
     rng = jax.random.PRNGKey(0)
     obsv, env_state = jax.vmap(env.reset, in_axes=(0, None))(
         jax.random.split(rng, num_envs), env_params
@@ -58,16 +61,21 @@ def test_purejaxrl_style_training_loop_through_the_legacy_api(made):
 def test_log_wrapper_with_six_values(made):
     env, params = made
     env = LogWrapper(env)
-    _, state = env.reset(jax.random.key(0), params)
-    _, state, _, terminated, truncated, info = env.step(
-        jax.random.key(1), state, jnp.int32(7), params
+    key = jax.random.key(0)
+    _, state = jax.eval_shape(env.reset, key, params)
+    _, after, reward, terminated, truncated, info = jax.eval_shape(
+        env.step, key, state, jnp.int32(7), params
     )
-    assert not (terminated | truncated)
-    assert info["returned_episode_returns"] == 0
+    assert jax.tree.structure(after) == jax.tree.structure(state)
+    assert terminated.dtype == truncated.dtype == bool
+    assert info["returned_episode_returns"].dtype == reward.dtype == np.float32
 
 
-def test_rollout_wrapper(made):
-    env, params = made
+def test_rollout_wrapper():
+    """Of an environment that has its `reset` and `step` from where CoinRun has them."""
+    testbed, config = find_testbed(CorridorConfig.id), CorridorConfig(num_levels=8)
+    env = testbed.make_env(config)
+    params = testbed.make_params(env, config)
     wrapper = RolloutWrapper(env=env, env_params=params, num_env_steps=60)
     keys = jax.random.split(jax.random.key(0), 8)
     obs, action, reward, _, done, cum_return = wrapper.batch_rollout(keys, None)

@@ -5,6 +5,7 @@ COINRUN_KILLS sets how many times the run is killed; the default keeps `make tes
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import random
 import signal
@@ -14,6 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.runs import (
+    IN_CORRIDOR,
+    TINY,
     arguments,
     assert_same_policy,
     finish,
@@ -22,9 +25,10 @@ from tests.runs import (
     read_policy,
     without_clock,
 )
+from train import run
 
 KILLS = int(os.environ.get("COINRUN_KILLS", "1"))
-UPDATES_PER_KILL = 16
+UPDATES_PER_KILL = 24
 UPDATES = UPDATES_PER_KILL * KILLS
 
 
@@ -57,7 +61,8 @@ def kill_at_some_moment(process, folder: Path, number: int, rng: random.Random) 
 
 @pytest.mark.slow
 def test_killed_runs_end_as_the_uninterrupted_one_does(tmp_path):
-    words = arguments(updates=UPDATES, checkpoint_every=1)
+    words = arguments(*IN_CORRIDOR, updates=UPDATES, checkpoint_every=1)
+    config = dataclasses.replace(TINY, total_steps=UPDATES * 64, checkpoint_every=1)
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     process = launch(*words, "--run-dir", str(broken))
     rng = random.Random(0)
@@ -70,7 +75,7 @@ def test_killed_runs_end_as_the_uninterrupted_one_does(tmp_path):
                 read_policy(broken)  # whole at any moment
         process = launch("--resume", str(broken))
     finish(process)
-    finish(launch(*words, "--run-dir", str(whole)))
+    assert run.start(config, whole) == 0
     print(f"{kills} kills, {in_writing} of them while a checkpoint was being written")
     assert kills == KILLS
     assert without_clock(read_metrics(broken)) == without_clock(read_metrics(whole))

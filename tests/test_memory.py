@@ -86,9 +86,9 @@ def test_steps_one_by_one_are_the_steps_at_once(dtype):
 def test_an_episode_begins_without_a_memory():
     network = make_network(NetworkConfig("gru", width=8), (5,), 4)
     seen = jnp.ones((2, 5))
-    params = network.init(jax.random.key(0), seen)
-    first = network.apply(params, nothing_remembered(seen, 8))
-    again = network.apply(params, Remembered(seen, first.memory, jnp.array([True, False])))
+    params, apply = jax.jit(network.init)(jax.random.key(0), seen), jax.jit(network.apply)
+    first = apply(params, nothing_remembered(seen, 8))
+    again = apply(params, Remembered(seen, first.memory, jnp.array([True, False])))
     np.testing.assert_array_equal(again.memory[0], first.memory[0])
     assert (again.memory[1] != first.memory[1]).any()
 

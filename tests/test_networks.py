@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 
 from coinrun_jax.checks import InputError
-from train.config import NetworkConfig, load_config
+from tests.test_ppo import Shown
+from train.config import NetworkConfig, PPOConfig, load_config
+from train.environment import make_environment, observation_space
 from train.networks import MLP, Output, make_network, register_network
-from train.program import make_learner
+from train.ppo import Learner
+from train.program import outline_learner
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), np.uint8)
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -86,23 +89,41 @@ def small_paper_rgb():
             config.ppo, num_envs=4, num_steps=4, num_minibatches=2, num_epochs=1
         ),
     )
-    learner = make_learner(config)
-    state = jax.eval_shape(learner.init, jax.random.key(0))
-    return learner, state, jax.jit(learner.update).lower(state)
+    learner = outline_learner(config)
+    state = jax.eval_shape(learner.init, jax.random.key(0), learner.env_params)
+    return config, learner, jax.jit(learner.update).lower(state)
 
 
-def test_paper_rgb_keeps_bytes_of_pixels(small_paper_rgb):
-    _, state, lowered = small_paper_rgb
-    assert state.observation.dtype == jnp.uint8
-    # The rollout's buffer [T, N, 64, 64, 3] exists as bytes and not as floats.
+def require_bytes_of_pixels(lowered):
+    """The rollout's buffer [T, N, 64, 64, 3] exists as bytes and not as floats."""
     assert "tensor<4x4x64x64x3xui8>" in lowered.as_text()
     assert "tensor<4x4x64x64x3xf32>" not in lowered.as_text()
 
 
+class Pixels(Shown):
+    """Whose observations are of the type and shape that CoinRun's have under paper_rgb."""
+
+    def observe(self, key, state, action, params):
+        return jnp.full((64, 64, 3), state.shown, jnp.uint8)
+
+
+def test_the_rollout_keeps_bytes_of_pixels():
+    space = observation_space(load_config(CONFIGS / "paper_rgb.yaml").env)
+    assert (space.shape, space.dtype) == ((64, 64, 3), jnp.uint8)
+    network = make_network(NetworkConfig("impala", 4), space.shape, Pixels.num_actions)
+    ppo = PPOConfig(num_envs=4, num_steps=4, num_minibatches=2, num_epochs=1)
+    learner = Learner(Pixels(), Pixels.Params(), network, ppo, 1)
+    state = jax.eval_shape(learner.init, jax.random.key(0))
+    assert state.observation.dtype == jnp.uint8
+    require_bytes_of_pixels(jax.jit(learner.update).lower(state))
+
+
 @pytest.mark.thorough
 def test_paper_rgb_runs_small(small_paper_rgb):
-    learner, _, lowered = small_paper_rgb
-    _, metrics = lowered.compile()(jax.jit(learner.init)(jax.random.key(0)))
+    config, learner, lowered = small_paper_rgb
+    require_bytes_of_pixels(lowered)
+    params = make_environment(config.env)[1]
+    _, metrics = lowered.compile()(jax.jit(learner.init)(jax.random.key(0), params))
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(metrics))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 
 import jax
@@ -205,16 +206,22 @@ class Shown(Environment):
         return jax.nn.one_hot(state.shown, self.num_actions)
 
 
-def test_every_seed_learns_to_do_what_it_is_shown():
-    env, actions, updates = Shown(), Shown.num_actions, 20
-    network = make_network(NetworkConfig(width=32), (actions,), actions)
+@pytest.fixture(scope="module")
+def shown():
+    network = make_network(NetworkConfig(width=32), (Shown.num_actions,), Shown.num_actions)
     config = PPOConfig(num_envs=16, num_steps=16, num_minibatches=4, learning_rate=5e-3, gamma=0.5)
-    learner = Learner(env, Shown.Params(), network, config, updates)
+    return Learner(Shown(), Shown.Params(), network, config, num_updates=20)
+
+
+def test_every_seed_learns_to_do_what_it_is_shown(shown):
+    learner, actions = shown, Shown.num_actions
     state = jax.jit(jax.vmap(learner.init))(jax.random.split(jax.random.key(0), 3))
     update = jax.jit(jax.vmap(partial(learner.update, seeds="seeds"), axis_name="seeds"))
-    for _ in range(updates):
+    for _ in range(20):
         state, metrics = update(state)
-    logits = jax.vmap(network.apply, in_axes=(0, None))(state.params, jnp.eye(actions)).logits
+    logits = jax.vmap(learner.network.apply, in_axes=(0, None))(
+        state.params, jnp.eye(actions)
+    ).logits
     accuracy = (logits.argmax(-1) == jnp.arange(actions)).mean(-1)
     assert (accuracy > 0.95).all()
     assert (metrics.episodes.reward > 3.5 * metrics.episodes.episodes).all()  # of 4 steps
@@ -229,12 +236,17 @@ def learner():
 
 
 @pytest.fixture(scope="module")
+def init(learner):
+    return jax.jit(learner.init)
+
+
+@pytest.fixture(scope="module")
 def update(learner):
     return jax.jit(learner.update)
 
 
-def test_update_is_deterministic(learner, update):
-    state = jax.jit(learner.init)(jax.random.key(0))
+def test_update_is_deterministic(init, update):
+    state = init(jax.random.key(0))
     once, metrics = update(state)
     again, _ = update(state)
     for a, b in zip(jax.tree.leaves(once.params), jax.tree.leaves(again.params), strict=True):
@@ -242,25 +254,25 @@ def test_update_is_deterministic(learner, update):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(metrics))
 
 
-def test_seeds_side_by_side_value_time_outs_only_where_there_are_some(learner):
+def test_seeds_side_by_side_value_time_outs_only_where_there_are_some(shown):
     """Under a plain `vmap` a branch becomes a choice between two results, both computed."""
-    states = jax.vmap(learner.init)(jax.random.split(jax.random.key(3), 2))
+    states = jax.eval_shape(jax.vmap(shown.init), jax.random.split(jax.random.key(3), 2))
 
     def branches(update):
         return str(jax.make_jaxpr(update)(states)).count("cond[")
 
-    together = jax.vmap(partial(learner.update, seeds="seeds"), axis_name="seeds")
-    assert branches(together) == branches(jax.vmap(learner.update)) + 1
+    together = jax.vmap(partial(shown.update, seeds="seeds"), axis_name="seeds")
+    assert branches(together) == branches(jax.vmap(shown.update)) + 1
 
 
 @pytest.mark.thorough
-def test_vmapped_seeds_equal_single_runs(learner, update):
+def test_vmapped_seeds_equal_single_runs(learner, init, update):
     keys = jax.random.split(jax.random.key(3), 2)
     together = jax.vmap(learner.init)(keys)
     side_by_side = jax.vmap(partial(learner.update, seeds="seeds"), axis_name="seeds")
     together, _ = jax.jit(side_by_side)(together)
     for index in range(2):
-        alone, _ = update(jax.jit(learner.init)(keys[index]))
+        alone, _ = update(init(keys[index]))
         for a, b in zip(
             jax.tree.leaves(together.params), jax.tree.leaves(alone.params), strict=True
         ):
@@ -278,15 +290,23 @@ def test_minibatches_hold_every_sample_once_whichever_way_they_are_drawn():
     assert sorted(by_row.tolist()) == list(range(steps * envs))
 
 
-def test_update_compiles_once_over_a_run(learner, update):
-    state = jax.jit(learner.init)(jax.random.key(0))
+def test_update_compiles_once_over_a_run(init, update):
+    state = init(jax.random.key(0))
     for _ in range(3):
         state, _ = update(state)
     assert update._cache_size() == 1
 
 
-def test_episode_sums_count_each_finished_episode_once(learner, update):
-    state = jax.jit(learner.init)(jax.random.key(1))
+def test_the_compiled_update_never_talks_to_the_host(init, update):
+    state = init(jax.random.key(0))
+    assert jax.tree.all(jax.tree.map(lambda leaf: isinstance(leaf, jax.Array), state))
+    text = update.lower(state).compile().as_text()
+    for operation in ("infeed", "outfeed", r"send(-done)?\(", r"recv(-done)?\(", "callback"):
+        assert not re.search(operation, text), operation
+
+
+def test_episode_sums_count_each_finished_episode_once(init, update):
+    state = init(jax.random.key(1))
     episodes = []
     for _ in range(6):
         state, metrics = update(state)
@@ -302,9 +322,12 @@ def test_episode_sums_count_each_finished_episode_once(learner, update):
     assert sum(int(e.length) for e in episodes) + running == 6 * SMALL.ppo.batch_size
 
 
-def test_refreshing_levels_never_changes_a_level_under_a_running_episode(learner, update):
-    state = jax.jit(learner.init)(jax.random.key(2))
+def test_refreshing_levels_never_changes_a_level_under_a_running_episode(learner, init):
+    state = init(jax.random.key(2))
     seeds = state.env_params.pool.levels.seed[state.env_state.level_index]
     refreshed = learner.env.refresh(jax.random.key(9), state.env_state, state.env_params)
     np.testing.assert_array_equal(refreshed.pool.levels.seed[state.env_state.level_index], seeds)
     assert (refreshed.pool.levels.seed != state.env_params.pool.levels.seed).any()
+    saved = learner.env.save_levels(refreshed)  # as in a checkpoint
+    again = learner.env.load_levels(jax.device_get(saved), state.env_params)
+    jax.tree.map(np.testing.assert_array_equal, again, refreshed)

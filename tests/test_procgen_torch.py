@@ -4,6 +4,7 @@ policy that is evaluated.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import jax
@@ -11,9 +12,11 @@ import numpy as np
 import pytest
 
 from coinrun_jax.checks import InputError
-from eval.__main__ import main as evaluate
-from eval.outputs import SUMMARY
-from eval.reading import read_summary
+from coinrun_jax.coinrun.conditions import coin_condition
+from coinrun_jax.controllers import AgentController
+from coinrun_jax.suites import Suite
+from eval.evaluate import Protocol, make_arena
+from eval.results import AGENT
 from tests.procgen_art import pictures_at_hand
 from tests.refusals import refusal
 from train import torch_impala
@@ -117,23 +120,14 @@ def save_weights(path: Path, **kwargs: int) -> str:
     return str(path)
 
 
-SUITE = """
-conditions:
-  - name: end
-    title: coin at the end
-  - name: moved
-    title: coin moved
-    placement: random_section
-"""
+SUITE = Suite("two", (coin_condition("end"), coin_condition("moved", placement="random_section")))
 
 
 @pytest.mark.slow
-def test_weights_become_a_policy_that_is_evaluated(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    weights, run, out = (str(tmp_path / name) for name in ("weights.npz", "run", "out"))
+def test_weights_become_a_policy_that_is_evaluated(tmp_path: Path) -> None:
+    """What an evaluation reports of it is as of any other policy."""
+    weights, run = (str(tmp_path / name) for name in ("weights.npz", "run"))
     save_weights(Path(weights), width=2)
-    (tmp_path / "suite.yaml").write_text(SUITE)
     with pictures_at_hand(tmp_path):
         trained = ("--env.num-levels", "500", "--total-steps", "1000000")
         assert import_torch(["--weights", weights, "--out", run, *trained]) == 0
@@ -143,12 +137,13 @@ def test_weights_become_a_policy_that_is_evaluated(
         again = to_torch(policy.params)
         for name, array in random_weights(2).items():
             np.testing.assert_array_equal(again[name], array)
-        suite = ("--suite", str(tmp_path / "suite.yaml"), "--num-levels", "3")
-        assert evaluate(["--run", run, *suite, "--out", out]) == 0
-    assert "Verdict" in capsys.readouterr().out
-    summary = read_summary(Path(out) / SUMMARY)
-    assert summary is not None
-    assert [row.condition for row in summary.agent] == ["end", "moved"]
+        agent = AgentController(policy.params, policy.network)
+        arena = make_arena(policy.env_config, {AGENT: agent}, Protocol(SUITE, num_levels=2))
+        params = arena.params.replace(max_steps_in_episode=np.int32(20))
+        record = replace(arena, params=params).play(AGENT)
+    assert record.steps.shape == (2, 2, 1)
+    assert ((record.steps > 0) & (record.steps <= 20)).all()
+    assert (record.cause > 0).all()
 
 
 @pytest.mark.parametrize(

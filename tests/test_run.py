@@ -18,40 +18,38 @@ import yaml
 from coinrun_jax.checks import InputError
 from coinrun_jax.cli import Fault
 from coinrun_jax.coinrun import placement
-from coinrun_jax.coinrun.env_config import CoinRunConfig
-from coinrun_jax.coinrun.observations import symbolic
 from coinrun_jax.hardware import device_name
-from tests.runs import CONFIG, assert_same_policy, read_metrics, without_clock
+from tests.runs import CONFIG, TINY, assert_same_policy, read_metrics, without_clock
+from tests.tiny_testbed import CorridorConfig
 from train import loop, run
 from train.config import load_config
 from train.devices import memory
+from train.environment import network_of, observation_space
 from train.logging import curves
 from train.logging.metrics_csv import CsvLogger
-from train.policy import PolicyError, load_policy
-from train.program import outline_learner
+from train.policy import PolicyError, load_policy, save_policy
+from train.program import Program, outline_learner
 
 HOLD = """
-import sys
-from pathlib import Path
-from train.run import _locked
-with _locked(Path(sys.argv[1])):
-    print("held", flush=True)
-    sys.stdin.read()
+import fcntl, os, sys
+fcntl.flock(os.open(sys.argv[1], os.O_RDONLY), fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
 """
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "whole"
-    run.start(CONFIG, folder)
+    run.start(TINY, folder)
     return folder
 
 
 def test_run_directory_describes_itself(finished):
-    assert load_config(finished / run.CONFIG) == CONFIG
-    assert yaml.safe_load((finished / run.CONFIG).read_text())["env"]["placement"] == "end"
+    assert load_config(finished / run.CONFIG) == TINY
+    assert yaml.safe_load((finished / run.CONFIG).read_text())["env"]["pool_size"] == 16
     description = json.loads((finished / run.DESCRIPTION).read_text())
-    assert description["environment"] == "CoinRun-v1"
+    assert description["environment"] == "Corridor-v0"
     assert description["device"] == device_name()
     assert [row["update"] for row in read_metrics(finished)] == ["1", "2", "3", "4"]
     assert (finished / "curves.png").read_bytes().startswith(b"\x89PNG")
@@ -69,7 +67,7 @@ def test_run_directory_describes_itself(finished):
 def test_existing_run_is_never_overwritten(finished):
     before = sorted((p, p.stat().st_mtime_ns) for p in finished.rglob("*"))
     with pytest.raises(InputError, match="exists"):
-        run.start(CONFIG, finished)
+        run.start(TINY, finished)
     assert sorted((p, p.stat().st_mtime_ns) for p in finished.rglob("*")) == before
 
 
@@ -89,7 +87,7 @@ def test_interrupted_run_goes_on_bit_for_bit(finished, tmp_path, monkeypatch):
     folder = tmp_path / "broken"
     monkeypatch.setattr(CsvLogger, "log", log_then_fail)
     with pytest.raises(Interrupted):
-        run.start(CONFIG, folder)
+        run.start(TINY, folder)
     monkeypatch.undo()
     assert len(read_metrics(folder)) == 3
     run.resume(folder)
@@ -108,7 +106,7 @@ def test_sigterm_writes_a_checkpoint_and_the_run_goes_on(finished, tmp_path, mon
 
     folder = tmp_path / "stopped"
     monkeypatch.setattr(CsvLogger, "log", log_then_ask_to_stop)
-    assert run.start(CONFIG, folder) == 128 + signal.SIGTERM
+    assert run.start(TINY, folder) == 128 + signal.SIGTERM
     monkeypatch.undo()
     assert f"--resume {folder}" in capsys.readouterr().out
     assert len(read_metrics(folder)) == 3
@@ -228,7 +226,7 @@ def test_damaged_files_of_a_run_are_refused(copied, name, content):
     [
         ("seed: 0", "seed: 1", "seed 0"),
         ("gamma: 0.999", "gamma: 0.9", "ppo.gamma 0.999"),
-        ("placement: end", "placement: uniform", "env.placement 'end'"),
+        ("pool_size: 16", "pool_size: 17", "env.pool_size 16"),
     ],
 )
 def test_a_run_goes_on_as_what_it_was_begun(copied, old, new, named):
@@ -243,15 +241,24 @@ def test_how_a_run_is_kept_may_change(copied):
     assert run.resume(copied) == 0
 
 
-def test_a_checkpoint_does_not_depend_on_the_catalogue(copied, monkeypatch):
+def test_a_checkpoint_does_not_depend_on_the_catalogue(monkeypatch):
+    """What it holds is the same with one placement more; a state in memory is not."""
+
+    def both():
+        program = Program(CONFIG)
+        return program.shapes(), program.initial_shapes()
+
+    packed, state = both()
     more = {**placement.CATALOGUE, "one_more": lambda terrain: terrain.tiles == 0}
     monkeypatch.setattr(placement, "CATALOGUE", more)
     jax.clear_caches()
     try:
-        assert run.resume(copied) == 0
+        packed_then, state_then = both()
     finally:
         monkeypatch.undo()
         jax.clear_caches()
+    assert packed_then == packed
+    assert state_then != state
 
 
 def test_a_run_is_trained_by_one_process_at_a_time(finished, tmp_path):
@@ -265,6 +272,8 @@ def test_a_run_is_trained_by_one_process_at_a_time(finished, tmp_path):
     assert sorted((p, p.stat().st_mtime_ns) for p in finished.rglob("*")) == before
     other.kill()
     other.communicate()
+    with run._locked(finished), pytest.raises(InputError, match="another process"):
+        run.resume(finished)
     assert run.resume(finished) == 0
 
 
@@ -274,7 +283,7 @@ def test_what_does_not_fit_leaves_nothing_in_its_place(tmp_path, monkeypatch):
 
     monkeypatch.setattr(memory, "require_compiled", refuse)
     with pytest.raises(InputError, match="too large"):
-        run.start(CONFIG, tmp_path / "run")
+        run.start(TINY, tmp_path / "run")
     assert not list(tmp_path.iterdir())
 
 
@@ -284,27 +293,41 @@ def test_what_fails_after_training_leaves_the_run(tmp_path, monkeypatch):
 
     monkeypatch.setattr(curves, "save", refuse)
     with pytest.raises(Fault, match="cannot be read"):
-        run.start(CONFIG, tmp_path / "run")
+        run.start(TINY, tmp_path / "run")
     assert load_policy(tmp_path / "run").update == 4
 
 
 @pytest.mark.parametrize("num_levels", [0, 17])
 def test_more_environments_than_levels_in_the_pool_are_refused(tmp_path, num_levels):
-    env = CoinRunConfig(num_levels=num_levels, pool_size=CONFIG.ppo.num_envs - 1)
+    env = CorridorConfig(num_levels=num_levels, pool_size=TINY.ppo.num_envs - 1)
     with pytest.raises(InputError, match="pool_size 7 is below"):
-        run.start(dataclasses.replace(CONFIG, env=env), tmp_path / "run")
+        run.start(dataclasses.replace(TINY, env=env), tmp_path / "run")
     assert not list(tmp_path.iterdir())
-    few = CoinRunConfig(num_levels=3, pool_size=CONFIG.ppo.num_envs - 1)  # all of them in the pool
-    outline_learner(dataclasses.replace(CONFIG, env=few))
+    few = CorridorConfig(num_levels=3, pool_size=TINY.ppo.num_envs - 1)  # all of them in the pool
+    outline_learner(dataclasses.replace(TINY, env=few))
 
 
 def test_policy_loads_and_answers(finished):
     policy = load_policy(finished)
-    assert policy.config == CONFIG
+    assert policy.config == TINY
     assert policy.update == 4
-    logits, values = jax.jit(policy.apply)(np.zeros((3, symbolic.SIZE), np.float32))
-    assert logits.shape == (3, 15)
+    logits, values = jax.jit(policy.apply)(np.zeros((3, 27), np.float32))
+    assert logits.shape == (3, 2)
     assert values.shape == (3,)
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory):
+    """A policy of CoinRun, which has most to be wrong."""
+    folder = tmp_path_factory.mktemp("untrained")
+    network, space = network_of(CONFIG.network, CONFIG.env), observation_space(CONFIG.env)
+    seen = jax.ShapeDtypeStruct((1, *space.shape), space.dtype)
+    shapes = jax.eval_shape(network.init, jax.random.key(0), seen)
+    save_policy(
+        folder, jax.tree.map(lambda each: np.zeros(each.shape, each.dtype), shapes), CONFIG, 0
+    )
+    load_policy(folder)
+    return folder
 
 
 @pytest.mark.parametrize(
@@ -326,9 +349,9 @@ def test_policy_loads_and_answers(finished):
         (lambda d: d.clear(), "format"),
     ],
 )
-def test_foreign_policies_are_refused(finished, tmp_path, change, named):
+def test_foreign_policies_are_refused(untrained, tmp_path, change, named):
     for name in ("policy.json", "policy.npz"):
-        (tmp_path / name).write_bytes((finished / name).read_bytes())
+        (tmp_path / name).write_bytes((untrained / name).read_bytes())
     description = json.loads((tmp_path / "policy.json").read_text())
     change(description)
     (tmp_path / "policy.json").write_text(json.dumps(description))

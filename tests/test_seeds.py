@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from coinrun_jax.checks import InputError
-from tests.runs import CONFIG, assert_same_policy, read_metrics, read_policy, without_clock
+from tests.runs import TINY, assert_same_policy, read_metrics, read_policy, without_clock
 from train import run
 from train.devices import memory
 from train.environment import make_environment
@@ -18,7 +18,7 @@ from train.policy import PolicyError, load_policy
 from train.program import Program
 
 K = 4
-SEVERAL = dataclasses.replace(CONFIG, seed=5, num_seeds=K)
+SEVERAL = dataclasses.replace(TINY, seed=5, num_seeds=K)
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_seeds_go_on_together(together, tmp_path, monkeypatch):
 
 
 def test_more_seeds_than_fit_are_refused_and_leave_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr(memory, "memory_per_device", lambda: 10_000_000)
+    monkeypatch.setattr(memory, "memory_per_device", lambda: 1_000_000)
     with pytest.raises(InputError, match=r"num_seeds 1000 .* needs at least"):
-        run.start(dataclasses.replace(CONFIG, num_seeds=1000), tmp_path / "much")
+        run.start(dataclasses.replace(TINY, num_seeds=1000), tmp_path / "much")
     assert not list(tmp_path.iterdir())

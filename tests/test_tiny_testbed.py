@@ -55,6 +55,11 @@ def test_it_is_trained_with_looks_at_its_conditions(run):
         assert float(last["rate_door"]) > 0.95
         assert float(last["eval_over_door_door"]) > 0.9
         assert float(last["eval_elsewhere_lamp"]) >= 0
+        for row in read_metrics(run / f"seed_{seed}"):
+            is_due = int(row["update"]) % SETTINGS["--eval-every"] == 0
+            looks = [value for name, value in row.items() if name.startswith("eval_")]
+            assert len(looks) >= 2
+            assert all((value != "") == is_due for value in looks)
 
 
 @pytest.mark.slow

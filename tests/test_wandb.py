@@ -11,18 +11,19 @@ import threading
 import types
 
 import pytest
+import wandb
 from wandb.proto.wandb_internal_pb2 import Record
 
 from tests.conftest import ROOT
-from tests.runs import CONFIG, read_metrics
+from tests.runs import TINY, read_metrics
 from train import publish, run
 from train.config import WandbConfig, save_config
 from train.logging.wandb_logger import WandbLogger
 
 OFFLINE = dataclasses.replace(
-    CONFIG, num_seeds=4, wandb=WandbConfig(mode="offline", project="a-project")
+    TINY, num_seeds=4, wandb=WandbConfig(mode="offline", project="a-project")
 )
-ONLINE = dataclasses.replace(CONFIG, wandb=WandbConfig(mode="online"))
+ONLINE = dataclasses.replace(TINY, wandb=WandbConfig(mode="online"))
 
 
 def read_records(path):
@@ -47,6 +48,7 @@ def read_records(path):
 def offline(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wandb") / "several"
     assert run.start(OFFLINE, folder) == 0
+    wandb.teardown()  # as a command that ends: what is logged may be written after `finish` only
     return folder
 
 
@@ -64,14 +66,14 @@ def test_an_offline_run_reads_back(offline, seed):
     assert about.run_id == ids[seed]
     settings = {item.key: json.loads(item.value_json) for item in about.config.update}
     assert settings["seed"] == seed
-    assert settings["ppo"]["num_envs"] == CONFIG.ppo.num_envs
+    assert settings["ppo"]["num_envs"] == TINY.ppo.num_envs
     logged = []
     for record in records:
         if record.WhichOneof("record_type") == "history":
             items = record.history.item
             logged.append({i.key or i.nested_key[0]: json.loads(i.value_json) for i in items})
     rows = read_metrics(folder)
-    assert len(logged) == len(rows) == CONFIG.num_updates
+    assert len(logged) == len(rows) == TINY.num_updates
     for values, row in zip(logged, rows, strict=True):
         for name, text in row.items():
             if text:
@@ -99,16 +101,16 @@ def refuse(*_, **__):
 
 def logger(tmp_path, monkeypatch, fake):
     monkeypatch.setitem(sys.modules, "wandb", fake)
-    return WandbLogger(ONLINE, tmp_path, [tmp_path], ["id"], patience=30)
+    return WandbLogger(ONLINE, tmp_path, [tmp_path], ["id"], patience=8)
 
 
 @pytest.mark.parametrize("where", ["init", "log", "finish"])
 def test_a_failing_service_is_one_warning(tmp_path, monkeypatch, capsys, where):
-    wandb = logger(tmp_path, monkeypatch, service(**{where: refuse}))
+    own = logger(tmp_path, monkeypatch, service(**{where: refuse}))
     for update in range(5):
-        wandb.log([{"update": update}])
-    wandb.close()
-    assert wandb.failed
+        own.log([{"update": update}])
+    own.close()
+    assert own.failed
     complaint = capsys.readouterr().err
     assert complaint == "warning: wandb is off from here on: the service is down\n"
 
@@ -121,14 +123,14 @@ def test_a_hanging_service_is_one_warning(tmp_path, monkeypatch, capsys, where):
         "train.logging.wandb_logger.time",
         types.SimpleNamespace(monotonic=itertools.count().__next__),
     )
-    wandb = logger(tmp_path, monkeypatch, service(**{where: lambda *_, **__: released.wait()}))
+    own = logger(tmp_path, monkeypatch, service(**{where: lambda *_, **__: released.wait()}))
     for update in range(5):
-        wandb.log([{"update": update}])
-    assert not wandb.failed  # training went on
-    wandb.close()
-    assert wandb.failed
+        own.log([{"update": update}])
+    assert not own.failed  # training went on
+    own.close()
+    assert own.failed
     assert capsys.readouterr().err == (
-        "warning: wandb is off from here on: it has not answered for 30 s\n"
+        "warning: wandb is off from here on: it has not answered for 8 s\n"
     )
     released.set()
 
@@ -136,7 +138,7 @@ def test_a_hanging_service_is_one_warning(tmp_path, monkeypatch, capsys, where):
 def test_a_run_without_its_service_is_complete(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "wandb", service(init=refuse))
     assert run.start(ONLINE, tmp_path / "run") == 0
-    assert len(read_metrics(tmp_path / "run")) == CONFIG.num_updates
+    assert len(read_metrics(tmp_path / "run")) == TINY.num_updates
     assert capsys.readouterr().err.count("wandb is off") == 1
 
 
@@ -149,6 +151,7 @@ def test_an_evaluation_joins_the_run_it_is_of(tmp_path):
     (run_dir / "run.json").write_text('{"one_of": 2}')
     words = ["--run", str(run_dir), "--eval", str(results), "--mode", "offline"]
     assert publish.main(words) == 0
+    wandb.teardown()  # as in `offline`
     (path,) = run_dir.glob("wandb/offline-run-*-second/run-second.wandb")
     types = {
         item.nested_key[0]: json.loads(item.value_json)
