@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from coinrun_jax import TEST_LEVELS, CoinRun, EnvParams, generate_level, make_placement
+from coinrun_jax import TEST_LEVELS, EnvParams, generate_level, make_placement
 from coinrun_jax.coinrun import placement, places
 from coinrun_jax.coinrun.generator import MODES
 from coinrun_jax.coinrun.placement import BEHIND_BY, CATALOGUE, NUM_UNIFORMS, draw_coin
@@ -390,12 +390,11 @@ def test_a_placement_of_ones_own(monkeypatch):
         return (jnp.arange(64)[:, None] == 60) & (terrain.tiles == Tile.EMPTY)
 
     placement.register_placement("sky", under_the_sky)
-    levels = jax.tree.map(lambda leaf: leaf[:9], pool_of("hard").levels)
+    levels = jax.tree.map(lambda leaf: leaf[:9], jax.device_get(pool_of("hard").levels))
     params = EnvParams.on_levels(levels).with_placement({"sky": 1.0, "end": 1.0})
-    keys, index = jax.random.split(jax.random.key(0), 64), np.arange(64, dtype=np.int32) % 9
-    state = jax.jit(jax.vmap(CoinRun().start, in_axes=(0, 0, None)))(keys, index, params)
-    high = state.coin_cell[:, 1] == 60
-    np.testing.assert_array_equal(high, state.coin_moved)
+    coins = jax.jit(draw_each)(uniforms()[:64], EACH[:64] % 9, params.pool, params.placement)
+    high = coins.coin_cell[:, 1] == 60
+    np.testing.assert_array_equal(high, coins.moved)
     assert 10 < high.sum() < 54
     with pytest.raises(ValueError, match="sky"):
         placement.register_placement("sky", under_the_sky)
