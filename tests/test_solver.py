@@ -13,9 +13,10 @@ from coinrun_jax import CoinRun, EnvParams
 from coinrun_jax.coinrun.ascii import level_from_ascii
 from coinrun_jax.coinrun.types import Action
 from coinrun_jax.solver import Proofs, Replay, replay, solve
+from coinrun_jax.solver import proofs as proofs_module
 from coinrun_jax.solver.__main__ import _generate, _Totals, main, start_states
 from coinrun_jax.solver.distance import FAR, STANDING, least_steps
-from coinrun_jax.solver.proofs import QUICK, THOROUGH, distance_maps
+from coinrun_jax.solver.proofs import QUICK, SHORTER, THOROUGH, distance_maps
 from tests.refusals import refusal
 
 NUMBER = 24
@@ -170,14 +171,34 @@ def test_the_time_limit_counts(generated):
 
 
 @pytest.mark.slow
-def test_later_stages_solve_and_shorten(generated):
+def test_later_stages_solve_and_shorten(generated, monkeypatch):
+    """What a first stage leaves unsolved, here every other state, goes to the next."""
     params, states, proofs = generated
-    rest = solve(params, states, [QUICK._replace(iterations=8), THOROUGH])
+    search, searched = proofs_module._search, []
+
+    def search_half(params, states, which, size, settings, known):
+        searched.append(which.tolist())
+        which = which[::2] if settings is QUICK else which
+        return search(params, states, which, size, settings, known)
+
+    monkeypatch.setattr(proofs_module, "_search", search_half)
+    rest = solve(params, states, [QUICK, SHORTER])
+    every = list(range(NUMBER))
+    assert searched == [every, every[1::2]]
     assert replay(ENV, params, states, rest).collected.all()
+    np.testing.assert_array_equal(rest.length[::2], proofs.length[::2])
+    monkeypatch.undo()
     shorter = solve(params, states, [QUICK], shorten=True)
     assert replay(ENV, params, states, shorter).collected.all()
     assert (shorter.length <= proofs.length).all()
     assert shorter.length.mean() < proofs.length.mean()
+
+
+@pytest.mark.thorough
+def test_the_thorough_stage_solves(generated):
+    params, states, _ = generated
+    rest = solve(params, states, [QUICK._replace(iterations=8), THOROUGH])
+    assert replay(ENV, params, states, rest).collected.all()
 
 
 def test_distances_know_walls_and_jumps():
