@@ -30,6 +30,7 @@ from coinrun_jax.coinrun.layout import join, layout_words
 from coinrun_jax.coinrun.params import EnvParams
 from coinrun_jax.coinrun.placement import make_placement
 from coinrun_jax.coinrun.pool import build_pool
+from coinrun_jax.coinrun.types import Level
 from coinrun_jax.compilation import enable_compilation_cache
 from coinrun_jax.files import read_text, shortened, write_text
 
@@ -54,12 +55,14 @@ class Overlap(NamedTuple):
         return self.test_levels_seen / self.test_levels
 
 
-@partial(jax.jit, static_argnames=("mode", "looks"))
-def _hash_batch(seeds: jax.Array, mode: str, looks: bool) -> jax.Array:
-    def words(seed: jax.Array) -> jax.Array:
-        return layout_words(generate_level(seed, mode), looks)
+@partial(jax.jit, static_argnames="mode")
+def _generate_batch(seeds: jax.Array, mode: str) -> Level:
+    return jax.vmap(partial(generate_level, mode=mode))(seeds)
 
-    return jax.vmap(words)(seeds)
+
+@partial(jax.jit, static_argnames="looks")
+def _hash_batch(levels: Level, looks: bool) -> jax.Array:
+    return jax.vmap(partial(layout_words, looks=looks))(levels)
 
 
 @partial(jax.jit, static_argnames="env")
@@ -117,7 +120,7 @@ def hash_seeds(
     parts = []
     for first in range(seeds.start, seeds.stop, BATCH):
         batch = np.arange(first, first + BATCH, dtype=np.uint32)
-        parts.append(np.asarray(_hash_batch(batch, mode, looks)))
+        parts.append(np.asarray(_hash_batch(_generate_batch(batch, mode), looks)))
         done = first + BATCH - seeds.start
         if progress is not None and done % PROGRESS == 0 and done < len(seeds):
             progress(done, len(seeds))

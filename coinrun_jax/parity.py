@@ -69,10 +69,16 @@ class Report(NamedTuple):
         return sum(count for count, _ in self.counts.values())
 
 
+@partial(jax.jit, static_argnames="mode")
+def _generate_batch(seeds: jax.Array, mode: str) -> Level:
+    return jax.vmap(partial(generate_level, mode=mode))(seeds)
+
+
 def _generate(seeds: np.ndarray, mode: str) -> Level:
-    """Levels of many seeds, as numpy arrays with a leading axis."""
-    build = jax.jit(jax.vmap(partial(generate_level, mode=mode)))
-    return jax.tree.map(np.asarray, build(jnp.asarray(seeds.astype(np.uint32))))
+    """Levels of many seeds, as numpy arrays with a leading axis; a batch at a time."""
+    padded = np.resize(seeds, -(-len(seeds) // BATCH) * BATCH).astype(np.uint32)
+    parts = [jax.device_get(_generate_batch(part, mode)) for part in padded.reshape(-1, BATCH)]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(seeds)], *parts)
 
 
 def _entry(levels: Level, index: int) -> Level:
@@ -164,39 +170,50 @@ class _Trace(NamedTuple):
     cause: Any  # int8 [T, N]
 
 
-def _play(mode: str, levels: Level, actions: list[np.ndarray]) -> Iterator[tuple[int, _Trace]]:
+_ENV = CoinRun()
+"""Steps the levels of either mode: what differs between modes is how levels are built."""
+
+
+def _start(levels: Level) -> tuple[EnvState, EnvParams]:
+    """First states of a batch, one on each of its levels, and the params to play it with."""
+    params = EnvParams(pool=build_pool(levels), placement=make_placement("end"))
+    return _reset_batch(params), params
+
+
+@jax.jit
+def _reset_batch(params: EnvParams) -> EnvState:
+    keys = jax.random.split(jax.random.key(0), BATCH)  # the coin at the end: no draw
+    return jax.vmap(_ENV.start, (0, 0, None))(keys, jnp.arange(BATCH), params)
+
+
+@jax.jit
+def _play_batch(state: EnvState, actions: jax.Array, params: EnvParams) -> tuple[EnvState, _Trace]:
+    """Some more steps of a batch; actions int32 [T, BATCH]."""
+
+    def step(state: EnvState, action: jax.Array) -> tuple[EnvState, _Trace]:
+        _, state, reward, terminated, info = jax.vmap(_ENV.step_env, (None, 0, 0, None))(
+            jax.random.key(0), state, action, params
+        )
+        trace = _Trace(
+            x=state.x,
+            y=state.y,
+            enemy_x=state.entity_x,
+            supported=state.supported,
+            reward=reward,
+            done=terminated | _ENV.is_truncated(state, params),
+            cause=info["outcome"],
+        )
+        return state, trace
+
+    return jax.lax.scan(step, state, actions)
+
+
+def _play(levels: Level, actions: list[np.ndarray]) -> Iterator[tuple[int, _Trace]]:
     """Play every level with its own actions; yields (episode, trace of its steps).
 
     Episodes of similar length are played together, so that short ones do not wait for the
     longest one of the file.
     """
-    env = CoinRun(mode=mode)
-    params = EnvParams(pool=build_pool(levels), placement=make_placement("end"))
-
-    @jax.jit
-    def start(index: jax.Array) -> EnvState:
-        keys = jax.random.split(jax.random.key(0), BATCH)  # the coin at the end: no draw
-        return jax.vmap(env.reset_to_level, (0, 0, None))(keys, index, params)[1]
-
-    @jax.jit
-    def play(state: EnvState, chunk: jax.Array) -> tuple[EnvState, _Trace]:
-        def step(state: EnvState, action: jax.Array) -> tuple[EnvState, _Trace]:
-            _, state, reward, terminated, info = jax.vmap(env.step_env, (None, 0, 0, None))(
-                jax.random.key(0), state, action, params
-            )
-            trace = _Trace(
-                x=state.x,
-                y=state.y,
-                enemy_x=state.entity_x,
-                supported=state.supported,
-                reward=reward,
-                done=terminated | env.is_truncated(state, params),
-                cause=info["outcome"],
-            )
-            return state, trace
-
-        return jax.lax.scan(step, state, chunk)
-
     lengths = np.array([len(sent) for sent in actions])
     order = np.argsort(lengths, kind="stable")
     for first in range(0, len(order), BATCH):
@@ -205,10 +222,11 @@ def _play(mode: str, levels: Level, actions: list[np.ndarray]) -> Iterator[tuple
         sent = np.full((-(-longest // CHUNK) * CHUNK, BATCH), Action.NOOP, np.int32)
         for column, episode in enumerate(batch):
             sent[: lengths[episode], column] = actions[episode]
-        state = start(jnp.asarray(np.resize(batch, BATCH)))  # a short batch repeats itself
+        some = np.resize(batch, BATCH)  # a short batch repeats itself
+        state, params = _start(jax.tree.map(lambda leaf: leaf[some], levels))  # noqa: B023
         traces = []
         for begin in range(0, len(sent), CHUNK):
-            state, trace = play(state, jnp.asarray(sent[begin : begin + CHUNK]))
+            state, trace = _play_batch(state, jnp.asarray(sent[begin : begin + CHUNK]), params)
             traces.append(jax.tree.map(np.asarray, trace))
         whole = _Trace(*(np.concatenate(parts) for parts in zip(*traces, strict=True)))
         for column, episode in enumerate(batch):
@@ -257,7 +275,7 @@ def compare(arrays: Arrays) -> Report:
         bounds = arrays["step_off"]
         steps = int(bounds[-1])
         actions = [arrays["action"][slice(*bounds[i : i + 2])] for i in range(len(seeds))]
-        for index, trace in _play(mode, levels, actions):
+        for index, trace in _play(levels, actions):
             found, error = _episode_differs(arrays, index, trace)
             differs[index] += found
             worst = max(worst, error)

@@ -189,10 +189,11 @@ class PooledEnvironment(environment.Environment[State, Params], Generic[State, P
         return params.replace(pool=pool)
 
     def reset_env(self, key: jax.Array, params: Params) -> tuple[jax.Array, State]:
-        state = self._reset_state(key, params)
+        state = self.reset_state(key, params)
         return self.observe(key, state, None, params), state
 
-    def _reset_state(self, key: jax.Array, params: Params) -> State:
+    def reset_state(self, key: jax.Array, params: Params) -> State:
+        """What `reset` starts from, on an entry of the pool that is drawn; observes nothing."""
         key_level, key_start = jax.random.split(key)
         pool = params.pool
         # Not randint, which hashes three times as much to be free of a bias below 1e-6.
@@ -238,7 +239,7 @@ class PooledEnvironment(environment.Environment[State, Params], Generic[State, P
         next_state, reward, terminated, info = self.advance(state, action, params)
         truncated = self.is_truncated(next_state, params)
         done = jnp.asarray(_KNOWN)[(terminated | truncated).astype(jnp.int32)]
-        reset_state = self._reset_state(key, params)
+        reset_state = self.reset_state(key, params)
         state = jax.tree.map(lambda new, old: jnp.where(done, new, old), reset_state, next_state)
         info |= {
             "terminated": terminated,

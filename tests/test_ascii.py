@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coinrun_jax import Action, Cause, CoinRun, generate_level
+from coinrun_jax import Action, Cause, CoinRun, EnvParams, generate_level
 from coinrun_jax.coinrun.ascii import level_from_ascii, level_to_ascii
 from coinrun_jax.coinrun.types import Cell, Entity
 
@@ -48,7 +48,8 @@ def test_round_trip_of_generated_levels_is_exact(first, mode):
 
 
 def test_a_known_level_is_drawn_as_it_is():
-    assert level_to_ascii(generate_level(2)) == (
+    levels = jax.device_get(GENERATE["hard"](np.arange(BATCH, dtype=np.uint32)))
+    assert level_to_ascii(jax.tree.map(lambda leaf: leaf[2], levels)) == (
         "seed:2 difficulty:1 wall:3 agent:3 background:19 shift:0.4359949\n"
         "sections:5,5\n"
         "#.....2..\n"
@@ -84,24 +85,24 @@ def test_several_things_in_a_cell_and_their_order():
 
 
 STEPS = 30
-ENV = CoinRun(num_levels=1)
+ENV = CoinRun()
 
 
 @jax.jit
-def run(state, params, actions):
+def run(params, actions):
     def step(state, action):
-        _, state, _, _, _ = ENV.step_env(jax.random.key(0), state, action, params)
+        state = ENV.advance(state, action, params)[0]
         return state, state
 
-    return jax.lax.scan(step, state, actions)[1]
+    start = ENV.start(jax.random.key(0), jnp.int32(0), params)
+    return jax.lax.scan(step, start, actions)[1]
 
 
 def play(text, actions, **placement):
     """States of the public environment on a level, after each action and then of standing."""
-    params = ENV.default_params.with_levels(level_from_ascii(text)).with_placement(**placement)
-    _, state = ENV.reset_to_level(jax.random.key(0), 0, params)
+    params = EnvParams.on_levels(level_from_ascii(text)).with_placement(**placement)
     actions = [*actions, *[Action.NOOP] * (STEPS - len(actions))]
-    return jax.device_get(run(state, params, jnp.array(actions)))
+    return jax.device_get(run(params, np.array(actions, np.int32)))
 
 
 def test_a_hand_drawn_level_is_played():

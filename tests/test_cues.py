@@ -33,18 +33,36 @@ def params():
     return ENV.default_params.with_placement("uniform")
 
 
-@partial(jax.jit, static_argnums=0)
-def play(env, params, actions):
-    """(first observation, first state), and all that the steps return."""
-    first = jax.vmap(env.reset_to_level, in_axes=(0, 0, None))(KEYS, jnp.arange(NUM_ENVS), params)
+@jax.jit
+def play(params, actions):
+    """The first state, and all that the steps return."""
+    first = start(KEYS, jnp.arange(NUM_ENVS), params)
 
     def step(state, action):
         observation, state, reward, terminated, info = jax.vmap(
-            env.step_env, in_axes=(0, 0, 0, None)
+            ENV.step_env, in_axes=(0, 0, 0, None)
         )(KEYS, state, action, params)
         return state, (observation, state, reward, terminated, info)
 
-    return first, jax.lax.scan(step, first[1], actions)[1]
+    return first, jax.lax.scan(step, first, actions)[1]
+
+
+@jax.jit
+def start(keys, index, params):
+    return jax.vmap(ENV.start, in_axes=(0, 0, None))(keys, index, params)
+
+
+@partial(jax.jit, static_argnums=0)
+def observe(env, state, params):
+    return jax.vmap(lambda each: env.observe(KEYS[0], each, None, params))(state)
+
+
+def picture(state, params):
+    return np.asarray(observe(PIXELS, state, params))
+
+
+def first_pictures(*variants):
+    return [picture(start(KEYS, jnp.arange(NUM_ENVS), each), each) for each in variants]
 
 
 def positions(played):
@@ -79,7 +97,7 @@ def test_one_compiled_step_serves_all_placements_cues_items_and_rewards(params):
 
 def test_mirrored_is_the_same_game_seen_in_a_mirror(params):
     mirror = params.with_cues(mirrored=True)
-    plain, mirrored = play(ENV, params, ACTIONS), play(ENV, mirror, MIRRORED_ACTION[ACTIONS])
+    plain, mirrored = play(params, ACTIONS), play(mirror, MIRRORED_ACTION[ACTIONS])
     np.testing.assert_array_equal(positions(plain), positions(mirrored))
     seen, seen_mirrored = planes_of(plain), planes_of(mirrored)
     order = [PLANE[n] for n in symbolic.PLANES]
@@ -90,16 +108,17 @@ def test_mirrored_is_the_same_game_seen_in_a_mirror(params):
     np.testing.assert_allclose(b[..., 0], 1 - a[..., 0], atol=1e-6)
     np.testing.assert_allclose(b[..., 2], -a[..., 2], atol=1e-6)
     np.testing.assert_array_equal(b[..., [1, 3, 4]], a[..., [1, 3, 4]])
-    frames = [
-        np.asarray(play(PIXELS, p, a[:3])[1][0])
-        for p, a in ((params, ACTIONS), (mirror, MIRRORED_ACTION[ACTIONS]))
-    ]
-    np.testing.assert_array_equal(frames[1], frames[0][:, :, :, ::-1])
+    for step in (0, 2, STEPS - 1):
+        first, second = (
+            picture(jax.tree.map(lambda leaf: leaf[step], played[1][1]), p)  # noqa: B023
+            for played, p in ((plain, params), (mirrored, mirror))
+        )
+        np.testing.assert_array_equal(second, first[:, :, ::-1])
 
 
 @pytest.mark.parametrize("name", HIDEABLE)
 def test_hidden_things_are_there_but_not_seen(params, name):
-    plain, hidden = (play(ENV, p, ACTIONS) for p in (params, params.with_cues(hide=[name])))
+    plain, hidden = (play(p, ACTIONS) for p in (params, params.with_cues(hide=[name])))
     np.testing.assert_array_equal(positions(plain), positions(hidden))
     mine = [PLANE[plane] for plane in symbolic.PLANES if plane.startswith(name)]
     others = [number for number in range(len(symbolic.PLANES)) if number not in mine]
@@ -108,22 +127,19 @@ def test_hidden_things_are_there_but_not_seen(params, name):
     np.testing.assert_array_equal(
         planes_of(plain)[..., others, :], planes_of(hidden)[..., others, :]
     )
-    bare = Look(monochrome=True, enemy_trails=False)
-    frames = [
-        np.asarray(play(PIXELS, p.replace(look=bare), ACTIONS[:3])[0][0])
-        for p in (params, params.with_cues(hide=[name]))
-    ]
+    bare = params.replace(look=Look(monochrome=True, enemy_trails=False))
+    frames = first_pictures(bare, bare.with_cues(hide=[name]))
     assert (frames[0] != frames[1]).any()
 
 
 def test_a_coin_of_another_look_is_an_item_to_symbols_and_has_its_colour_in_pixels(params):
     gold, red, gem = (params.with_cues(coin_look=look) for look in ("gold", "red", "gem"))
-    seen = [planes_of(play(ENV, p, ACTIONS)) for p in (gold, red, gem)]
+    seen = [planes_of(play(p, ACTIONS)) for p in (gold, red, gem)]
     coin, item = PLANE["coin"], PLANE["item"]
     for changed in seen[1:]:
         np.testing.assert_array_equal(changed[..., item, :], seen[0][..., coin, :])
         assert not changed[..., coin, :].any()
-    frames = [np.asarray(play(PIXELS, p, ACTIONS[:3])[0][0]) for p in (gold, red, gem)]
+    frames = first_pictures(gold, red, gem)
     for changed, channel in ((frames[1], 0), (frames[2], 2)):
         pixels = changed[(changed != frames[0]).any(-1)]
         assert len(pixels) > 20
@@ -134,7 +150,7 @@ def test_a_coin_of_another_look_is_an_item_to_symbols_and_has_its_colour_in_pixe
 def test_a_coin_may_be_seen_from_more_cells_but_is_taken_in_one(params, spread):
     """Free cells around it look like it, in symbols and in pixels alike."""
     plain, salient = (
-        play(ENV, each, ACTIONS) for each in (params, params.with_cues(coin_spread=spread))
+        play(each, ACTIONS) for each in (params, params.with_cues(coin_spread=spread))
     )
     np.testing.assert_array_equal(positions(plain), positions(salient))
     np.testing.assert_array_equal(plain[1][2], salient[1][2])  # rewards
@@ -155,8 +171,10 @@ def test_a_coin_may_be_seen_from_more_cells_but_is_taken_in_one(params, spread):
 
 def test_a_salient_coin_is_drawn_in_every_cell_that_shows_it(params):
     first = [
-        np.asarray(play(PIXELS, each, ACTIONS[:3])[0][0]).astype(int)
-        for each in (params.with_cues(hide=["coin"]), params, params.with_cues(coin_spread=2))
+        each.astype(int)
+        for each in first_pictures(
+            params.with_cues(hide=["coin"]), params, params.with_cues(coin_spread=2)
+        )
     ]
     one, many = (np.abs(each - first[0]).any(-1).sum((1, 2)) for each in first[1:])
     seen = one > 0
@@ -169,25 +187,28 @@ def test_the_end_wall_is_hidden_or_of_crates(params):
     plain, hidden, crates = (
         near_end.with_cues(end_wall=kind) for kind in ("plain", "hidden", "crates")
     )
-    state = play(ENV, plain, ACTIONS)[0][1]
+    state = start(KEYS, jnp.arange(NUM_ENVS), plain)
     end = np.asarray(plain.pool.levels.end_cell)
     state = state.replace(
         x=jnp.asarray(end[:, 0] - 0.5, jnp.float32), y=jnp.asarray(end[:, 1] + 0.6, jnp.float32)
     )
 
-    def look(env, params):
-        return np.asarray(jax.vmap(lambda s: env.observe(KEYS[0], s, None, params))(state))
+    def look(params):
+        return picture(state, params)
 
-    solid = [symbolic.split(look(ENV, p))[0][:, :, PLANE["solid"]] for p in (plain, hidden)]
+    solid = [
+        np.asarray(symbolic.split(observe(ENV, state, p))[0])[:, :, PLANE["solid"]]
+        for p in (plain, hidden)
+    ]
     beyond = symbolic.VIEW // 2 + 2  # the agent stands in the column before the end
     assert solid[0][:, beyond:].all()
     assert not solid[1][:, beyond:].any()
     np.testing.assert_array_equal(solid[0][:, :beyond], solid[1][:, :beyond])
-    frames = [look(PIXELS, p) for p in (plain, hidden, crates)]
+    frames = [look(p) for p in (plain, hidden, crates)]
     assert (frames[0] != frames[1]).any((1, 2, 3)).all()
     assert (frames[0] != frames[2]).any((1, 2, 3)).all()
     spread, unseen = (
-        look(PIXELS, near_end.with_cues(end_wall="hidden", coin_spread=1, hide=hide))
+        look(near_end.with_cues(end_wall="hidden", coin_spread=1, hide=hide))
         for hide in ((), ("coin",))
     )
     differs = (spread != unseen).any((0, 1, 3))  # by column; what is hidden is no free cell
@@ -197,31 +218,22 @@ def test_the_end_wall_is_hidden_or_of_crates(params):
 
 def test_greyscale_has_no_colour_and_keeps_the_brightness(params):
     grey = params.replace(look=Look(greyscale=True))
-    frames, coloured = (
-        np.asarray(play(PIXELS, p, ACTIONS[:3])[0][0]).astype(float) for p in (grey, params)
-    )
+    frames, coloured = (each.astype(float) for each in first_pictures(grey, params))
     assert (frames.max(-1) == frames.min(-1)).all()
     np.testing.assert_allclose(frames[..., 0], coloured @ [0.299, 0.587, 0.114], atol=0.51)
 
 
-@pytest.fixture(scope="module")
-def many():
-    """Params of 1024 levels, and what starts an episode on each of them."""
-    env = CoinRun(num_levels=1024)
-    keys, index = jax.random.split(jax.random.key(3), 1024), jnp.arange(1024)
-    start = jax.jit(lambda p: jax.vmap(env.reset_to_level, (0, 0, None))(keys, index, p)[1])
-    return env.default_params.with_placement("fraction"), start
-
-
 @pytest.mark.parametrize("number", range(3))
-def test_a_tied_theme_follows_the_coin_with_its_strength(many, number):
-    params, start = many
+def test_a_tied_theme_follows_the_coin_with_its_strength(params, number):
+    starts, params = 1024, params.with_placement("fraction")
+    keys, index = jax.random.split(jax.random.key(3), starts), jnp.arange(starts) % NUM_ENVS
 
     def themes(strength):
-        return jax.device_get(start(params.with_cues(tie={TIED[number]: strength})))
+        tied = params.with_cues(tie={TIED[number]: strength})
+        return jax.device_get(start(keys, index, tied))
 
     free, half, tied = (themes(strength) for strength in (0.0, 0.5, 1.0))
-    share = (tied.coin_cell[:, 0] - 1) / (np.asarray(params.pool.levels.end_cell)[:, 0] - 1)
+    share = (tied.coin_cell[:, 0] - 1) / (np.asarray(params.pool.levels.end_cell)[index, 0] - 1)
     parts = np.minimum((share * NUM_THEMES[number]).astype(int), NUM_THEMES[number] - 1)
     np.testing.assert_array_equal(tied.theme[:, number], parts)
     others = [k for k in range(3) if k != number]
@@ -236,7 +248,7 @@ def test_items_pay_come_back_and_never_lie_on_the_coin():
     )
     actions = jnp.full((STEPS, NUM_ENVS), Action.RIGHT)
     actions = actions.at[5:].set(Action.NOOP)  # past the item, it comes to rest in it
-    (_, first), (_, state, reward, _, info) = play(ENV, params, actions)
+    first, (_, state, reward, _, info) = play(params, actions)
     assert (first.item_due[:, 0] == 0).all()
     assert (first.item_due[:, 1] > 1000).all()  # only one piece
     paid = np.asarray(reward)
@@ -255,19 +267,19 @@ def test_items_pay_come_back_and_never_lie_on_the_coin():
     for present in (True, False):  # a control has no item where the coin would be, either
         both = ENV.default_params.with_placement("fixed", cell=(3, 1), present=present)
         both = both.with_items(1, placement="fixed", cell=(3, 1))
-        assert (play(ENV, both, actions)[0][1].item_due > 1000).all()
+        assert (play(both, actions)[0].item_due > 1000).all()
 
 
 def test_rewards_are_what_they_say_and_events_do_not_change(params):
     at_end = params.with_placement("end", present=False)
     spec = at_end.with_reward(coin=0.0, progress=0.5, step=-0.01, end=3.0)
-    actions = jnp.full((400, NUM_ENVS), Action.RIGHT_UP)
-    plain, other = play(ENV, at_end, actions), play(ENV, spec, actions)
+    actions = jnp.full((STEPS, NUM_ENVS), Action.RIGHT_UP)
+    plain, other = play(at_end, actions), play(spec, actions)
     for name in ("end_step", "ghost_step", "coin_step", "outcome"):
         np.testing.assert_array_equal(plain[1][4][name], other[1][4][name])
-    x = np.concatenate([np.asarray(other[0][1].x)[None], positions(other)[0]])
+    x = np.concatenate([np.asarray(other[0].x)[None], positions(other)[0]])
     end_step = np.asarray(other[1][4]["end_step"])
-    first_touch = (end_step == np.arange(1, 401)[:, None]) & (end_step > 0)
+    first_touch = (end_step == np.arange(1, STEPS + 1)[:, None]) & (end_step > 0)
     assert first_touch.any()
     expected = 0.5 * np.diff(x, axis=0) - 0.01 + 3.0 * first_touch
     np.testing.assert_allclose(other[1][2], expected, atol=1e-4)

@@ -15,11 +15,13 @@ import coinrun_jax
 from coinrun_jax import Action, Cause, CoinRun, EnvParams
 
 NUM_ENVS = 32
+NUM_LEVELS = 1000
+KEY = jax.random.key(0)
 
 
 @pytest.fixture(scope="module")
 def env():
-    return CoinRun(num_levels=64)
+    return CoinRun(num_levels=NUM_LEVELS, start_level=10**6)
 
 
 @pytest.fixture(scope="module")
@@ -27,25 +29,39 @@ def params(env):
     return env.default_params
 
 
+start = jax.jit(CoinRun().start)
+
+
+@pytest.fixture(scope="module")
+def state(params):
+    return start(KEY, jnp.int32(0), params)
+
+
 STEPS = 400
+LIMIT = 150
+
+
+def random_actions(env):
+    """Mostly to the right: other play hardly meets anything."""
+    actions = jax.random.randint(KEY, (STEPS, NUM_ENVS), 0, 3 * env.num_actions)
+    return jnp.where(actions < env.num_actions, actions, 7 + actions % 2)
 
 
 def play(env, params, action=None):
     """STEPS steps: stacked (observation, state, reward, terminated, truncated, info).
 
-    Random play if no action is given, mostly to the right: other play hardly meets anything.
+    Random play if no action is given.
     """
-    key = jax.random.key(0)
-    actions = jax.random.randint(key, (STEPS, NUM_ENVS), 0, 3 * env.num_actions)
-    actions = jnp.where(actions < env.num_actions, actions, 7 + actions % 2)
+    actions = random_actions(env)
     if action is not None:
         actions = jnp.full_like(actions, action)
-    return jax.device_get(_play(env, params, key, actions))
+    return jax.device_get(_play(env, params, KEY, actions))
 
 
 @partial(jax.jit, static_argnums=0)
 def _play(env, params, key, actions):
-    _, state = jax.vmap(env.reset, in_axes=(0, None))(jax.random.split(key, NUM_ENVS), params)
+    keys = jax.random.split(key, NUM_ENVS)
+    state = jax.vmap(env.reset_state, in_axes=(0, None))(keys, params)
 
     def step(state, inputs):
         key, action = inputs
@@ -59,7 +75,7 @@ def _play(env, params, key, actions):
 
 @pytest.fixture(scope="module")
 def episodes(env, params):
-    return play(env, params.replace(max_steps_in_episode=np.int32(150)))
+    return play(env, params.replace(max_steps_in_episode=np.int32(LIMIT)))
 
 
 def test_random_play_is_finite_and_inside_its_spaces(env, params, episodes):
@@ -79,27 +95,26 @@ def test_coin_and_death_terminate_and_the_limit_truncates(episodes):
         assert (outcome == cause).any(), f"random play never met {cause.name}"
     died_or_won = (outcome != Cause.NONE) & (outcome != Cause.TIMEOUT)
     np.testing.assert_array_equal(terminated, died_or_won)
-    late = info["episode_length"] >= 150
+    late = info["episode_length"] >= LIMIT
     np.testing.assert_array_equal(truncated, late & ~died_or_won)
     np.testing.assert_array_equal(reward, np.where(outcome == Cause.COIN, 10.0, 0.0))
 
 
-@pytest.mark.parametrize("won", [False, True])
-def test_who_dies_or_wins_in_the_step_of_the_limit_is_not_cut_short(env, params, won):
+def test_who_dies_or_wins_in_the_step_of_the_limit_is_not_cut_short(env, params):
     """Of gymnax's six values an episode's end sets one of two, never both."""
     *_, terminated, _, info = play(env, params, Action.RIGHT_UP)
     first = terminated.argmax(0)
     is_coin = info["outcome"][first, np.arange(NUM_ENVS)] == Cause.COIN
-    index = np.flatnonzero(terminated.any(0) & (is_coin == won))[0]
-    step = first[index]
-
-    limited = params.replace(max_steps_in_episode=np.int32(step + 1))
-    *_, terminated, truncated, info = play(env, limited, Action.RIGHT_UP)
-    assert terminated[step, index]
-    assert not truncated[step, index]
-    assert not (terminated & truncated).any()
-    assert truncated[step].any()  # of those that neither died nor won
-    np.testing.assert_array_equal(info["truncated"], truncated)
+    for won in (False, True):
+        index = np.flatnonzero(terminated.any(0) & (is_coin == won))[0]
+        step = first[index]
+        limited = params.replace(max_steps_in_episode=np.int32(step + 1))
+        *_, ended, truncated, info = play(env, limited, Action.RIGHT_UP)
+        assert ended[step, index]
+        assert not truncated[step, index]
+        assert not (ended & truncated).any()
+        assert truncated[step].any()  # of those that neither died nor won
+        np.testing.assert_array_equal(info["truncated"], truncated)
 
 
 def test_finished_episodes_start_afresh(episodes):
@@ -119,29 +134,29 @@ def test_final_observation_is_of_the_state_before_the_reset(env, params, episode
     np.testing.assert_allclose(info["final_observation"][step, index], expected, atol=1e-6)
 
 
-def test_vmap_equals_one_environment_at_a_time(env, params):
-    key = jax.random.key(5)
-    keys = jax.random.split(key, NUM_ENVS)
-    _, states = jax.vmap(env.reset, in_axes=(0, None))(keys, params)
-    actions = jnp.arange(NUM_ENVS) % env.num_actions
-    together = jax.vmap(env.step, in_axes=(0, 0, 0, None))(keys, states, actions, params)
-    for index in range(3):
-        state = jax.tree.map(operator.itemgetter(index), states)
-        single = env.step(keys[index], state, actions[index], params)
-        for a, b in zip(jax.tree.leaves(single), jax.tree.leaves(together), strict=True):
+def test_vmap_equals_one_environment_at_a_time(env, params, episodes):
+    """Each environment of a batch steps as it would alone, at an episode's end, too."""
+    _, states, _, terminated, truncated, _ = episodes
+    params = params.replace(max_steps_in_episode=np.int32(LIMIT))
+    keys, actions = jax.random.split(KEY, STEPS), random_actions(env)
+    later_ends = np.argwhere((terminated | truncated) & (np.arange(STEPS) > 0)[:, None])
+    for step, index in (*later_ends[:2], (7, 3), (90, NUM_ENVS - 1)):
+        before = jax.tree.map(operator.itemgetter((step - 1, index)), states)
+        key = jax.random.split(keys[step], NUM_ENVS)[index]
+        single = env.step(key, before, actions[step, index], params)
+        for a, b in zip(jax.tree.leaves(single), jax.tree.leaves(episodes), strict=True):
             if not jnp.issubdtype(a.dtype, jax.dtypes.prng_key):
-                np.testing.assert_allclose(a, b[index], atol=1e-6)
+                np.testing.assert_allclose(a, b[step, index], atol=1e-6)
 
 
-def test_actions_beyond_8_do_nothing(env, params):
-    _, state = env.reset(jax.random.key(0), params)
-    results = [env.step(jax.random.key(1), state, jnp.int32(a), params)[0] for a in (4, 9, 14)]
+def test_actions_beyond_8_do_nothing(env, params, state):
+    results = [env.step(KEY, state, jnp.int32(a), params)[0] for a in (4, 9, 14)]
     np.testing.assert_array_equal(results[0], results[1])
     np.testing.assert_array_equal(results[0], results[2])
 
 
 def test_one_trace_serves_all_params(params):
-    env = CoinRun(num_levels=64)
+    env = CoinRun(num_levels=NUM_LEVELS)
     step = jax.jit(chex.assert_max_traces(lambda *args: env.step(*args), n=1))
     _, state = jax.eval_shape(env.reset, jax.random.key(0), params)
     variants = [
@@ -174,43 +189,39 @@ def test_equal_environments_share_a_program(env, params):
         traces.append(env)
         return params.pool.levels.seed.size
 
-    assert size(env, params) == size(CoinRun(num_levels=64), params)
+    assert size(env, params) == size(CoinRun(num_levels=NUM_LEVELS, start_level=10**6), params)
     assert len(traces) == 1
     others = [CoinRun("easy", num_levels=64), CoinRun(observation="rgb", num_levels=64)]
     others += [CoinRun(num_levels=65), CoinRun(num_levels=64, start_level=1), CoinRun()]
     assert all(env != other for other in others)
 
 
-def test_step_builds_no_level(env, params):
+TWISTER = "1812433253"  # its multiplier
+
+
+def test_step_builds_no_level(env, params, state):
     """No loop as long as the twister's seeding is in the program of a step."""
-    _, state = env.reset(jax.random.key(0), params)
-    text = str(jax.make_jaxpr(env.step)(jax.random.key(0), state, jnp.int32(0), params))
-    assert "1812433253" not in text  # the twister's multiplier
-    pool = str(jax.make_jaxpr(env.pool_of)(jnp.zeros(2, jnp.uint32)))
-    assert "1812433253" in pool
+    assert TWISTER not in str(jax.make_jaxpr(env.step)(KEY, state, jnp.int32(0), params))
+    assert TWISTER in str(jax.make_jaxpr(env.pool_of)(jnp.zeros(2, jnp.uint32)))
 
 
-def test_default_params_are_not_rebuilt_inside_jit():
-    env = CoinRun(num_levels=4)
-    _, state = env.reset(jax.random.key(0))
-    text = str(jax.make_jaxpr(env.step)(jax.random.key(0), state, jnp.int32(0)))
-    assert "1812433253" not in text
+def test_levels_are_the_set_asked_for_and_not_rebuilt_inside_jit():
+    settings = {"num_levels": 5, "start_level": 100}
+    env = CoinRun(**settings)
+    _, state = jax.eval_shape(env.reset, KEY)  # has no params yet
+    assert TWISTER not in str(jax.make_jaxpr(env.step)(KEY, state, jnp.int32(0)))
+    _, params = coinrun_jax.make(**settings)
+    for each in (env.default_params, params):
+        np.testing.assert_array_equal(each.pool.levels.seed, [100, 101, 102, 103, 104])
 
 
-def test_levels_are_the_set_asked_for():
-    _, params = coinrun_jax.make(num_levels=5, start_level=100)
-    np.testing.assert_array_equal(params.pool.levels.seed, [100, 101, 102, 103, 104])
-
-
-def test_a_larger_set_takes_turns_within_its_range():
+def test_a_larger_set_takes_turns_within_its_range(state):
     env, params = coinrun_jax.make(num_levels=1000, start_level=500, pool_size=16)
-    _, state = jax.vmap(env.reset, in_axes=(0, None))(
-        jax.random.split(jax.random.key(0), 4), params
-    )
-    renewed = env.refresh(jax.random.key(1), state, params)
+    in_use = np.array([3, 5, 3, 0], np.int32)
+    states = jax.tree.map(lambda leaf: jnp.stack([leaf] * 4), state).replace(level_index=in_use)
+    renewed = env.refresh(jax.random.key(1), states, params)
     seeds = np.concatenate([params.pool.levels.seed, renewed.pool.levels.seed])
     assert ((seeds >= 500) & (seeds < 1500)).all()
-    in_use = np.unique(state.level_index)
     np.testing.assert_array_equal(renewed.pool.levels.seed[in_use], params.pool.levels.seed[in_use])
     # Resets draw the renewed levels only.
     drawable = renewed.pool.drawable[: renewed.pool.num_drawable]
@@ -222,23 +233,24 @@ def test_all_levels_from_one_on_are_procgens():
     assert np.logical_and(np.asarray(seeds) >= 2**30, np.asarray(seeds) < 2**31).all()
 
 
-def test_levels_that_were_given_are_not_renewed(params):
+def test_levels_that_were_given_are_not_renewed(params, state):
     env = CoinRun(pool_size=16)
-    _, state = env.reset(jax.random.key(0), params)
-    with pytest.raises(ValueError, match="64 levels is not the environment's own, of 16"):
+    with pytest.raises(
+        ValueError, match=f"{NUM_LEVELS} levels is not the environment's own, of 16"
+    ):
         env.refresh(jax.random.key(1), state, params)
 
 
-@pytest.mark.parametrize("action", [Action.LEFT, np.uint8(1), jnp.uint32(1)])
-def test_actions_are_integers_of_any_kind(env, params, action):
-    _, state = env.reset_to_level(jax.random.key(0), 0, params)
-    state = state.replace(x=jnp.float32(3.0))
-    after = env.step_env(jax.random.key(0), state, action, params)[1]
-    assert 2.5 < after.x < 3
+def test_actions_are_integers_of_any_kind(env, params, state):
+    @jax.jit
+    def advanced(state, *actions):
+        return [env.advance(state, action, params)[0].x for action in (Action.LEFT, *actions)]
+
+    moved = advanced(state.replace(x=jnp.float32(3.0)), np.uint8(1), jnp.uint32(1))
+    assert all(2.5 < x < 3 for x in moved)
 
 
-def test_whole_sets_are_never_renewed(env, params):
-    _, state = env.reset(jax.random.key(0), params)
+def test_whole_sets_are_never_renewed(env, params, state):
     renewed = env.refresh(jax.random.key(1), state, params)
     np.testing.assert_array_equal(renewed.pool.levels.seed, params.pool.levels.seed)
 
@@ -267,10 +279,10 @@ def test_impossible_environments_are_refused(arguments):
         coinrun_jax.make("CoinRun-v0")
 
 
-def test_moving_the_coin_moves_nothing_else(env, params):
-    key, index = jax.random.key(3), 7
-    _, at_end = env.reset_to_level(key, index, params)
-    _, moved = env.reset_to_level(key, index, params.with_placement("random_section"))
+def test_moving_the_coin_moves_nothing_else(params):
+    key, index = jax.random.key(3), jnp.int32(7)
+    at_end = start(key, index, params)
+    moved = start(key, index, params.with_placement("random_section"))
     about_coin = {"coin_cell", "ghost_cell", "coin_moved"}
     for name in type(at_end).__dataclass_fields__:
         if name not in about_coin:
@@ -304,35 +316,30 @@ def test_reaching_the_empty_end_ends_an_episode_only_if_asked(env, params):
         assert (terminated[reached] == wanted).all()
 
 
-def test_eyes_closed_right_and_jump_takes_the_coin_as_often_as_in_the_cpp():
+def test_eyes_closed_right_and_jump_takes_the_coin_as_often_as_in_the_cpp(env, params):
     """REFERENCE: .60 of the coins at the end and .68 of the random-section cells."""
-    number = 1000
-    env = CoinRun(num_levels=number, start_level=10**6, pool_size=number)
-    params = env.default_params
 
     @jax.jit
-    def first_touches(variant):
-        _, state = jax.vmap(env.reset_to_level, in_axes=(0, 0, None))(
-            jax.random.split(jax.random.key(0), number), jnp.arange(number), variant
-        )
+    def first_touches(params):
+        keys = jax.random.split(KEY, NUM_LEVELS)
+        state = jax.vmap(env.start, in_axes=(0, 0, None))(keys, jnp.arange(NUM_LEVELS), params)
 
         def step(carry, _):
             state, over = carry
-            _, new, _, terminated, _ = jax.vmap(env.step_env, in_axes=(None, 0, None, None))(
-                jax.random.key(0), state, jnp.int32(Action.RIGHT_UP), variant
+            new, _, terminated, _ = jax.vmap(env.advance, in_axes=(0, None, None))(
+                state, jnp.int32(Action.RIGHT_UP), params
             )
             state = jax.tree.map(
                 lambda a, b: jnp.where(over.reshape(-1, *[1] * (a.ndim - 1)), b, a), new, state
             )
             return (state, over | terminated), None
 
-        (state, _), _ = jax.lax.scan(step, (state, jnp.zeros(number, bool)), None, length=300)
+        (state, _), _ = jax.lax.scan(step, (state, jnp.zeros(NUM_LEVELS, bool)), None, length=300)
         return jnp.mean(state.coin_step > 0), jnp.mean(state.ghost_step > 0)
 
-    coin_rate, _ = first_touches(params.with_placement("end"))
+    # The coin lies at the end, and at p = 0 the ghost cell is the random section's.
+    coin_rate, cell_rate = first_touches(params.with_placement("random_section", 0.0))
     assert coin_rate == pytest.approx(0.60, abs=0.03)
-    # The random section's cell while the coin lies at the end: the ghost cell at p = 0.
-    _, cell_rate = first_touches(params.with_placement("random_section", 0.0))
     assert cell_rate == pytest.approx(0.68, abs=0.03)
 
 

@@ -88,41 +88,12 @@ def run(script: str, folder: Path) -> str:
     return output
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
-def test_forked_workers_refuse(tmp_path: Path) -> None:
-    script = """
-import gc, multiprocessing, os, gymnasium, coinrun_jax
-try:
-    gymnasium.make_vec("CoinRun-v1", 2, "async", {"context": "fork"}, num_levels=4)
-except RuntimeError as error:
-    print(error)
-gc.collect()
-assert not multiprocessing.active_children()
-
-env = gymnasium.make("CoinRun-v1", num_levels=4)
-later = lambda: gymnasium.make("CoinRun-v1", num_levels=4).reset()
-for use in (env.reset, later, lambda: gymnasium.make_vec("CoinRun-v1", 2, num_levels=4)):
-    if not (pid := os.fork()):
-        try:
-            use()
-        except RuntimeError as error:
-            print(error, flush=True)
-        os._exit(0)
-    os.waitpid(pid, 0)
-"""
-    lines = run(script, tmp_path).splitlines()
-    assert len(lines) == 4
-    for line in lines:
-        assert 'vector_kwargs={"context": "spawn"}' in line
-        assert 'make_vec("CoinRun-v1", num_envs=N)' in line
-
-
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
-def test_workers_that_start_clean_play(tmp_path: Path) -> None:
-    """Spawned ones, and a fork of a process without JAX."""
+def test_workers_that_start_clean_play_and_others_refuse(tmp_path: Path) -> None:
+    """Spawned ones, and a fork of a process without JAX; then forks of one with it."""
     script = """
-import multiprocessing, gymnasium
+import gc, multiprocessing, os, gymnasium
 from gymnasium.utils.env_checker import data_equivalence
 
 def make(mode, **kwargs):
@@ -146,9 +117,32 @@ if __name__ == "__main__":
     process.join()
     assert process.exitcode == 0
     assert data_equivalence(play(make("async", context="spawn")), expected, exact=True)
-    print("equal")
+    print("equal", flush=True)  # else the forks below print it again
+
+    try:
+        make("async", context="fork")
+    except RuntimeError as error:
+        print(error, flush=True)
+    gc.collect()
+    assert not multiprocessing.active_children()
+
+    env = gymnasium.make("CoinRun-v1", num_levels=16)
+    later = lambda: gymnasium.make("CoinRun-v1", num_levels=16).reset()
+    for use in (env.reset, later, lambda: gymnasium.make_vec("CoinRun-v1", 2, num_levels=16)):
+        if not (pid := os.fork()):
+            try:
+                use()
+            except RuntimeError as error:
+                print(error, flush=True)
+            os._exit(0)
+        os.waitpid(pid, 0)
 """
-    assert run(script, tmp_path) == "equal\n"
+    first, *lines = run(script, tmp_path).splitlines()
+    assert first == "equal"
+    assert len(lines) == 4
+    for line in lines:
+        assert 'vector_kwargs={"context": "spawn"}' in line
+        assert 'make_vec("CoinRun-v1", num_envs=N)' in line
 
 
 @pytest.mark.parametrize("mode", OWN)
@@ -308,7 +302,7 @@ def test_vector_is_the_jax_environment() -> None:
 
 
 def test_pixels_are_the_games() -> None:
-    env = CoinRunEnv(observation="rgb", pool_size=16, render_mode="rgb_array", render_size=64)
+    env = CoinRunEnv(observation="rgb", render_mode="rgb_array", render_size=64, **LEVELS)
     observation, _ = env.reset(seed=0)
     assert observation.dtype == np.uint8
     assert observation.flags.writeable
@@ -370,7 +364,7 @@ def test_human_window_is_gymnasiums(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
     pygame = pytest.importorskip("pygame")
     env = gymnasium.make(
-        "CoinRun-v1", observation="rgb", pool_size=16, render_mode="human", render_size=64
+        "CoinRun-v1", observation="rgb", render_mode="human", render_size=64, **LEVELS
     )
     env.reset(seed=0)
     env.step(RIGHT_UP)

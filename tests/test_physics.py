@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from coinrun_jax import CoinRun, generate_level, parity
+from coinrun_jax import parity
 from coinrun_jax.coinrun import physics
+from coinrun_jax.coinrun.types import Action
 
 DATA = Path(__file__).parent / "data"
 
@@ -28,19 +28,33 @@ def test_a_changed_recording_is_noticed(tmp_path, capsys):
     assert parity.main([str(tmp_path / "changed.npz")]) == 1
 
 
-@pytest.fixture(scope="module")
-def walk_on_seed_39():
-    """States after 1...30 steps of the walk whose numbers the reference gives."""
-    env = CoinRun(num_levels=1)
-    params = env.default_params.with_levels(generate_level(39))
-    _, state = env.reset_to_level(jax.random.key(0), 0, params)
-    actions = jnp.array([7] * 6 + [8] + [7] * 20 + [1] * 3)
+@jax.jit
+def walk(batch, actions, params):
+    """States after each of the actions, from the first one of a batch."""
 
     def step(state, action):
         state = physics.advance(state, action, params.pool)
         return state, state
 
-    return jax.jit(lambda state: jax.lax.scan(step, state, actions)[1])(state)
+    return jax.lax.scan(step, jax.tree.map(lambda leaf: leaf[0], batch), actions)[1]
+
+
+LONGEST_WALK = 50
+
+
+def walked(seed, mode, actions):
+    """States after each action, on a level by the programs that replay recordings."""
+    levels = parity._generate(np.full(parity.BATCH, seed), mode)
+    padded = np.full(LONGEST_WALK, Action.NOOP, np.int32)
+    padded[: len(actions)] = actions
+    states, params = parity._start(levels)
+    return jax.tree.map(lambda leaf: leaf[: len(actions)], walk(states, padded, params))
+
+
+@pytest.fixture(scope="module")
+def walk_on_seed_39():
+    """States after 1...30 steps of the walk whose numbers the reference gives."""
+    return walked(39, "hard", [7] * 6 + [8] + [7] * 20 + [1] * 3)
 
 
 @pytest.mark.parametrize(
@@ -75,22 +89,14 @@ def test_a_crate_pushes_no_agent_into_the_ground():
     """The real game's heights on an easy level, where the agent falls past two crates, comes
     beneath the upper one's centre and is pushed down.
     """
-    env = CoinRun(mode="easy", num_levels=1)
-    params = env.default_params.with_levels(generate_level(46, "easy"))
-    _, state = env.reset_to_level(jax.random.key(0), 0, params)
     actions = (
         [6] * 3 + [8] * 10 + [7] * 2 + [6] * 6 + [7] * 8 + [8] * 7 + [6] * 4 + [1, 7, 8, 7, 7, 7]
     )
-
-    def step(state, action):
-        state = physics.advance(state, action, params.pool)
-        return state, state.y
-
-    heights = jax.jit(lambda state: jax.lax.scan(step, state, jnp.array(actions))[1])(state)
+    heights = walked(46, "easy", actions).y
     np.testing.assert_allclose(heights[-2:], [6.5787, 4.5787], atol=1e-6)
 
 
 def test_actions_decode_to_keys():
-    keys = [tuple(int(k) for k in physics.decode_action(jnp.int32(a))) for a in range(15)]
+    keys = list(zip(*np.asarray(physics.decode_action(np.arange(15))).tolist(), strict=True))
     assert keys[:9] == [(x, y) for x in (-1, 0, 1) for y in (-1, 0, 1)]
     assert keys[9:] == [(0, 0)] * 6

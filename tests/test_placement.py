@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from coinrun_jax import TEST_LEVELS, CoinRun, generate_level, make_placement
+from coinrun_jax import TEST_LEVELS, EnvParams, generate_level, make_placement
 from coinrun_jax.coinrun import placement, places
 from coinrun_jax.coinrun.generator import MODES
 from coinrun_jax.coinrun.placement import BEHIND_BY, CATALOGUE, NUM_UNIFORMS, draw_coin
@@ -17,9 +17,8 @@ from coinrun_jax.coinrun.places import HIGH
 from coinrun_jax.coinrun.pool import build_pool
 from coinrun_jax.coinrun.types import MARGIN, Cell, Tile
 
-NUMBER = 10_000
-HELD_OUT = 2_000  # of these levels, the last ones
-KEYS = jax.random.split(jax.random.key(0), NUMBER)
+NUMBER = 4_000
+HELD_OUT = 800  # of these levels, the last ones
 WHERE = {"fixed": {"cell": (9, 4)}}  # what a placement of that name needs
 
 
@@ -34,17 +33,26 @@ def pool_of(mode):
     return build_pool(jax.jit(jax.vmap(partial(generate_level, mode=mode)))(seeds))
 
 
-@partial(jax.jit, static_argnames="number")
-def draw_all(pool, placement, number=NUMBER):
-    def draw(key, index):
-        return draw_coin(jax.random.uniform(key, (NUM_UNIFORMS,)), index, pool, placement)
-
-    return jax.vmap(draw)(KEYS[:number], jnp.arange(number))
+@cache
+def uniforms():
+    """What decides each coin, one row for a level."""
+    return np.asarray(jax.random.uniform(jax.random.key(0), (NUMBER, NUM_UNIFORMS)))
 
 
-def draw(kind="end", *args, pool=None, **kwargs):
+def draw_each(uniforms, index, pool, placement):
+    return jax.vmap(draw_coin, in_axes=(0, 0, None, None))(uniforms, index, pool, placement)
+
+
+draw_all = jax.jit(draw_each)
+EACH = np.arange(NUMBER, dtype=np.int32)
+ONE = np.full(NUMBER, 5, np.int32)  # of the levels, again and again
+
+
+def draw(kind="end", *args, pool=None, index=EACH, given=None, **kwargs):
     kwargs = {**WHERE.get(kind if isinstance(kind, str) else "", {}), **kwargs}
-    return jax.device_get(draw_all(pool or pool_of("hard"), make_placement(kind, *args, **kwargs)))
+    given = uniforms() if given is None else given
+    placement = make_placement(kind, *args, **kwargs)
+    return jax.device_get(draw_all(given, index, pool or pool_of("hard"), placement))
 
 
 def tile(pool, cells, below=0):
@@ -54,6 +62,10 @@ def tile(pool, cells, below=0):
 
 def is_ground(tiles):
     return (tiles == Tile.SOLID) | (tiles == Tile.SURFACE)
+
+
+def first_level():
+    return jax.device_get(jax.tree.map(lambda leaf: leaf[0], pool_of("hard").levels))
 
 
 @pytest.mark.parametrize("kind", CATALOGUE)
@@ -108,9 +120,7 @@ def test_behind_is_left_of_where_the_agent_then_stands(pool):
 
 
 def test_uniform_draws_all_cells_alike():
-    pool, placement = pool_of("hard"), make_placement("uniform")
-    uniforms = jax.random.uniform(jax.random.key(0), (NUMBER, NUM_UNIFORMS))
-    draws = jax.jit(jax.vmap(lambda u: draw_coin(u, jnp.int32(5), pool, placement)))(uniforms)
+    pool, draws = pool_of("hard"), draw("uniform", index=ONE)
     cells, counts = np.unique(draws.coin_cell, axis=0, return_counts=True)
     free = np.asarray(pool.tiles[5])[MARGIN:-MARGIN, MARGIN:-MARGIN] == Tile.EMPTY
     below = np.roll(np.asarray(pool.tiles[5])[MARGIN:-MARGIN, MARGIN:-MARGIN], 1, 0)
@@ -148,12 +158,21 @@ MOVED = [
 ]
 
 
-def cells_of(pool, candidates):
-    """Marked cells [n, 2] of each held-out level, from the left and then from below."""
+@cache
+def cells_of(mode):
+    """By kind, the marked cells [n, 2] of each held-out level, from the left, then from below."""
+    pool = pool_of(mode)
     fields = (pool.levels, pool.tiles, pool.lane_edge, pool.lane_row)
     levels = jax.tree.map(lambda leaf: leaf[-HELD_OUT:], fields)
-    mark = jax.jit(jax.vmap(lambda *level: candidates(places.survey(*level))))
-    return [np.argwhere(cells.T) for cells in np.asarray(mark(*levels))]
+    marked = jax.device_get(mark(*levels))
+    return {kind: [np.argwhere(level.T) for level in each] for kind, each in marked.items()}
+
+
+@jax.jit
+@jax.vmap
+def mark(*level):
+    terrain = places.survey(*level)
+    return {kind: CATALOGUE[kind](terrain) for kind, _ in MOVED}
 
 
 def drawn_with_the_end(kind, arguments, cells, uniform, end, start):
@@ -169,17 +188,16 @@ def drawn_with_the_end(kind, arguments, cells, uniform, end, start):
     return cells[int(uniform * np.float32(len(cells)))]
 
 
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("kind", "arguments"), MOVED)
-def test_a_moved_coin_leaves_the_end_and_other_draws_are_as_they_were(pool, kind, arguments):
+def test_a_moved_coin_leaves_the_end_and_other_draws_are_as_they_were(mode, kind, arguments):
+    pool = pool_of(mode)
     coins = draw(kind, pool=pool, **arguments)
     ends = np.asarray(pool.levels.end_cell, int)
     is_sent_there = (ends == arguments.get("cell", -1)).all(1)
     np.testing.assert_array_equal(coins.moved, ~is_sent_there)
-    uniforms = jax.vmap(lambda key: jax.random.uniform(key, (NUM_UNIFORMS,)))(KEYS)
-    each = (ends, coins.coin_cell, coins.start_xy, np.asarray(uniforms)[:, 2])
-    of_held_out = zip(
-        cells_of(pool, CATALOGUE[kind]), *(leaf[-HELD_OUT:] for leaf in each), strict=True
-    )
+    each = (ends, coins.coin_cell, coins.start_xy, uniforms()[:, 2])
+    of_held_out = zip(cells_of(mode)[kind], *(leaf[-HELD_OUT:] for leaf in each), strict=True)
     redrawn = 0
     for cells, end, cell, start, uniform in of_held_out:
         expected = drawn_with_the_end(kind, arguments, cells, uniform, end, start)
@@ -196,14 +214,14 @@ def test_a_moved_coin_leaves_the_end_and_other_draws_are_as_they_were(pool, kind
 
 
 def test_a_coin_that_would_lie_at_the_end_is_drawn_among_all_others_alike():
-    pool, kind = pool_of("hard"), make_placement("uniform")
+    pool = pool_of("hard")
     upto = pool.places.upto[5, placement.lists().index(places.standing)]
     end_x = pool.levels.end_cell[5, 0]
     assert upto[end_x] == upto[end_x - 1] + 1 == upto[-1]  # the last of the cells
     number = int(upto[-1])
-    uniforms = np.random.default_rng(0).random((NUMBER, NUM_UNIFORMS), np.float32)
-    uniforms[:, 2] = (number - 1 + uniforms[:, 2]) / number
-    draws = jax.jit(jax.vmap(lambda u: draw_coin(u, jnp.int32(5), pool, kind)))(uniforms)
+    given = np.random.default_rng(0).random((NUMBER, NUM_UNIFORMS), np.float32)
+    given[:, 2] = (number - 1 + given[:, 2]) / number
+    draws = draw("uniform", index=ONE, given=given)
     _, counts = np.unique(draws.coin_cell, axis=0, return_counts=True)
     assert draws.moved.all()
     assert len(counts) == number - 1
@@ -213,50 +231,49 @@ def test_a_coin_that_would_lie_at_the_end_is_drawn_among_all_others_alike():
 
 def test_marked_cells_are_looked_up_by_their_number_and_numbered():
     marked = np.random.default_rng(0).random((64, 64)) < 0.1
-    table = jax.tree.map(lambda leaf: leaf[None], places.tabulate([jnp.asarray(marked)]))
+    table = jax.jit(places.tabulate)([jnp.asarray(marked)])
+    table = jax.tree.map(lambda leaf: np.asarray(leaf)[None], table)
     zero = jnp.int32(0)
     expected = np.argwhere(marked.T)
     numbers = np.arange(len(expected))
-    cells = jax.vmap(lambda n: places.look_up(table, zero, zero, n))(numbers)
+    look_up = jax.jit(jax.vmap(places.look_up, (None, None, None, 0)))
+    cells = look_up(table, zero, zero, numbers)
     np.testing.assert_array_equal(cells, expected)
     every = np.argwhere(np.ones_like(marked))
-    found, known = jax.vmap(lambda cell: places.number_of(table, zero, zero, cell))(every)
+    number_of = jax.jit(jax.vmap(places.number_of, (None, None, None, 0)))
+    found, known = jax.device_get(number_of(table, zero, zero, every))
     np.testing.assert_array_equal(known, marked[every[:, 1], every[:, 0]])
     np.testing.assert_array_equal(found[known], numbers)
 
 
-@pytest.mark.parametrize("kind", ["uniform", "fraction", "random_section"])
-def test_a_coin_with_nowhere_else_to_go_stays_at_the_end(kind):
-    level = jax.device_get(jax.tree.map(lambda leaf: leaf[0], pool_of("hard").levels))
+def test_a_coin_with_nowhere_else_to_go_stays_at_the_end():
+    level = first_level()
     x, y = level.end_cell
     grid = np.full_like(level.grid, Cell.SOLID)
     grid[y, x] = Cell.EMPTY
     nothing = np.zeros_like(level.entity_type)
-    pool = build_pool(level.replace(grid=grid, entity_type=nothing, section_cell=[[x, y]] * 5))
-    coin = draw_coin(jnp.full(NUM_UNIFORMS, 0.5), jnp.int32(0), pool, make_placement(kind))
-    np.testing.assert_array_equal(coin.coin_cell, level.end_cell)
-    assert not coin.moved
+    sections = np.full_like(level.section_cell, level.end_cell)
+    pool = build_pool(level.replace(grid=grid, entity_type=nothing, section_cell=sections))
+    draw_one = jax.jit(draw_coin)
+    for kind in ("uniform", "fraction", "random_section"):
+        given = np.full(NUM_UNIFORMS, 0.5, np.float32)
+        coin = draw_one(given, np.int32(0), pool, make_placement(kind))
+        np.testing.assert_array_equal(coin.coin_cell, level.end_cell, err_msg=kind)
+        assert not coin.moved
 
 
 def test_draws_are_the_same_with_64_bits():
-    pool, kind = pool_of("hard"), make_placement("uniform,fraction,behind")
-    uniforms = jax.random.uniform(jax.random.key(0), (1000, NUM_UNIFORMS))
-
-    def draws():
-        draw = jax.vmap(lambda u, index: draw_coin(u, index, pool, kind))
-        return jax.jit(draw)(uniforms, jnp.arange(1000, dtype=jnp.int32))
-
-    expected = draws()
+    pool, kind = pool_of("hard"), "uniform,fraction,behind"
+    expected = draw(kind)
     with jax.enable_x64(True):
-        actual = draws()
+        actual = jax.jit(draw_each)(uniforms(), EACH, pool, make_placement(kind))
     for a, b in zip(jax.tree.leaves(actual), jax.tree.leaves(expected), strict=True):
         assert a.dtype == b.dtype
         np.testing.assert_array_equal(a, b)
 
 
 def test_no_placement_touches_the_layout():
-    env = CoinRun(num_levels=64)
-    params = env.default_params
+    params = EnvParams(pool=pool_of("hard"), placement=make_placement("end"))
     for kind in CATALOGUE:
         moved = params.with_placement(kind, **WHERE.get(kind, {}))
         assert moved.pool is params.pool
@@ -289,8 +306,7 @@ def test_that_share_of_coins_moves(kind, probability):
     moved = draw(kind, probability).moved
     deviation = np.sqrt(probability * (1 - probability) / NUMBER)
     assert abs(moved.mean() - probability) <= 4 * deviation  # at 0 and 1: exactly
-    to_move = jax.vmap(lambda key: jax.random.uniform(key, (NUM_UNIFORMS,)))(KEYS)[:, 0]
-    np.testing.assert_array_equal(moved, to_move < np.float32(probability))
+    np.testing.assert_array_equal(moved, uniforms()[:, 0] < np.float32(probability))
 
 
 def test_same_key_gives_the_same_candidate_whatever_the_probability_and_presence():
@@ -322,12 +338,11 @@ def test_mixture_follows_its_weights():
 def test_each_environment_may_have_its_own_placement():
     number, pool = 100, pool_of("hard")
     placements = jax.tree.map(
-        lambda *leaves: jnp.stack(leaves), make_placement("end"), make_placement("random_section")
+        lambda *leaves: np.stack(leaves), make_placement("end"), make_placement("random_section")
     )
-    each = jax.tree.map(lambda leaf: leaf[jnp.arange(number) % 2], placements)
-    uniforms = jax.random.uniform(jax.random.key(0), (number, NUM_UNIFORMS))
-    draw_each = jax.vmap(draw_coin, in_axes=(0, 0, None, 0))
-    moved = draw_each(uniforms, jnp.arange(number), pool, each).moved
+    each = jax.tree.map(lambda leaf: leaf[np.arange(number) % 2], placements)
+    draw_with_own = jax.jit(jax.vmap(draw_coin, in_axes=(0, 0, None, 0)))
+    moved = draw_with_own(uniforms()[:number], EACH[:number], pool, each).moved
     np.testing.assert_array_equal(moved, np.arange(number) % 2 == 1)
 
 
@@ -360,10 +375,10 @@ def test_catalogue_keeps_its_codes():
 
 
 def test_a_level_without_room_is_named():
-    level = jax.device_get(jax.tree.map(lambda leaf: leaf[0], pool_of("hard").levels))
+    level = first_level()
     narrow = np.array(level.grid)
     narrow[:, 3:] = Cell.SOLID  # columns 1 and 2 are left
-    params = CoinRun(num_levels=2).default_params.with_levels(level.replace(grid=narrow))
+    params = EnvParams.on_levels(level.replace(grid=narrow))
     with pytest.raises(ValueError, match="'behind' finds no cell in 1 of 1 levels, such as seed 0"):
         params.with_placement("behind")
 
@@ -375,12 +390,11 @@ def test_a_placement_of_ones_own(monkeypatch):
         return (jnp.arange(64)[:, None] == 60) & (terrain.tiles == Tile.EMPTY)
 
     placement.register_placement("sky", under_the_sky)
-    env = CoinRun(num_levels=9)
-    params = env.default_params.with_placement({"sky": 1.0, "end": 1.0})
-    keys = jax.random.split(jax.random.key(0), 64)
-    _, state = jax.vmap(env.reset, in_axes=(0, None))(keys, params)
-    high = state.coin_cell[:, 1] == 60
-    np.testing.assert_array_equal(high, state.coin_moved)
+    levels = jax.tree.map(lambda leaf: leaf[:9], jax.device_get(pool_of("hard").levels))
+    params = EnvParams.on_levels(levels).with_placement({"sky": 1.0, "end": 1.0})
+    coins = jax.jit(draw_each)(uniforms()[:64], EACH[:64] % 9, params.pool, params.placement)
+    high = coins.coin_cell[:, 1] == 60
+    np.testing.assert_array_equal(high, coins.moved)
     assert 10 < high.sum() < 54
     with pytest.raises(ValueError, match="sky"):
         placement.register_placement("sky", under_the_sky)

@@ -17,12 +17,27 @@ TURNING = (Cell.SOLID, Cell.SURFACE, Cell.BARRIER)
 
 
 @pytest.fixture(scope="module")
-def pool():
-    return jax.device_get(build_pool(levels(range(NUMBER))))
+def levels():
+    generate = jax.jit(jax.vmap(generate_level))
+    return jax.device_get(generate(np.arange(NUMBER, dtype=np.uint32)))
 
 
-def levels(seeds):
-    return jax.jit(jax.vmap(generate_level))(jnp.array(list(seeds), jnp.uint32))
+@pytest.fixture(scope="module")
+def pool(levels):
+    return jax.device_get(build_pool(levels))
+
+
+@pytest.fixture(scope="module")
+def old_and_new(levels):
+    """Two pools of 8 levels."""
+
+    def pool_of(first):
+        return build_pool(jax.tree.map(lambda leaf: leaf[first : first + 8], levels))
+
+    return pool_of(0), pool_of(100)
+
+
+refresh = jax.jit(refresh_pool)
 
 
 def cell(level, column, row):
@@ -46,10 +61,10 @@ def test_tiles_are_what_stands_still_in_each_cell(pool):
     }
     for index in range(NUMBER):
         level = level_of(pool, index)
-        expected = np.full((WORLD_SIZE + 2 * MARGIN,) * 2, Tile.SOLID)
-        for row, column in np.ndindex(WORLD_SIZE, WORLD_SIZE):
-            code = level.grid[row, column]
-            expected[row + MARGIN, column + MARGIN] = tile_of.get(code, Tile.EMPTY)
+        inside = np.full((WORLD_SIZE, WORLD_SIZE), Tile.EMPTY)
+        for code, tile in tile_of.items():
+            inside[level.grid == code] = tile
+        expected = np.pad(inside, MARGIN, constant_values=Tile.SOLID)
         for _, column, row in entities(level, Entity.SAW):
             expected[row + MARGIN, column + MARGIN] = Tile.SAW
         for order, (slot, column, row) in enumerate(entities(level, Entity.CRATE)):
@@ -93,16 +108,16 @@ def test_lanes_know_the_crates_in_them(pool):
     assert number > 20
 
 
-def test_a_single_level_is_a_pool_of_one():
-    pool = build_pool(generate_level(39))
+def test_a_single_level_is_a_pool_of_one(levels):
+    pool = build_pool(jax.tree.map(lambda leaf: leaf[39], levels))
     assert pool.tiles.shape[0] == pool.num_drawable == 1
     assert level_of(pool, 0).seed == 39
 
 
-def test_renewal_keeps_levels_in_use_and_draws_only_renewed_ones():
-    old, new = build_pool(levels(range(8))), build_pool(levels(range(100, 108)))
+def test_renewal_keeps_levels_in_use_and_draws_only_renewed_ones(old_and_new):
+    old, new = old_and_new
     in_use = jnp.array([[3, 5], [3, 0]])  # any batch shape, with repetitions
-    renewed = jax.jit(refresh_pool)(old, new, in_use)
+    renewed = refresh(old, new, in_use)
     kept = [0, 3, 5]
     replaced = [1, 2, 4, 6, 7]
     seeds = np.arange(8) + 100 * np.isin(np.arange(8), replaced)
@@ -116,16 +131,16 @@ def test_renewal_keeps_levels_in_use_and_draws_only_renewed_ones():
         np.testing.assert_array_equal(renewed.levels.grid[index], source.levels.grid[index])
 
 
-def test_renewal_without_running_episodes_replaces_everything():
-    old, new = build_pool(levels(range(4))), build_pool(levels(range(100, 104)))
-    renewed = refresh_pool(old, new, jnp.zeros(0, jnp.int32))
+def test_renewal_without_running_episodes_replaces_everything(old_and_new):
+    old, new = old_and_new
+    renewed = refresh(old, new, jnp.zeros(0, jnp.int32))
     np.testing.assert_array_equal(renewed.levels.seed, new.levels.seed)
-    assert renewed.num_drawable == 4
+    assert renewed.num_drawable == 8
 
 
-def test_renewal_with_every_level_in_use_keeps_them_drawable():
-    old, new = build_pool(levels(range(4))), build_pool(levels(range(100, 104)))
-    renewed = refresh_pool(old, new, jnp.arange(4))
+def test_renewal_with_every_level_in_use_keeps_them_drawable(old_and_new):
+    old, new = old_and_new
+    renewed = refresh(old, new, jnp.arange(8))
     np.testing.assert_array_equal(renewed.levels.seed, old.levels.seed)
-    assert renewed.num_drawable == 4
-    np.testing.assert_array_equal(np.sort(renewed.drawable), np.arange(4))
+    assert renewed.num_drawable == 8
+    np.testing.assert_array_equal(np.sort(renewed.drawable), np.arange(8))

@@ -46,21 +46,43 @@ def art(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pictures.Art]:
         yield pictures.load()
 
 
+FIRST_FRAMES = {
+    10: "103e13af0322707125236a47e6fb2ae4aa4022d9abf53b52d599afbef1d53ef3",
+    41: "873ea5fff270d906bedb091c80c8367f9f9c1e695db5f04dc4cd4d8ca0b60792",
+    61: "f4145aed92e53e33057d5aeabda5d188c5b2aa23c15cad042080313862a0410d",
+}
+"""Hashes of the real game's first frame by hard level seed; enemies are to be seen."""
+
+FADED = 1206, "55be0975aa39169156ae6866978b85234a0ccc893ce56d7a490709153690c663"
+"""An easy level seed, and the hash of the frame after these actions."""
+FADED_KEYS = (1, 6, 1, 6, 8, 1, 8, 1, 8, 1, 6, 8, 6, 7, 1, 7, 1, 9)
+FADED_ACTIONS = np.repeat(
+    FADED_KEYS, (3, 1, 26, 3, 1, 2, 1, 1, 1, 3, 8, 6, 2, 2, 1, 4, 1, 26)
+).astype(np.int32)
+
+
 class Recording:
-    """Recorded episodes of the real game; of its frames only the hashes."""
+    """Recorded episodes of the real game; of its frames only the hashes.
+
+    After the recorded episodes come those of FIRST_FRAMES, in which nothing is done, and of FADED:
+    all are played and drawn by the same two programs.
+    """
 
     def __init__(self) -> None:
         with np.load(DATA) as file:
             self.arrays = {name: file[name] for name in file}
+        self.number = len(self.arrays["level_seed"])
+        seeds = [*FIRST_FRAMES, FADED[0]]
+        self.seeds = np.append(self.arrays["level_seed"], seeds).astype(np.uint32)
+        self.mode = np.append(self.arrays["mode"], ["hard"] * len(FIRST_FRAMES) + ["easy"])
 
     def levels(self) -> Any:
         """Levels of all episodes, [N]."""
-        mode, seed = self.arrays["mode"], self.arrays["level_seed"].astype(np.uint32)
         parts = {
-            each: jax.jit(jax.vmap(partial(generate_level, mode=each)))(seed)
-            for each in np.unique(mode).tolist()
+            each: jax.jit(jax.vmap(partial(generate_level, mode=each)))(self.seeds)
+            for each in np.unique(self.mode).tolist()
         }
-        hard = mode == "hard"
+        hard = self.mode == "hard"
 
         def choose(a: jax.Array, b: jax.Array) -> np.ndarray:
             where = hard.reshape((-1,) + (1,) * (a.ndim - 1))
@@ -71,9 +93,10 @@ class Recording:
     def actions(self) -> np.ndarray:
         """int32 [T, N], padded with no key."""
         ends = self.arrays["action_off"]
-        sent = np.full((np.diff(ends).max(), len(ends) - 1), 4, np.int32)
+        sent = np.full((np.diff(ends).max(), len(self.seeds)), 4, np.int32)
         for column, (first, stop) in enumerate(itertools.pairwise(ends)):
             sent[: stop - first, column] = self.arrays["action"][first:stop]
+        sent[: len(FADED_ACTIONS), -1] = FADED_ACTIONS
         return sent
 
     def frames(self, setting: str) -> list[tuple[int, int, bytes]]:
@@ -91,12 +114,13 @@ KEY = jax.random.key(0)  # of observations, which draw nothing
 
 @partial(jax.jit, static_argnames="env")
 def replay(env: CoinRun, params: EnvParams, actions: jax.Array) -> tuple[EnvState, EnvState]:
+    """First states [N] and later ones [T, N], without what is seen of them."""
     number = actions.shape[1]
     keys = jax.random.split(jax.random.key(0), number)
-    begin = jax.vmap(env.reset_to_level, (0, 0, None))(keys, jnp.arange(number), params)[1]
+    begin = jax.vmap(env.start, (0, 0, None))(keys, jnp.arange(number), params)
 
     def step(state: EnvState, action: jax.Array) -> tuple[EnvState, EnvState]:
-        state = jax.vmap(env.step_env, (0, 0, 0, None))(keys, state, action, params)[1]
+        state = jax.vmap(env.advance, (0, 0, None))(state, action, params)[0]
         return state, state
 
     return begin, jax.lax.scan(step, begin, actions)[1]
@@ -105,6 +129,15 @@ def replay(env: CoinRun, params: EnvParams, actions: jax.Array) -> tuple[EnvStat
 @partial(jax.jit, static_argnames="env")
 def draw(env: CoinRun, states: EnvState, params: EnvParams) -> jax.Array:
     return jax.vmap(lambda state: env.observe(KEY, state, None, params))(states)
+
+
+@partial(jax.jit, static_argnames="env")
+def draw_one(env: CoinRun, state: EnvState, params: EnvParams) -> jax.Array:
+    return env.observe(KEY, state, None, params)
+
+
+def code_of(frame: jax.Array | np.ndarray) -> str:
+    return hashlib.sha256(np.asarray(frame).tobytes()).hexdigest()
 
 
 @pytest.fixture(scope="module")
@@ -154,50 +187,41 @@ def some(states: EnvState) -> EnvState:
     return take(states, [40] * 100, list(range(0, number, number // 100))[:100])
 
 
-FIRST_FRAMES = {
-    10: "103e13af0322707125236a47e6fb2ae4aa4022d9abf53b52d599afbef1d53ef3",
-    41: "873ea5fff270d906bedb091c80c8367f9f9c1e695db5f04dc4cd4d8ca0b60792",
-    61: "f4145aed92e53e33057d5aeabda5d188c5b2aa23c15cad042080313862a0410d",
-}
-"""Hashes of the real game's first frame by hard level seed; enemies are to be seen."""
-
-
 @pytest.mark.slow
-def test_first_frames_with_enemies_equal_the_real_games(art: pictures.Art) -> None:
-    env = CoinRun(observation="procgen", num_levels=64)
-    params = env.default_params
-    assert params.art is not None
-    assert params.art.pixels.size == art.pixels.size
-    for seed, code in FIRST_FRAMES.items():
-        frame, _ = env.reset_to_level(KEY, seed, params)
-        assert hashlib.sha256(np.asarray(frame).tobytes()).hexdigest() == code, seed
-
-
-@pytest.mark.slow
-def test_faded_pictures_are_scaled_as_in_the_real_game(art: pictures.Art) -> None:
-    """A frame in which a puff's column of pixels is nearly between two of its picture's."""
-    env = CoinRun("easy", "procgen", num_levels=1, start_level=1206)
-    params = env.default_params
-    keys = (1, 6, 1, 6, 8, 1, 8, 1, 8, 1, 6, 8, 6, 7, 1, 7, 1, 9)
-    actions = np.repeat(keys, (3, 1, 26, 3, 1, 2, 1, 1, 1, 3, 8, 6, 2, 2, 1, 4, 1, 26))
-    states = replay(env, params, actions[:, None].astype(np.int32))[1]
-    frame = draw(env, take(states, [-1], [0]), params)[0]
-    code = "55be0975aa39169156ae6866978b85234a0ccc893ce56d7a490709153690c663"
-    assert hashlib.sha256(np.asarray(frame).tobytes()).hexdigest() == code
+def test_first_frames_with_enemies_equal_the_real_games(played: Any) -> None:
+    env, states, params, recording = played
+    columns = np.resize(recording.number + np.arange(len(FIRST_FRAMES)), 100)
+    frames = draw(env, take(states, [0] * 100, columns.tolist()), params)
+    for frame, (seed, code) in zip(frames, FIRST_FRAMES.items(), strict=False):
+        assert code_of(frame) == code, seed
 
 
 @pytest.mark.slow
 def test_alone_and_in_a_batch_the_same(played: Any) -> None:
+    """Alone with the pictures that easy levels need, and so with these as with all."""
+    env, states, params, recording = played
+    easy = np.flatnonzero(recording.mode[: recording.number] == "easy")
+    steps, columns = [0, 40, 60, *[len(FADED_ACTIONS)] * 97], [*easy[[0, 7, -1]], *[-1] * 97]
+    chosen = take(states, steps, columns)
+    together = np.asarray(draw(env, chosen, params))
+    few = params.replace(art=pictures.load([0]))
+    for number in range(4):
+        state = jax.tree.map(lambda leaf, n=number: leaf[n], chosen)
+        alone = draw_one(env, state, few)
+        np.testing.assert_array_equal(alone, together[number])
+    # The last one is a frame in which a puff's column of pixels is nearly between two of its
+    # picture's: faded pictures are scaled as in the real game.
+    assert code_of(alone) == FADED[1]
+
+
+@pytest.mark.slow
+def test_in_a_batch_of_batches_the_same(played: Any) -> None:
     env, states, params, _ = played
     chosen = some(states)
     together = np.asarray(draw(env, chosen, params))
-    alone = jax.jit(lambda state, params: env.observe(KEY, state, None, params))
-    for number in (0, 7, 58):
-        state = jax.tree.map(lambda leaf, n=number: leaf[n], chosen)
-        np.testing.assert_array_equal(alone(state, params), together[number])
-    nested = jax.jit(jax.vmap(jax.vmap(lambda state: env.observe(KEY, state, None, params))))
+    nested = jax.jit(jax.vmap(partial(draw.__wrapped__, env), (0, None)))
     pairs = jax.tree.map(lambda leaf: leaf.reshape(50, 2, *leaf.shape[1:]), chosen)
-    np.testing.assert_array_equal(np.asarray(nested(pairs)).reshape(together.shape), together)
+    np.testing.assert_array_equal(nested(pairs, params).reshape(together.shape), together)
 
 
 @pytest.mark.thorough
@@ -274,19 +298,24 @@ def test_a_moved_coin_is_the_same_coin(played: Any) -> None:
     assert (np.abs(coins[0] - coins[1]) <= 2).all()
 
 
-def test_pictures_are_held_as_far_as_they_can_be_seen(art: pictures.Art) -> None:
+def test_pictures_are_held_as_far_as_they_can_be_seen(
+    played: Any, art: pictures.Art, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Levels take long to compile, and pictures do not depend on them.
+    monkeypatch.setattr(CoinRun, "pool_of", lambda self, seeds: played[2].pool)
     everything, nothing = art.pixels.nbytes, pictures.load([]).pixels.nbytes
     assert everything < 300e6
     assert nothing < 30e6
     assert pictures.load(height=64).pixels.nbytes < 300e6
     params = CoinRun(observation="procgen", num_levels=2).default_params
     assert params.art is not None
-    assert params.art.pixels.nbytes == everything
+    assert params.art.pixels is art.pixels
     bare = params.with_look(backgrounds=False)
     assert bare.art is not None
     assert bare.art.pixels.nbytes == nothing
     easy = CoinRun(mode="easy", observation="procgen", num_levels=2).default_params
     assert easy.art is not None
+    assert easy.art.pixels is pictures.load([0]).pixels
     assert easy.art.pixels.nbytes < 30e6
     tied = easy.with_cues(tie={"background": 1.0})
     assert tied.art is not None

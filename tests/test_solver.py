@@ -9,18 +9,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from coinrun_jax import CoinRun
+from coinrun_jax import CoinRun, EnvParams
 from coinrun_jax.coinrun.ascii import level_from_ascii
 from coinrun_jax.coinrun.types import Action
 from coinrun_jax.solver import Proofs, Replay, replay, solve
-from coinrun_jax.solver.__main__ import _Totals, main, start_states
+from coinrun_jax.solver import proofs as proofs_module
+from coinrun_jax.solver.__main__ import _generate, _Totals, main, start_states
 from coinrun_jax.solver.distance import FAR, STANDING, least_steps
-from coinrun_jax.solver.proofs import QUICK, THOROUGH, distance_maps
+from coinrun_jax.solver.proofs import QUICK, SHORTER, THOROUGH, distance_maps
 from tests.refusals import refusal
 
 NUMBER = 24
 FIRST = 100_000
-ENV = CoinRun(num_levels=NUMBER, start_level=FIRST)
+PLACEMENT = "random_section,end"
+ENV = CoinRun(num_levels=1)  # only steps, as the command's own
 
 # Each needs something else of the search; the coin is at the end.
 DRAWN = {
@@ -78,13 +80,14 @@ SEALED = """
 def drawn(*texts):
     """Pool and starts of drawn levels, over and over to the size of the other tests' pool."""
     levels = [level_from_ascii(texts[number % len(texts)]) for number in range(NUMBER)]
-    params = ENV.default_params.with_levels(jax.tree.map(lambda *a: jnp.stack(a), *levels))
+    params = EnvParams.on_levels(jax.tree.map(lambda *a: np.stack(a), *levels))
     return params, start_states(ENV, params)
 
 
 @pytest.fixture(scope="module")
 def generated():
-    params = ENV.default_params.with_placement("random_section", probability=0.5)
+    levels = _generate(np.arange(FIRST, FIRST + NUMBER, dtype=np.uint32), "hard")
+    params = EnvParams.on_levels(levels).with_placement(PLACEMENT)
     states = start_states(ENV, params)
     return params, states, solve(params, states, [QUICK])
 
@@ -168,14 +171,34 @@ def test_the_time_limit_counts(generated):
 
 
 @pytest.mark.slow
-def test_later_stages_solve_and_shorten(generated):
+def test_later_stages_solve_and_shorten(generated, monkeypatch):
+    """What a first stage leaves unsolved, here every other state, goes to the next."""
     params, states, proofs = generated
-    rest = solve(params, states, [QUICK._replace(iterations=8), THOROUGH])
+    search, searched = proofs_module._search, []
+
+    def search_half(params, states, which, size, settings, known):
+        searched.append(which.tolist())
+        which = which[::2] if settings is QUICK else which
+        return search(params, states, which, size, settings, known)
+
+    monkeypatch.setattr(proofs_module, "_search", search_half)
+    rest = solve(params, states, [QUICK, SHORTER])
+    every = list(range(NUMBER))
+    assert searched == [every, every[1::2]]
     assert replay(ENV, params, states, rest).collected.all()
+    np.testing.assert_array_equal(rest.length[::2], proofs.length[::2])
+    monkeypatch.undo()
     shorter = solve(params, states, [QUICK], shorten=True)
     assert replay(ENV, params, states, shorter).collected.all()
     assert (shorter.length <= proofs.length).all()
     assert shorter.length.mean() < proofs.length.mean()
+
+
+@pytest.mark.thorough
+def test_the_thorough_stage_solves(generated):
+    params, states, _ = generated
+    rest = solve(params, states, [QUICK._replace(iterations=8), THOROUGH])
+    assert replay(ENV, params, states, rest).collected.all()
 
 
 def test_distances_know_walls_and_jumps():
@@ -225,26 +248,28 @@ def test_wrong_arguments_are_one_line_and_exit_2(arguments, complaint, capsys):
     assert complaint in refusal(main, ["--levels", "0:4", *arguments], capsys)
 
 
-def test_command_saves_its_proofs_and_solves_many_levels_in_pieces(tmp_path, capsys, monkeypatch):
-    """With the same results, and a line about each piece."""
-    whole, parts = tmp_path / "whole.npz", tmp_path / "parts.npz"
-    arguments = [*LEVELS, "--placement", "random_section"]
-    assert main([*arguments, "--save", str(whole)]) == 0
-    summary = capsys.readouterr().out.splitlines()[:2]
-    assert f"coin collected in {NUMBER} (100.00%)" in summary[0]
-    with np.load(whole) as saved:
-        assert saved["collected"].all()
-        assert saved["level_seed"].tolist() == list(range(FIRST, FIRST + NUMBER))
-        assert saved["actions"].shape == (NUMBER, saved["length"].max())
-    monkeypatch.setattr("coinrun_jax.solver.__main__.PIECE", NUMBER // 3)
-    assert main([*arguments, "--save", str(parts)]) == 0
+def test_command_saves_its_proofs_and_solves_many_levels_in_pieces(
+    generated, tmp_path, capsys, monkeypatch
+):
+    """With the same results as for a piece alone, and a line about each piece."""
+    _, states, proofs = generated
+    number, path = 2 * NUMBER, tmp_path / "proofs.npz"
+    monkeypatch.setattr("coinrun_jax.solver.__main__.PIECE", NUMBER)
+    levels = f"{FIRST}:{FIRST + number}"
+    assert main(["--levels", levels, "--placement", PLACEMENT, "--save", str(path)]) == 0
     printed = capsys.readouterr()
-    assert printed.out.splitlines()[:2] == summary
-    assert printed.err.count(f"of {NUMBER} levels, coin collected in") == 3
-    with np.load(whole) as expected, np.load(parts) as actual:
-        assert set(actual) == set(expected)
-        for name in expected:
-            np.testing.assert_array_equal(actual[name], expected[name])
+    assert f"coin collected in {number} (100.00%)" in printed.out.splitlines()[0]
+    assert printed.err.count(f"of {number} levels, coin collected in") == 2
+    with np.load(path) as file:
+        saved = dict(file)
+    assert saved["collected"].all()
+    assert saved["level_seed"].tolist() == list(range(FIRST, FIRST + number))
+    assert saved["actions"].shape == (number, saved["length"].max())
+    np.testing.assert_array_equal(saved["coin_cell"][:NUMBER], states.coin_cell)
+    np.testing.assert_array_equal(saved["length"][:NUMBER], proofs.length)
+    longest = proofs.actions.shape[1]
+    np.testing.assert_array_equal(saved["actions"][:NUMBER, :longest], proofs.actions)
+    assert (saved["actions"][:NUMBER, longest:] == Action.NOOP).all()
 
 
 def test_percentiles_of_counts_are_those_of_the_lengths():

@@ -75,7 +75,7 @@ def describe(state: EnvState, params: EnvParams) -> dict[str, jax.Array]:
 
 def _draw(env: CoinRun, keys: jax.Array, number: jax.Array, params: EnvParams) -> EnvState:
     keys = jax.vmap(jax.random.fold_in)(keys, number)
-    return jax.vmap(env.reset_env, in_axes=(0, None))(keys, params)[1]
+    return jax.vmap(env.reset_state, in_axes=(0, None))(keys, params)
 
 
 @partial(jax.jit, static_argnames="env")
@@ -127,7 +127,7 @@ def advance(
     """
 
     def step(state: EnvState, action: jax.Array) -> tuple[Any, ...]:
-        _, state, reward, terminated, _ = env.step_env(jax.random.key(0), state, action, params)
+        state, reward, terminated, _ = env.advance(state, action, params)
         # An episode that ends by itself in the last step is not truncated.
         return state, reward, terminated, env.is_truncated(state, params) & ~terminated
 

@@ -217,7 +217,7 @@ class CoinRunVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             # Other seeds see other levels: of the initial pool only one level is kept.
             self._pool_key, self._episodes_begun = jax.random.fold_in(keys[0], 2**32 - 1), 0
             self._params = self._params.replace(pool=self._levels.default_params.pool)
-            anywhere = batch.begin(self._env, keys[:1], self._params).state
+            anywhere = batch.begin(self._env, keys, self._params).state
             self._refresh(jax.tree.map(jnp.zeros_like, anywhere))
         self._episodes = batch.begin(self._env, keys, self._params)
 

@@ -103,9 +103,8 @@ class CoinRun(PooledEnvironment[EnvState, EnvParams]):
             return None
         return pictures.load() if self.mode == "hard" else pictures.load([0])
 
-    @partial(jax.jit, static_argnames="self")
     def pool_of(self, seeds: jax.Array) -> LevelPool:
-        return build_pool(jax.vmap(partial(generate_level, mode=self.mode))(seeds))
+        return _pool_of(seeds, self.mode)
 
     def start(self, key: jax.Array, index: jax.Array, params: EnvParams) -> EnvState:
         state = _start(key, index, params)
@@ -197,6 +196,12 @@ class CoinRun(PooledEnvironment[EnvState, EnvParams]):
         if self.observation != "symbolic":
             return spaces.Box(0, 255, (rgb.SIZE, rgb.SIZE, 3), jnp.uint8)
         return spaces.Box(-1.0, 1.0, (symbolic.SIZE,), jnp.float32)
+
+
+@partial(jax.jit, static_argnames="mode")
+def _pool_of(seeds: jax.Array, mode: str) -> LevelPool:
+    """One program for all environments with as many levels."""
+    return build_pool(jax.vmap(partial(generate_level, mode=mode))(seeds))
 
 
 def _shown(params: EnvParams) -> tuple[Cues, jax.Array]:

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from coinrun_jax.coinrun.env import CoinRun
-from coinrun_jax.coinrun.generator import generate_level
 from coinrun_jax.coinrun.observations.procgen import pictures
 from coinrun_jax.coinrun.params import EnvParams
 from coinrun_jax.coinrun.placement import make_placement
-from coinrun_jax.coinrun.pool import build_pool
 from coinrun_jax.coinrun.types import Action, EnvState
 from coinrun_jax.play.recording import Episode, Setup
 
@@ -36,6 +35,19 @@ class Scene:
         return int(x), int(y)
 
 
+@partial(jax.jit, static_argnames="env")
+def _start(env: CoinRun, key: jax.Array, params: EnvParams) -> EnvState:
+    return env.start(key, jnp.int32(0), params)
+
+
+@partial(jax.jit, static_argnames="env")
+def _step(
+    env: CoinRun, state: EnvState, action: jax.Array, params: EnvParams
+) -> tuple[EnvState, jax.Array]:
+    state, _, terminated, _ = env.advance(state, action, params)
+    return state, terminated | env.is_truncated(state, params)
+
+
 class Game:
     """CoinRun for one player.
 
@@ -53,15 +65,6 @@ class Game:
         observation = "procgen" if art == "procgen" else "symbolic"
         self._env = CoinRun(mode, observation, num_levels=1)
         self._art = pictures.load() if art == "procgen" else None
-        self._build = jax.jit(lambda seed: build_pool(generate_level(seed, mode)))
-        self._start = jax.jit(partial(self._env.reset_to_level, index=0))
-        self._step = jax.jit(self._one_step)
-
-    def _one_step(
-        self, state: EnvState, action: jax.Array, params: EnvParams
-    ) -> tuple[EnvState, jax.Array]:
-        _, state, _, terminated, _ = self._env.step_env(jax.random.key(0), state, action, params)
-        return state, terminated | self._env.is_truncated(state, params)
 
     def start(self, setup: Setup) -> Scene:
         """The first moment of an episode.
@@ -71,15 +74,15 @@ class Game:
         """
         if setup.mode != self.mode:
             raise ValueError(f"a {setup.mode} level for a {self.mode} game")
-        pool = self._build(np.uint32(setup.level_seed))
+        pool = self._env.pool_of(np.array([setup.level_seed], np.uint32))
         placement = make_placement(setup.placement)
         params = EnvParams(pool=pool, placement=placement, art=self._art)
-        _, state = self._start(jax.random.key(setup.coin_seed), params=params)
+        state = _start(self._env, jax.random.key(setup.coin_seed), params)
         return Scene(setup, params, state)
 
     def step(self, scene: Scene, action: int) -> tuple[Scene, str | None]:
         """The next moment, and the episode's outcome if it has ended."""
-        state, ended = self._step(scene.state, np.int32(action), scene.params)
+        state, ended = _step(self._env, scene.state, np.int32(action), scene.params)
         outcome = self._env.outcomes[int(state.cause)] if ended else None
         return Scene(scene.setup, scene.params, state), outcome
 

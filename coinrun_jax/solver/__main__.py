@@ -45,7 +45,7 @@ def _starts(env: CoinRun, params: EnvParams, key: jax.Array) -> EnvState:
     seeds = params.pool.levels.seed
 
     def start(index: jax.Array) -> EnvState:
-        return env.reset_to_level(jax.random.fold_in(key, seeds[index]), index, params)[1]
+        return env.start(jax.random.fold_in(key, seeds[index]), index, params)
 
     return jax.vmap(start)(jnp.arange(len(seeds), dtype=jnp.int32))
 
