@@ -74,7 +74,7 @@ class Game:
         """
         if setup.mode != self.mode:
             raise ValueError(f"a {setup.mode} level for a {self.mode} game")
-        pool = self._env.pool_of(np.array([setup.level_seed], np.uint32))
+        pool = self._env.pool_of(jnp.array([setup.level_seed], jnp.uint32))
         placement = make_placement(setup.placement)
         params = EnvParams(pool=pool, placement=placement, art=self._art)
         state = _start(self._env, jax.random.key(setup.coin_seed), params)
