@@ -43,7 +43,7 @@ BUDGETS = (
     Budget(PAPER, "environment", "v5e", 1, 1.2, 1_100, 0),
     Budget(QUICKSTART, "update", "h100", 1, 0.25, 125, 0),
     Budget(QUICKSTART, "update", "h100", 8, 0.3, 130, 0),
-    Budget(QUICKSTART, "update", "v5e", 1, 0.4, 30_000, 0),
+    Budget(QUICKSTART, "update", "v5e", 1, 0.4, 750, 0),
 )
 
 

@@ -38,6 +38,15 @@ def test_rectangles_of_tiles_are_moved_inside(corner: tuple[int, int]) -> None:
     np.testing.assert_array_equal(selected, tables[2, row : row + 13, column : column + 7])
 
 
+@pytest.mark.parametrize("corner", [(0, 0), (935, 507), (333, 77), (128, 256)])
+def test_blocks_of_a_table(corner: tuple[int, int]) -> None:
+    table = jnp.asarray(DRAWS.integers(0, 256, (1000, 700), np.uint8))
+    row, start = map(jnp.int32, corner)
+    block = table[corner[0] : corner[0] + 65, corner[1] : corner[1] + 193]
+    np.testing.assert_array_equal(cuts.cut_block(table, row, start, 65, 193), block)
+    np.testing.assert_array_equal(cuts.block_by_products(table, row, start, 65, 193), block)
+
+
 def test_for_a_tpu_no_environment_is_shown_a_slice_of_its_own() -> None:
     env, params = coinrun_jax.make("CoinRun-v1", num_levels=2)
     state = jax.eval_shape(env.start, jax.random.key(0), jnp.int32(0), params)

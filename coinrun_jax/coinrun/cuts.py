@@ -40,9 +40,8 @@ def cut_rectangle(
     corner = (jnp.asarray(each, jnp.int32) for each in (index, row, column))
 
     def slices(tables: jax.Array, *corner: jax.Array) -> jax.Array:
-        return lax.dynamic_slice(tables, corner, (1, height, width), allow_negative_indices=False)[
-            0
-        ]
+        size = (1, height, width)
+        return lax.dynamic_slice(tables, corner, size, allow_negative_indices=False)[0]
 
     products = partial(rectangle_by_products, height=height, width=width)
     return lax.platform_dependent(tables, *corner, tpu=products, default=slices)
@@ -59,7 +58,7 @@ def rectangle_by_products(
     """As `cut_rectangle`, on a TPU."""
     _, rows, columns = tables.shape
     row, column = jnp.clip(row, 0, rows - height), jnp.clip(column, 0, columns - width)
-    return _run(column, _run(row, tables[index], height).T, width).T
+    return block_by_products(tables[index], row, column, height, width)
 
 
 @partial(jax.jit, static_argnames="width", inline=True)
@@ -98,10 +97,15 @@ def cut_block(
     def slices(table: jax.Array, row: jax.Array, start: jax.Array) -> jax.Array:
         return _rows_by_slices(table, row + np.arange(height, dtype=np.int32), start, width)
 
-    def products(table: jax.Array, row: jax.Array, start: jax.Array) -> jax.Array:
-        return _run(start, _run(row, table, height).T, width).T
-
+    products = partial(block_by_products, height=height, width=width)
     return lax.platform_dependent(table, row, start, tpu=products, default=slices)
+
+
+def block_by_products(
+    table: jax.Array, row: jax.Array, start: jax.Array, height: int, width: int
+) -> jax.Array:
+    """As `cut_block`, on a TPU."""
+    return _run(start, _run(row, table, height).T, width).T
 
 
 def _rows_by_slices(table: jax.Array, row: jax.Array, start: jax.Array, width: int) -> jax.Array:
