@@ -25,7 +25,7 @@ import numpy as np
 from coinrun_jax.checks import InputError
 from coinrun_jax.cli import Parser, command, require_outputs, seed_range
 from coinrun_jax.coinrun.env import CoinRun
-from coinrun_jax.coinrun.generator import MODES, generate_level
+from coinrun_jax.coinrun.generator import MODES, generate_levels
 from coinrun_jax.coinrun.layout import join, layout_words
 from coinrun_jax.coinrun.params import EnvParams
 from coinrun_jax.coinrun.placement import make_placement
@@ -55,11 +55,6 @@ class Overlap(NamedTuple):
         return self.test_levels_seen / self.test_levels
 
 
-@partial(jax.jit, static_argnames="mode")
-def _generate_batch(seeds: jax.Array, mode: str) -> Level:
-    return jax.vmap(partial(generate_level, mode=mode))(seeds)
-
-
 @partial(jax.jit, static_argnames="looks")
 def _hash_batch(levels: Level, looks: bool) -> jax.Array:
     return jax.vmap(partial(layout_words, looks=looks))(levels)
@@ -68,8 +63,7 @@ def _hash_batch(levels: Level, looks: bool) -> jax.Array:
 @partial(jax.jit, static_argnames="env")
 def _frame_batch(seeds: jax.Array, env: CoinRun, params: EnvParams) -> jax.Array:
     """First observations of levels; uint8 [BATCH, 64, 64, 3]."""
-    levels = jax.vmap(partial(generate_level, mode=env.mode))(seeds)
-    params = params.replace(pool=build_pool(levels))
+    params = params.replace(pool=build_pool(generate_levels(seeds, env.mode)))
     start = jax.vmap(env.reset_to_level, in_axes=(None, 0, None))
     index = jnp.arange(BATCH, dtype=jnp.int32)
     return start(jax.random.key(0), index, params)[0]
@@ -120,7 +114,7 @@ def hash_seeds(
     parts = []
     for first in range(seeds.start, seeds.stop, BATCH):
         batch = np.arange(first, first + BATCH, dtype=np.uint32)
-        parts.append(np.asarray(_hash_batch(_generate_batch(batch, mode), looks)))
+        parts.append(np.asarray(_hash_batch(generate_levels(batch, mode), looks)))
         done = first + BATCH - seeds.start
         if progress is not None and done % PROGRESS == 0 and done < len(seeds):
             progress(done, len(seeds))

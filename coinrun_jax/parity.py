@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +24,7 @@ import numpy as np
 from coinrun_jax.checks import one_line
 from coinrun_jax.cli import Parser, add_force, command, require_outputs
 from coinrun_jax.coinrun.env import CoinRun
-from coinrun_jax.coinrun.generator import MODES, generate_level
+from coinrun_jax.coinrun.generator import MODES, generate_levels
 from coinrun_jax.coinrun.levels import level_to_arrays
 from coinrun_jax.coinrun.params import EnvParams
 from coinrun_jax.coinrun.placement import make_placement
@@ -69,15 +68,10 @@ class Report(NamedTuple):
         return sum(count for count, _ in self.counts.values())
 
 
-@partial(jax.jit, static_argnames="mode")
-def _generate_batch(seeds: jax.Array, mode: str) -> Level:
-    return jax.vmap(partial(generate_level, mode=mode))(seeds)
-
-
 def _generate(seeds: np.ndarray, mode: str) -> Level:
     """Levels of many seeds, as numpy arrays with a leading axis; a batch at a time."""
     padded = np.resize(seeds, -(-len(seeds) // BATCH) * BATCH).astype(np.uint32)
-    parts = [jax.device_get(_generate_batch(part, mode)) for part in padded.reshape(-1, BATCH)]
+    parts = [jax.device_get(generate_levels(part, mode)) for part in padded.reshape(-1, BATCH)]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(seeds)], *parts)
 
 

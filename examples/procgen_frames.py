@@ -16,7 +16,6 @@ import itertools
 import sys
 from argparse import Namespace
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +25,7 @@ import numpy as np
 
 from coinrun_jax.cli import Parser, add_force, command, integer, require_outputs
 from coinrun_jax.coinrun.env import CoinRun
-from coinrun_jax.coinrun.generator import MODES, generate_level
+from coinrun_jax.coinrun.generator import MODES, generate_levels
 from coinrun_jax.coinrun.observations.procgen import pictures
 from coinrun_jax.coinrun.params import EnvParams
 from coinrun_jax.coinrun.types import NUM_ACTIONS, TIME_LIMIT, Action, EnvState
@@ -71,7 +70,7 @@ class OurGame:
     """Ours, on levels of one mode, one step at a time."""
 
     def __init__(self, seeds: np.ndarray, mode: str) -> None:
-        levels = jax.jit(jax.vmap(partial(generate_level, mode=mode)))(seeds.astype(np.uint32))
+        levels = generate_levels(seeds.astype(np.uint32), mode)
         self._env = CoinRun(mode, "procgen")
         self.params = EnvParams.on_levels(levels).replace(art=pictures.load())
         self._start = jax.jit(self._env.reset_to_level)

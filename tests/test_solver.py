@@ -11,10 +11,11 @@ import pytest
 
 from coinrun_jax import CoinRun, EnvParams
 from coinrun_jax.coinrun.ascii import level_from_ascii
+from coinrun_jax.coinrun.generator import generate_levels
 from coinrun_jax.coinrun.types import Action
 from coinrun_jax.solver import Proofs, Replay, replay, solve
 from coinrun_jax.solver import proofs as proofs_module
-from coinrun_jax.solver.__main__ import _generate, _Totals, main, start_states
+from coinrun_jax.solver.__main__ import _Totals, main, start_states
 from coinrun_jax.solver.distance import FAR, STANDING, least_steps
 from coinrun_jax.solver.proofs import QUICK, SHORTER, THOROUGH, distance_maps
 from tests.refusals import refusal
@@ -86,7 +87,7 @@ def drawn(*texts):
 
 @pytest.fixture(scope="module")
 def generated():
-    levels = _generate(np.arange(FIRST, FIRST + NUMBER, dtype=np.uint32), "hard")
+    levels = generate_levels(np.arange(FIRST, FIRST + NUMBER, dtype=np.uint32), "hard")
     params = EnvParams.on_levels(levels).with_placement(PLACEMENT)
     states = start_states(ENV, params)
     return params, states, solve(params, states, [QUICK])

@@ -17,7 +17,8 @@ from coinrun_jax.checks import InputError
 from coinrun_jax.coinrun import level_sets
 from coinrun_jax.coinrun.catalogue import SUITES
 from coinrun_jax.coinrun.conditions import coin_condition, with_control, without_coin
-from coinrun_jax.coinrun.level_sets import LevelSet, build, choose
+from coinrun_jax.coinrun.generator import generate_levels
+from coinrun_jax.coinrun.level_sets import LevelSet, choose
 from coinrun_jax.coinrun.testbed import CoinRunTestbed
 from coinrun_jax.overlap import hash_seeds
 from coinrun_jax.suites import Condition, Suite, make_control
@@ -365,7 +366,7 @@ def test_levels_of_every_kind() -> None:
 def test_how_many_levels_are_of_a_kind_is_known_beforehand(level_set: LevelSet) -> None:
     number = 4096
     seeds = np.array(TEST_LEVELS[:number], np.uint32)
-    level = jax.device_get(build(seeds, level_set.mode or "hard"))
+    level = jax.device_get(generate_levels(seeds, level_set.mode or "hard"))
     belongs = level.end_cell[:, 0] >= level_set.min_length
     belongs &= np.isin(level.difficulty, level_set.difficulty or [1, 2, 3])
     belongs &= np.isin(level.num_sections, level_set.sections or range(1, 6))
@@ -384,7 +385,7 @@ def test_levels_longer_than_any_are_refused(min_length: int) -> None:
 def test_levels_that_hardly_any_is_are_refused_before_one_is_built(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(level_sets, "build", None)
+    monkeypatch.setattr(level_sets, "generate_levels", None)
     longest = coin_condition("longest", levels=LevelSet(min_length=50))
     words = "about 14 are with the end in column 50 or later"
     with pytest.raises(InputError, match=words):

@@ -68,7 +68,7 @@ def cut_rows(
     """Bytes start ... start + width of rows of a table, all of them inside it.
 
     Args:
-      table: uint8 or int32 [R, W]; on a TPU, int32 must be within 0 ... 255.
+      table: uint8 [R, W].
       row: int32 [...].
       start: int32 [].
 
@@ -76,7 +76,6 @@ def cut_rows(
       [..., width].
     """
     start = jnp.asarray(start, jnp.int32)
-
     slices = partial(_rows_by_slices, width=width)
     products = partial(rows_by_products, width=width)
     return lax.platform_dependent(table, row, start, tpu=products, default=slices)

@@ -14,7 +14,7 @@ from coinrun_jax.art.store import require_art
 from coinrun_jax.checks import choice
 from coinrun_jax.coinrun import physics, placement
 from coinrun_jax.coinrun.cues import NO_ITEMS, Cues, draw_themes, pressed
-from coinrun_jax.coinrun.generator import MODES, generate_level
+from coinrun_jax.coinrun.generator import MODES, generate_levels
 from coinrun_jax.coinrun.items import draw_items
 from coinrun_jax.coinrun.observations import rgb, symbolic
 from coinrun_jax.coinrun.observations.atlas import require_size
@@ -201,7 +201,7 @@ class CoinRun(PooledEnvironment[EnvState, EnvParams]):
 @partial(jax.jit, static_argnames="mode")
 def _pool_of(seeds: jax.Array, mode: str) -> LevelPool:
     """One program for all environments with as many levels."""
-    return build_pool(jax.vmap(partial(generate_level, mode=mode))(seeds))
+    return build_pool(generate_levels(seeds, mode))
 
 
 def _shown(params: EnvParams) -> tuple[Cues, jax.Array]:

@@ -297,3 +297,9 @@ def _generate_level(seed: jax.Array, mode: str) -> Level:
         background_index=(background if hard else jnp.int32(0)).astype(jnp.int8),
         background_shift=background_shift,
     )
+
+
+@partial(jax.jit, static_argnames="mode")
+def generate_levels(seeds: jax.Array, mode: str = "hard") -> Level:
+    """Levels of seeds [N], as of `generate_level`; leading axis N."""
+    return jax.vmap(partial(generate_level, mode=mode))(seeds)

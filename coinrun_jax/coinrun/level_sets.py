@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from coinrun_jax.checks import InputError, choice, whole
-from coinrun_jax.coinrun.generator import FIRST_SECTION_X, MODES, generate_level
+from coinrun_jax.coinrun.generator import FIRST_SECTION_X, MODES, generate_levels
 from coinrun_jax.coinrun.types import MAX_SECTIONS, TEST_LEVELS, WORLD_SIZE, Level
 from coinrun_jax.overlap import hash_seeds
 
@@ -130,17 +129,11 @@ def choose(
     place = {level: index for index, level in enumerate(every)}
     index = [[place[modes[s], int(seed)] for seed in seeds[s]] for s in sets]
     parts = [
-        build(np.array([seed for of, seed in every if of == each], np.uint32), each)
+        generate_levels(np.array([seed for of, seed in every if of == each], np.uint32), each)
         for each in dict.fromkeys(of for of, _ in every)
     ]
     levels = jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
     return levels, np.array([seed for _, seed in every], np.uint32), np.array(index, np.int32)
-
-
-@partial(jax.jit, static_argnames="mode")
-def build(seeds: jax.Array, mode: str) -> Level:
-    """`Level` with a leading axis, of uint32 seeds."""
-    return jax.vmap(partial(generate_level, mode=mode))(seeds)
 
 
 def _seeds_of(level_set: LevelSet, mode: str, count: int, seen: np.ndarray | None) -> Sequence[int]:
@@ -151,7 +144,7 @@ def _seeds_of(level_set: LevelSet, mode: str, count: int, seen: np.ndarray | Non
     for start in range(0, len(TEST_LEVELS), _CHUNK):
         seeds = np.array(TEST_LEVELS[start : start + _CHUNK], np.uint32)
         padded = np.pad(seeds, (0, _CHUNK - seeds.size), mode="edge")  # one size, one program
-        level = jax.device_get(build(padded, mode))
+        level = jax.device_get(generate_levels(padded, mode))
         belongs = _belongs(level, level_set)[: seeds.size]
         if seen is not None:
             belongs &= ~np.isin(hash_seeds(TEST_LEVELS[start : start + _CHUNK], mode), seen)

@@ -17,8 +17,9 @@ from coinrun_jax.coinrun.catalogue import SUITES
 from coinrun_jax.coinrun.conditions import CoinSettings, coin_condition, read_condition
 from coinrun_jax.coinrun.cues import make_cues
 from coinrun_jax.coinrun.env_config import CoinRunConfig
+from coinrun_jax.coinrun.generator import generate_levels
 from coinrun_jax.coinrun.items import make_items
-from coinrun_jax.coinrun.level_sets import build, choose, require_enough
+from coinrun_jax.coinrun.level_sets import choose, require_enough
 from coinrun_jax.coinrun.params import EnvParams, require_compatible
 from coinrun_jax.coinrun.placement import CATALOGUE, CoinPlacement, make_placement, weight_of
 from coinrun_jax.coinrun.reward import make_reward
@@ -177,7 +178,7 @@ class CoinRunTestbed(Testbed):
         return condition.levels.mode or config.mode
 
     def build_levels(self, seeds: np.ndarray, kind: str) -> Any:
-        return build(jnp.asarray(seeds, jnp.uint32), kind)
+        return generate_levels(jnp.asarray(seeds, jnp.uint32), kind)
 
     def details(
         self, before: dict[str, jax.Array] | None, state: Any, params: Any

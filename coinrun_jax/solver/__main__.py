@@ -11,7 +11,7 @@ import time
 from argparse import ArgumentTypeError, Namespace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ import numpy as np
 from coinrun_jax.checks import InputError, shown
 from coinrun_jax.cli import Parser, add_force, command, integer, require_outputs, seed_range
 from coinrun_jax.coinrun.env import CoinRun
-from coinrun_jax.coinrun.generator import MODES, generate_level
+from coinrun_jax.coinrun.generator import MODES, generate_levels
 from coinrun_jax.coinrun.observations.png import write_png
 from coinrun_jax.coinrun.observations.render import level_map
 from coinrun_jax.coinrun.params import EnvParams
@@ -48,11 +48,6 @@ def _starts(env: CoinRun, params: EnvParams, key: jax.Array) -> EnvState:
         return env.start(jax.random.fold_in(key, seeds[index]), index, params)
 
     return jax.vmap(start)(jnp.arange(len(seeds), dtype=jnp.int32))
-
-
-@partial(jax.jit, static_argnames="mode")
-def _generate(seeds: jax.Array, mode: str) -> Any:
-    return jax.vmap(partial(generate_level, mode=mode))(seeds)
 
 
 def _pair(kind: type, text: str) -> tuple:
@@ -119,7 +114,7 @@ class _Piece(NamedTuple):
 
 
 def _solve(args: Namespace, placement: CoinPlacement, env: CoinRun, seeds: range) -> _Piece:
-    levels = _generate(np.arange(seeds.start, seeds.stop, dtype=np.uint32), args.mode)
+    levels = generate_levels(np.arange(seeds.start, seeds.stop, dtype=np.uint32), args.mode)
     params = EnvParams.on_levels(levels).replace(placement=placement)
     for without in levels_without(params.pool, placement).values():
         named = ", ".join(str(seed) for seed in without)
