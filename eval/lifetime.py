@@ -138,7 +138,13 @@ def write_lifetime(lifetime: Lifetime, path: Path) -> None:
     `change` is paired by level: the measure minus that of the age before. Rows without a condition
     are of the conditions that the verdict is based on, together, and of probes.
     """
-    write_rows(path, COLUMNS, (row for age in lifetime.ages for row in _rows(age)))
+    write_rows(path, COLUMNS, rows(lifetime))
+
+
+def rows(lifetime: Lifetime) -> Iterator[list[Any]]:
+    """Of the table, with COLUMNS."""
+    for age in lifetime.ages:
+        yield from _rows(age)
 
 
 def _rows(age: Age) -> Iterator[list[Any]]:

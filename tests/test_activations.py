@@ -31,14 +31,21 @@ class Unnamed(nn.Module):
 
 
 register_network("unnamed", Unnamed)
-KINDS = {"mlp": (9,), "impala": (64, 64, 3), "torch_impala": (64, 64, 3), "unnamed": (9,)}
+KINDS = {
+    "mlp": (9,),
+    "impala": (64, 64, 3),
+    "torch_impala": (64, 64, 3),
+    "patches": (64, 64, 3),
+    "unnamed": (9,),
+}
 
 
 @pytest.fixture(params=KINDS, name="case")
 def _case(request: pytest.FixtureRequest) -> tuple[Network, object, np.ndarray, np.ndarray]:
     """A network, its parameters, observations, and others."""
     kind = request.param
-    network = make_network(NetworkConfig(kind, 2), KINDS[kind], ACTIONS)
+    width = 16 if kind == "patches" else 2  # of two units, all may be silent
+    network = make_network(NetworkConfig(kind, width), KINDS[kind], ACTIONS)
     shape = (2, BATCH, *KINDS[kind])
     dtype = np.uint8 if len(shape) > 3 else np.float32
     one, other = np.random.default_rng(0).integers(0, 255, shape).astype(dtype)

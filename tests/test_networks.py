@@ -56,6 +56,38 @@ def test_impala_starts_near_uniform_and_exposes_its_features():
     np.testing.assert_allclose(jax.nn.softmax(output.logits), 1 / 15, atol=0.01)
 
 
+@pytest.mark.parametrize("side", [64, 52])
+def test_patches_are_convolutions_that_do_not_overlap(side):
+    """By a restatement with lax, also where the patches do not fill the image."""
+    network, params = made("patches", 64, shape=(side, side, 3))
+    seen = PIXELS[:, :side, :side]
+    output = jax.jit(network.apply)(params, seen)
+    x, layers = seen / np.float32(255), params["params"]
+    for name, size in (("Dense_0", 4), ("Dense_1", 2)):
+        kernel = layers[name]["kernel"].reshape(size, size, x.shape[-1], -1)
+        pad = [(0, -x.shape[axis] % size) for axis in (1, 2)]
+        x = jax.lax.conv_general_dilated(
+            x, kernel, (size, size), pad, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        x = jax.nn.relu(x + layers[name]["bias"])
+    x = x.reshape(3, -1)
+    for name in ("Dense_2", "Dense_3"):
+        x = jax.nn.relu(x @ layers[name]["kernel"] + layers[name]["bias"])
+    np.testing.assert_allclose(output.features, x, rtol=1e-4, atol=1e-4)
+    assert output.features.shape == (3, 64)
+
+
+def test_grey_patches_see_brightness_only():
+    network, params = made("grey_patches", 64)
+    seen = np.full((2, 64, 64, 3), 100.0, np.float32)
+    seen[1] += [30, 0, -30 * 0.299 / 0.114]  # of the same luma
+    features = jax.jit(network.apply)(params, seen / 255).features
+    np.testing.assert_allclose(features[0], features[1], atol=1e-4)
+    coloured, params = made("patches", 64)
+    features = jax.jit(coloured.apply)(params, seen / 255).features
+    assert np.abs(features[0] - features[1]).max() > 0.01
+
+
 @pytest.mark.parametrize("kind", ["impala", "mlp"])
 def test_bfloat16_computes_what_float32_does_roughly(kind):
     shape = (64, 64, 3) if kind == "impala" else (1188,)

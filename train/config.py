@@ -40,11 +40,11 @@ class NetworkConfig:
     """The policy and value network; see `networks.py`."""
 
     kind: str = "mlp"
-    """mlp, impala, torch_impala, gru, or one that a plugin registers with
+    """mlp, impala, torch_impala, patches, grey_patches, gru, or one that a plugin registers with
     `networks.register_network`."""
     width: int = 256
-    """Units of the hidden layers (mlp, gru) or channels of the first block (impala,
-    torch_impala)."""
+    """Units of the hidden layers (mlp, patches, grey_patches, gru) or channels of the first block
+    (impala, torch_impala)."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Of the layers' arithmetic; parameters, logits and values are always float32."""
 

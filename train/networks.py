@@ -125,6 +125,57 @@ class TorchImpala(Impala):
     pool_padding: ClassVar[Any] = ((1, 1), (1, 1))
 
 
+_PATCH = 4
+_GREY = (0.299, 0.587, 0.114)
+"""Luma of red, green and blue (ITU-R BT.601)."""
+
+
+def _patches(image: jax.Array, size: int) -> jax.Array:
+    """[B, H, W, C] -> [B, H / size, W / size, size * size * C]; zeros beyond the edges."""
+    batch, *sides, channels = image.shape
+    pad = [(0, -side % size) for side in sides]
+    image = jnp.pad(image, ((0, 0), *pad, (0, 0)))
+    rows, columns = (-(-side // size) for side in sides)
+    parts = image.reshape(batch, rows, size, columns, size, channels).swapaxes(2, 3)
+    return parts.reshape(batch, rows, columns, size * size * channels)
+
+
+class Patches(nn.Module):
+    """A small network for images on CPUs: all of it is products of large matrices.
+
+    The same layer for every patch of 4 x 4 pixels, another for every 2 x 2 of these, then two
+    hidden layers over all of them. With width 256, an image of 64 x 64 takes 1.9 MFLOP.
+    """
+
+    num_actions: int
+    width: int
+    dtype: Any = jnp.float32
+    grey: ClassVar[bool] = False
+
+    @nn.compact
+    def __call__(self, observation: jax.Array) -> Output:
+        x = observation.astype(self.dtype)
+        if observation.dtype == jnp.uint8:
+            x = x / 255.0
+        if self.grey and x.shape[-1] == len(_GREY):
+            x = jnp.sum(x * jnp.array(_GREY, self.dtype), axis=-1, keepdims=True)
+        for number, size in enumerate((_PATCH, 2), start=1):
+            channels = max(self.width // 32, 1) * 2**number
+            x = nn.relu(_dense(channels, self.dtype)(_patches(x, size)))
+            x = named(f"patches_{number}", x)
+        x = x.reshape(x.shape[0], -1)
+        for number in (1, 2):
+            x = named(f"hidden_{number}", nn.relu(_dense(self.width, self.dtype)(x)))
+        return _Heads(self.num_actions)(x)
+
+
+class GreyPatches(Patches):
+    """`Patches` that do not see colours."""
+
+    width: int = 256
+    grey: ClassVar[bool] = True
+
+
 class _Encoder(nn.Module):
     """One hidden layer for symbols; for pixels IMPALA's, with a sixteenth of the channels."""
 
@@ -207,9 +258,11 @@ _NETWORKS: dict[str, type[nn.Module]] = {
     "mlp": MLP,
     "impala": Impala,
     "torch_impala": TorchImpala,
+    "patches": Patches,
+    "grey_patches": GreyPatches,
     "gru": GRU,
 }
-_READS_IMAGES = {"impala", "torch_impala"}
+_READS_IMAGES = {"impala", "torch_impala", "patches", "grey_patches"}
 
 
 def register_network(kind: str, module: type[nn.Module], reads_images: bool = False) -> None:
