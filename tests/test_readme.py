@@ -159,7 +159,7 @@ def run(arguments: list[str], checkout: Path) -> str:
 def check_command(command: str, checkout: Path) -> None:
     """What `parse` asks of one line of a shell block."""
     words = shlex.split(command, comments=True)
-    while re.fullmatch(r"\w+=.*", words[0]):
+    while words[0] == "srun" or re.fullmatch(r"\w+=.*", words[0]):
         words.pop(0)
     if any(begins_with(" ".join(words), prefix) for prefix in ELSEWHERE):
         return

@@ -9,7 +9,7 @@ policy, --keep-at keeps policies along the way, `stages:` in FILE changes settin
 docs/goals_over_training.md. --resume continues from a run's newest
 checkpoint, --profile writes jax's profile of a few updates into DIR. On several hosts, run the same
 command on each with --coordinator HOST:PORT --num-processes N --process-id I, or with the
-environment variables that jax reads; SLURM needs neither.
+environment variables that jax reads; SLURM needs neither, a TPU pod --distributed.
 """
 
 from __future__ import annotations
@@ -47,8 +47,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--coordinator")
     parser.add_argument("--num-processes", type=int)
     parser.add_argument("--process-id", type=int)
+    parser.add_argument("--distributed", action="store_true")
     known, settings = parser.parse_known_args(arguments)
-    processes.initialize(known.coordinator, known.num_processes, known.process_id)
+    processes.initialize(
+        known.coordinator, known.num_processes, known.process_id, known.distributed
+    )
     if known.resume is not None:
         if known.config or known.run_dir or settings:
             raise InputError("--resume takes no other settings: a run keeps its config")

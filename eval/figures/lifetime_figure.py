@@ -50,7 +50,7 @@ def draw_lifetime(lifetime: Lifetime, testbed: Testbed, theme: str = "light") ->
             for border in lifetime.borders:
                 axes.axvline(border.steps, color=colours.quiet, lw=1, ls=":")
         _mark(all_axes.flat[0], lifetime)
-        _over_steps(all_axes.flat[-1], steps)
+        over_steps(all_axes.flat[-1], steps)
     return figure
 
 
@@ -143,7 +143,7 @@ def _mark(axes: Axes, lifetime: Lifetime) -> None:
         )
 
 
-def _over_steps(axes: Axes, steps: list[int]) -> None:
+def over_steps(axes: Axes, steps: list[int]) -> None:
     """The axis of steps: logarithmic from the first policy above 0 on, if they reach far."""
     axes.set_xlabel("environment steps of training")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: in_steps(value)))

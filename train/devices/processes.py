@@ -22,11 +22,15 @@ def initialize(
     coordinator: str | None = None,
     num_processes: int | None = None,
     process_id: int | None = None,
+    detected: bool = False,
 ) -> None:
     """Join the other processes of this run; does nothing if there is only one.
 
     Missing arguments come from `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES` and
     `JAX_PROCESS_ID`, or from SLURM. Call it before anything else of jax.
+
+    Args:
+      detected: join those that JAX finds by itself, as on a TPU pod.
 
     Raises:
       InputError: for an incomplete or impossible description, or if the others do not come.
@@ -37,7 +41,7 @@ def initialize(
     process_id = _number(process_id, "JAX_PROCESS_ID")
     by_slurm = (_number(None, "SLURM_NTASKS") or 1) > 1 and "SLURM_PROCID" in environment
     if coordinator is None and num_processes is None and process_id is None:
-        if not by_slurm:
+        if not by_slurm and not detected:
             return
     elif not by_slurm and (coordinator is None or num_processes is None or process_id is None):
         raise InputError(
@@ -54,7 +58,10 @@ def initialize(
         jax.distributed.initialize(coordinator, num_processes, process_id)
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise InputError(f"cannot join the run at {coordinator}: {reason}") from error
+        if coordinator is None and not by_slurm:
+            raise InputError(f"--distributed: JAX detects no cluster here ({reason})") from error
+        where = f" at {coordinator}" if coordinator else ""
+        raise InputError(f"cannot join the run{where}: {reason}") from error
 
 
 def _number(given: int | None, variable: str) -> int | None:
