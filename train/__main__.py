@@ -9,7 +9,7 @@ policy, --keep-at keeps policies along the way, `stages:` in FILE changes settin
 docs/goals_over_training.md. --resume continues from a run's newest
 checkpoint, --profile writes jax's profile of a few updates into DIR. On several hosts, run the same
 command on each with --coordinator HOST:PORT --num-processes N --process-id I, or with the
-environment variables that jax reads; SLURM needs neither, a TPU pod --distributed.
+environment variables that jax reads; SLURM needs neither, --distributed joins a TPU pod.
 """
 
 from __future__ import annotations
