@@ -18,14 +18,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
-
 from coinrun_jax.arena import Arena
 from coinrun_jax.checks import InputError
 from coinrun_jax.cli import Parser, command, integer
 from coinrun_jax.compilation import enable_compilation_cache
 from coinrun_jax.files import read_rows, write_rows
-from coinrun_jax.hardware import device_name, num_cores
+from coinrun_jax.hardware import device_name, use_every_core
 from coinrun_jax.registry import find_testbed
 from eval import lifetime
 from eval.evaluate import Protocol, evaluate, evaluate_next
@@ -164,7 +162,7 @@ def main(arguments: list[str] | None = None) -> int:
         require_usable(words, args.runs)
         if status := train_all(words, args.runs, args.jobs):
             return status
-    jax.config.update("jax_num_cpu_devices", num_cores())  # one agent at a time uses all of them
+    use_every_core()
     enable_compilation_cache()
     args.out.mkdir(parents=True, exist_ok=True)
     measuring = Measuring(args.levels, args.seed)
