@@ -34,18 +34,21 @@ def params():
     return ENV.default_params.with_placement("uniform")
 
 
-@jax.jit
 def play(params, actions):
     """The first state, and all that the steps return."""
     first = start(KEYS, INDEX, params)
+    return first, play_on(first, params, actions)
 
+
+@jax.jit
+def play_on(first, params, actions):
     def step(state, action):
         observation, state, reward, terminated, info = jax.vmap(
             ENV.step_env, in_axes=(0, 0, 0, None)
         )(KEYS, state, action, params)
         return state, (observation, state, reward, terminated, info)
 
-    return first, jax.lax.scan(step, first, actions)[1]
+    return jax.lax.scan(step, first, actions)[1]
 
 
 @jax.jit
