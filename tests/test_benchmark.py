@@ -6,9 +6,10 @@ import csv
 import json
 import sys
 
+import jax
 import pytest
 
-from coinrun_jax import benchmark
+from coinrun_jax import CoinRun, benchmark
 from coinrun_jax.exit_maze import ExitMaze
 from coinrun_jax.rivals import Rival, RivalError
 from tests.refusals import refusal
@@ -39,17 +40,20 @@ def fake_procgen(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def maze_resets(monkeypatch):
-    """Resets are timed in a maze, whose program compiles in a third of CoinRun's time."""
-    maze, prepare_resets = ExitMaze(7, num_levels=4), benchmark.prepare_resets
-
-    def prepare(env, params, num_envs):
-        return prepare_resets(maze, maze.default_params, num_envs)
-
-    monkeypatch.setattr(benchmark, "prepare_resets", prepare)
+def maze(monkeypatch):
+    """A maze is timed, whose programs compile in a third of CoinRun's time."""
+    maze = ExitMaze(7, num_levels=4)
+    monkeypatch.setattr(benchmark, "CoinRun", lambda mode, observation: maze)
+    return maze
 
 
-def test_results_are_printed_and_written(tmp_path, capsys, fake_procgen, maze_resets):
+@pytest.fixture(params=["maze", pytest.param("CoinRun", marks=pytest.mark.thorough)])
+def observation(request):
+    """Of what is timed."""
+    return "symbolic" if request.param == "CoinRun" else request.getfixturevalue("maze").observation
+
+
+def test_results_are_printed_and_written(tmp_path, capsys, fake_procgen, observation):
     status = benchmark.main(
         [
             *("--num-envs", "4", "--seconds", "0.05", "--rounds", "1", "--resets"),
@@ -60,23 +64,31 @@ def test_results_are_printed_and_written(tmp_path, capsys, fake_procgen, maze_re
     assert status == 0
     result = json.loads((tmp_path / "out.json").read_text())
     (row,) = result["rows"]
-    assert (row["observation"], row["num_envs"]) == ("symbolic", 4)
+    assert (row["observation"], row["num_envs"]) == (observation, 4)
     assert row["steps_per_second"] > 0
     assert row["compile_seconds"] > 0
-    assert row["state_bytes"] <= 1024
+    assert 0 < row["state_bytes"] <= 1024
     assert [r["episodes"] for r in result["resets"]] == ["never end", "end every 20 steps"]
     theirs = result["procgen"]
     assert all(set(t) == {"threads", "num_envs", "steps_per_second"} for t in theirs)
     assert all(0 < t["steps_per_second"] < 1000 * t["num_envs"] for t in theirs)
     ratio = row["steps_per_second"] / max(t["steps_per_second"] for t in theirs)
     assert result["ratio_to_procgen"] == pytest.approx(ratio)
-    assert result["ratios"] == {"procgen": {"symbolic": result["ratio_to_procgen"]}}
+    assert result["ratios"] == {"procgen": {observation: result["ratio_to_procgen"]}}
     printed = capsys.readouterr().out
     assert result["device"] in printed
-    assert f"symbolic: {ratio:.1f} x procgen" in printed
+    assert f"{observation}: {ratio:.1f} x procgen" in printed
     lines = list(csv.DictReader((tmp_path / "out.csv").open()))
     names = ["coinrun_jax"] * 3 + ["procgen"] * len(theirs)
     assert [line["environment"] for line in lines] == names
+
+
+def test_a_state_of_coinrun_is_at_most_a_kibibyte():
+    env = CoinRun(num_levels=4)
+    params = jax.eval_shape(env.build_params)
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    state = jax.eval_shape(env.reset_state, key, params)
+    assert benchmark._bytes(state) <= 1024
 
 
 def test_an_interpreter_without_procgen_is_one_line_and_exit_2(capsys):
@@ -115,6 +127,7 @@ def test_environments_that_do_not_fit_are_refused(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("says", ["ready", "hello", ""])
+@pytest.mark.usefixtures("maze")
 def test_what_is_no_interpreter_is_noticed(says, tmp_path, capsys, monkeypatch):
     ours = benchmark.Row(lambda seconds: 1.0, "symbolic", 1, "", 0.0, 0)  # compiles nothing
     monkeypatch.setattr(benchmark, "prepare", lambda *_: ours)

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from gymnasium.error import ResetNeeded
 from gymnasium.utils.env_checker import check_env, data_equivalence
+from gymnasium.utils.passive_env_checker import env_render_passive_checker
 from gymnasium.vector import AutoresetMode, SyncVectorEnv, VectorEnv
 
 import coinrun_jax
@@ -50,10 +51,11 @@ def assert_same(a: Any, b: Any, where: str) -> None:
     [LEVELS, pytest.param({"observation": "rgb", "pool_size": 16}, marks=pytest.mark.thorough)],
 )
 def test_single_passes_the_checker(kwargs: dict[str, Any]) -> None:
+    """Its pictures are another test's, where they do not cost a program more."""
     env = gymnasium.make("coinrun_jax:CoinRun-v1", render_size=64, **kwargs)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        check_env(env.unwrapped)
+        check_env(env.unwrapped, skip_render_check="observation" not in kwargs)
 
 
 def test_module_style_ids_in_a_fresh_process() -> None:
@@ -91,9 +93,9 @@ def run(script: str, folder: Path) -> str:
 @pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
 def test_workers_that_start_clean_play_and_others_refuse(tmp_path: Path) -> None:
-    """Spawned ones, and a fork of a process without JAX; then forks of one with it."""
+    """A fork of a process without JAX, and what it spawns; but not forks of it, which has JAX."""
     script = """
-import gc, multiprocessing, os, gymnasium
+import gc, multiprocessing, os, sys, gymnasium
 from gymnasium.utils.env_checker import data_equivalence
 
 def make(mode, **kwargs):
@@ -105,17 +107,8 @@ def play(envs):
     envs.close()
     return results
 
-def forked(pipe):
-    pipe.send(play(make("sync")))
-
-if __name__ == "__main__":
-    context = multiprocessing.get_context("fork")
-    mine, its = context.Pipe()
-    process = context.Process(target=forked, args=[its])
-    process.start()
-    expected = mine.recv()
-    process.join()
-    assert process.exitcode == 0
+def forked():
+    expected = play(make("sync"))
     assert data_equivalence(play(make("async", context="spawn")), expected, exact=True)
     print("equal", flush=True)  # else the forks below print it again
 
@@ -136,6 +129,13 @@ if __name__ == "__main__":
                 print(error, flush=True)
             os._exit(0)
         os.waitpid(pid, 0)
+
+if __name__ == "__main__":
+    assert "jax" not in sys.modules
+    process = multiprocessing.get_context("fork").Process(target=forked)
+    process.start()
+    process.join()
+    sys.exit(process.exitcode)
 """
     first, *lines = run(script, tmp_path).splitlines()
     assert first == "equal"
@@ -302,13 +302,18 @@ def test_vector_is_the_jax_environment() -> None:
 
 
 def test_pixels_are_the_games() -> None:
-    env = CoinRunEnv(observation="rgb", render_mode="rgb_array", render_size=64, **LEVELS)
+    env = gymnasium.make(
+        "CoinRun-v1", observation="rgb", render_mode="rgb_array", render_size=64, **LEVELS
+    ).unwrapped
     observation, _ = env.reset(seed=0)
     assert observation.dtype == np.uint8
     assert observation.flags.writeable
     np.testing.assert_array_equal(observation, env.render())
     observation, *_ = env.step(RIGHT_UP)
     np.testing.assert_array_equal(observation, env.render())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        env_render_passive_checker(env)
 
 
 def test_seeds_of_unlimited_levels() -> None:

@@ -184,7 +184,7 @@ def test_attribution_finds_the_cell_that_is_read_and_nothing_else(name: str) -> 
 def test_gradients_add_up_to_what_the_view_does_to_the_output() -> None:
     scope, found = moments("symbols")
     network = make_network(NetworkConfig("mlp", 16), (1357,), 15)
-    weights = network.init(jax.random.key(3), jnp.zeros((1, 1357)))
+    weights = jax.jit(network.init)(jax.random.key(3), jnp.zeros((1, 1357)))
     scope = dataclasses.replace(scope, network=network, weights=weights)
     cells = scope.testbed.observed_cells(CONFIGS["symbols"])
     result = attribute(scope, first(found), cells)
@@ -270,7 +270,7 @@ def test_a_push_moves_the_agent_and_none_changes_nothing() -> None:
     np.testing.assert_array_equal(none.apply(seen)[0], plain)
 
     away = np.array([50, -50, 0, -50], np.float32)
-    played = list(measure(READER, Protocol(SUITE, 4), "push", away, (0.0, 1.0)))
+    played = list(measure(READER, Protocol(SUITE, 6), "push", away, (0.0, 1.0)))
     assert [(each.vector, each.strength) for each in played] == [
         ("none", 0),
         (DIFFERENCE, 1),
@@ -306,7 +306,7 @@ def _runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_all_of_it_works_on_pixels(tmp_path: Path) -> None:
     scope, found = moments("pixels")
     network = make_network(NetworkConfig("mlp", 8), (64, 64, 3), 15)
-    weights = network.init(jax.random.key(3), jnp.zeros((1, 64, 64, 3)))
+    weights = jax.jit(network.init)(jax.random.key(3), jnp.zeros((1, 64, 64, 3)))
     scope = dataclasses.replace(scope, network=network, weights=weights)
     state, cells = first(found), scope.testbed.observed_cells(CONFIGS["pixels"])
     seen = find(scope, state, cells, 5, 0, "random_section")

@@ -22,7 +22,7 @@ from tests.refusals import refusal
 from train import torch_impala
 from train.import_torch import main as import_torch
 from train.networks import TorchImpala
-from train.policy import load_policy
+from train.policy import Policy, load_policy
 from train.torch_impala import from_torch, to_torch
 
 ACTIONS = 15
@@ -123,20 +123,36 @@ def save_weights(path: Path, **kwargs: int) -> str:
 SUITE = Suite("two", (coin_condition("end"), coin_condition("moved", placement="random_section")))
 
 
-@pytest.mark.slow
-def test_weights_become_a_policy_that_is_evaluated(tmp_path: Path) -> None:
-    """What an evaluation reports of it is as of any other policy."""
+def import_weights(tmp_path: Path) -> Policy:
+    """A policy of random weights, narrower than Procgen's."""
     weights, run = (str(tmp_path / name) for name in ("weights.npz", "run"))
     save_weights(Path(weights), width=2)
+    trained = ("--env.num-levels", "500", "--total-steps", "1000000")
+    assert import_torch(["--weights", weights, "--out", run, *trained]) == 0
+    return load_policy(run)
+
+
+def test_weights_become_a_policy_that_acts_as_they_did(tmp_path: Path) -> None:
+    weights = random_weights(2)
     with pictures_at_hand(tmp_path):
-        trained = ("--env.num-levels", "500", "--total-steps", "1000000")
-        assert import_torch(["--weights", weights, "--out", run, *trained]) == 0
-        policy = load_policy(run)
-        assert policy.steps >= 1_000_000
-        assert policy.config.env.observation == "procgen"
-        again = to_torch(policy.params)
-        for name, array in random_weights(2).items():
-            np.testing.assert_array_equal(again[name], array)
+        policy = import_weights(tmp_path)
+    assert policy.steps >= 1_000_000
+    assert policy.config.env.observation == "procgen"
+    again = to_torch(policy.params)
+    for name, array in weights.items():
+        np.testing.assert_array_equal(again[name], array)
+    frames = np.random.default_rng(1).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    output = jax.jit(policy.network)(policy.params, frames)
+    logits, value = torch_network(frames, weights)
+    np.testing.assert_allclose(output.logits, logits, atol=1e-5)
+    np.testing.assert_allclose(output.value, value, atol=1e-5)
+
+
+@pytest.mark.thorough
+def test_the_policy_is_evaluated(tmp_path: Path) -> None:
+    """As any other policy, in Procgen's pixels."""
+    with pictures_at_hand(tmp_path):
+        policy = import_weights(tmp_path)
         agent = AgentController(policy.params, policy.network)
         arena = make_arena(policy.env_config, {AGENT: agent}, Protocol(SUITE, num_levels=2))
         params = arena.params.replace(max_steps_in_episode=np.int32(20))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -70,11 +71,6 @@ def screened(p: float = 0.25, kept: int = 4) -> Screened:
     return Screened(p, 10, kept, {**rates, "left_out": None})
 
 
-@pytest.fixture(params=CASES, name="case")
-def _case(request: pytest.FixtureRequest) -> Evaluation:
-    return CASES[request.param]
-
-
 def shown_text(page: str) -> str:
     hidden = r"<(style|script|pre)\b.*?</\1>"
     text = re.sub(rf"{hidden}|<[^>]*>", " ", page, flags=re.DOTALL)
@@ -87,6 +83,12 @@ def build(case: Evaluation, shown: report.Shown | None = None, **more: Any) -> s
     return report.build_single(
         summarise([case]), case, provenance, "seed: 0\n", shown, FILES, **more
     )
+
+
+@cache
+def page_of(name: str) -> str:
+    """Of one of the `CASES`; several tests look at it."""
+    return build(CASES[name])
 
 
 def assert_readable(page: str) -> None:
@@ -103,8 +105,9 @@ def assert_readable(page: str) -> None:
     assert page.count("<section") == page.count("</section>")
 
 
-def test_every_case_makes_a_page_without_nan(case: Evaluation) -> None:
-    page = build(case)
+@pytest.mark.parametrize("name", CASES)
+def test_every_case_makes_a_page_without_nan(name: str) -> None:
+    case, page = CASES[name], page_of(name)
     assert "runs/&lt;x&gt;" in page
     assert summarise([case]).verdict.headline in page
     assert case.testbed.words.question in page
@@ -112,7 +115,7 @@ def test_every_case_makes_a_page_without_nan(case: Evaluation) -> None:
 
 
 def test_a_page_names_the_things_of_its_own_testbed() -> None:
-    page = shown_text(build(CASES["after green"]))
+    page = shown_text(page_of("after green"))
     assert not re.search(r"\b(coin|death|saw)\b", page)
     for words in ("Green attraction", "exit attraction", "the green cell", "Exit rate"):
         assert words in page
@@ -132,11 +135,11 @@ def test_a_figure_is_saved_alike_every_time(theme: str, tmp_path: Path) -> None:
 
 
 def test_verdicts_come_with_what_they_rest_on() -> None:
-    page = shown_text(build(CASES["after the end"]))
+    page = shown_text(page_of("after the end"))
     assert "counts as pursuing the end if" in page
     assert COINRUN.words.caveat in page
-    assert 'class="verdict after_goal"' in build(CASES["after the coin"])
-    assert "not identifiable" in build(CASES["no reference"])
+    assert 'class="verdict after_goal"' in page_of("after the coin")
+    assert "not identifiable" in page_of("no reference")
 
 
 def test_a_difference_that_is_not_seen_has_its_size() -> None:
@@ -146,11 +149,11 @@ def test_a_difference_that_is_not_seen_has_its_size() -> None:
 
 
 def test_sections_are_there_where_there_is_something_to_show() -> None:
-    plain = build(CASES["competent"])
+    plain = page_of("competent")
     for title in ("What the network represents", "Levels screened", "By position"):
         assert title not in plain
     assert "<code>--probes</code>" in plain
-    assert "--probes" not in build(CASES["after green"])  # which cannot be probed
+    assert "--probes" not in page_of("after green")  # which cannot be probed
     page = build(CASES["competent"], screened=screened(), probes=PROBES)
     for title in ("What it expects", "What the network represents", "12 states"):
         assert title in page
@@ -288,6 +291,7 @@ def test_clips_are_of_one_level_where_possible() -> None:
     assert {clip.name for clip in choose(CASES["after green"])} == set(animations.names(MAZE))
 
 
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 def test_every_kind_of_episode_is_chosen_once(case: Evaluation) -> None:
     chosen = choose_episodes(case)
     assert chosen == choose_episodes(case)
@@ -383,15 +387,26 @@ def agent_of(testbed: Testbed) -> Policy:
     env = testbed.make_env(config.env)
     shape = env.observation_space().shape
     network = make_network(config.network, shape, env.action_space().n)
-    params = network.init(jax.random.key(0), np.zeros((1, *shape), np.float32))
+    seen = jax.ShapeDtypeStruct((1, *shape), np.float32)
+    shapes = jax.eval_shape(network.init, jax.eval_shape(lambda: jax.random.key(0)), seen)
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda leaf: 0.05 * rng.normal(size=leaf.shape).astype("f4"), shapes)
     return Policy(config, params, network.apply, 0)
+
+
+PROTOCOLS = {  # the program of the first is that of an evaluation in `test_eval_main`
+    COINRUN.id: Protocol(PAPER, num_levels=12, action_mode="both"),
+    MAZE.id: Protocol(RELOCATION, num_levels=8, num_samples=2),
+}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("testbed", [COINRUN, MAZE], ids=lambda testbed: testbed.id)
-def test_episodes_on_the_page_are_the_recorded_ones(testbed: Testbed) -> None:
-    suite = PAPER if testbed is COINRUN else RELOCATION
-    case, arena = evaluate(agent_of(testbed), Protocol(suite, num_levels=8, num_samples=2))
+def test_episodes_on_the_page_are_the_recorded_ones(
+    testbed: Testbed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(animations, "SIZES", (64,))
+    case, arena = evaluate(agent_of(testbed), PROTOCOLS[testbed.id])
     clips = make_gifs(arena, case)
     shown = report.show(arena, case, clips)
     chosen = choose_episodes(case)
@@ -416,8 +431,9 @@ def test_episodes_on_the_page_are_the_recorded_ones(testbed: Testbed) -> None:
 
     changed = record.replace(steps=record.steps + 1)
     other = dataclasses.replace(case.played[AGENT], record=changed)
+    last = Place(1, 3, arena.num_samples - 1)
     with pytest.raises(RuntimeError, match="took another course"):
-        replay(arena, dataclasses.replace(case, played={AGENT: other}), [Place(1, 3, 1)])
+        replay(arena, dataclasses.replace(case, played={AGENT: other}), [last])
 
 
 def test_a_testbed_without_pictures_has_a_page_with_clips() -> None:

@@ -124,7 +124,7 @@ def plain_frame(state, level, size):
     return frame, unsure
 
 
-@pytest.mark.parametrize("size", [64, 52, 84])
+@pytest.mark.parametrize("size", [64, 52, pytest.param(84, marks=pytest.mark.thorough)])
 def test_everything_is_at_the_pixels_where_the_state_says(params, states, size):
     frames = np.asarray(draw(states, params.pool, PLAIN, size))
     on_host, levels = jax.device_get((states, params.pool.levels))

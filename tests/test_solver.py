@@ -163,7 +163,7 @@ def test_it_starts_where_the_state_stands_and_when():
 
 def test_the_time_limit_counts(generated):
     params, states, proofs = generated
-    limit = int(np.median(proofs.length))
+    limit = np.int32(np.median(proofs.length))  # of the type that is compiled for
     short = params.replace(max_steps_in_episode=limit)
     within = solve(short, states, [QUICK])
     assert (within.length <= limit).all()

@@ -105,14 +105,14 @@ def go_on(env: CoinRun, episodes: Episodes, mask: jax.Array, params: EnvParams) 
     return episodes.replace(number=number, state=choose(mask, fresh, episodes.state))
 
 
-@partial(jax.jit, static_argnames=("env", "same_step"))
+@partial(jax.jit, static_argnames="env")
 def advance(
     env: CoinRun,
     episodes: Episodes,
     action: jax.Array,
     ended: jax.Array,
     params: EnvParams,
-    same_step: bool,
+    same_step: jax.Array | bool,
 ) -> tuple[Episodes, Outcome]:
     """One step of a batch, observed once.
 
@@ -134,7 +134,7 @@ def advance(
     state, reward, terminated, truncated = jax.vmap(step)(episodes.state, action)
     reward = jnp.where(ended, 0.0, reward)
     terminated, truncated = terminated & ~ended, truncated & ~ended
-    renewed = (terminated | truncated) if same_step else ended
+    renewed = jnp.where(same_step, terminated | truncated, ended)
     number = episodes.number + renewed
     following = choose(renewed, _draw(env, episodes.keys, number, params), state)
     return episodes.replace(number=number, state=following), Outcome(

@@ -55,11 +55,11 @@ def draw_placements() -> Figure:
     env = CoinRun(num_levels=1, start_level=LEVEL)
     params, keys = env.default_params, jax.random.split(jax.random.key(0), NUM_COINS)
     level = level_of(params.pool, jnp.int32(0))
-    start = jax.jit(jax.vmap(env.reset_to_level, in_axes=(0, None, None)))
+    start = jax.jit(jax.vmap(env.start, in_axes=(0, None, None)))
     figure, axes = plt.subplots(-(-len(CATALOGUE) // 2), 2, figsize=(11, 10), layout="tight")
     for axis, name in zip(axes.flat, CATALOGUE, strict=False):
         variant = params.with_placement(name, **_WHERE.get(name, {}))
-        state = jax.device_get(start(keys, 0, variant)[1])
+        state = jax.device_get(start(keys, jnp.int32(0), variant))
         here = level.replace(start_xy=np.array([state.x[0], state.y[0]]))
         image = level_map(here, state.coin_cell[0], pixels_per_tile=24)
         axis.imshow(image, extent=(0, image.shape[1] / 24, 0, image.shape[0] / 24))
@@ -85,7 +85,7 @@ def draw_cues(art: str = "own") -> Figure:
     @jax.jit
     def look(params: EnvParams) -> jax.Array:
         key = jax.random.key(0)
-        state = env.reset_to_level(key, 0, params)[1]
+        state = env.start(key, jnp.int32(0), params)
         x, y = state.coin_cell
         beside = state.replace(x=x - jnp.float32(2.5), y=y + jnp.float32(0.5787))
         return env.observe(key, beside, None, params)

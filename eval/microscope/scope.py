@@ -173,14 +173,23 @@ def require_microscope(policy: Policy) -> None:
 Seen = tuple[jax.Array, jax.Array, jax.Array, dict[str, jax.Array]]
 
 
-@partial(jax.jit, static_argnums=(0, 1))
 def _look(
     env: Any, network: Network, weights: Any, key: jax.Array, params: Any, twins: Any
 ) -> Seen:
+    """In two programs, so that a network is compiled once, whatever twins it is shown."""
+    return _think(network, weights, _observe(env, key, params, twins))
+
+
+@partial(jax.jit, static_argnums=0)
+def _observe(env: Any, key: jax.Array, params: Any, twins: Any) -> jax.Array:
     def see(state: Any, fields: Mapping[str, Any]) -> jax.Array:
         return env.observe(key, state, None, params.replace(**fields))
 
-    observations = jax.vmap(see)(*twins)
+    return jax.vmap(see)(*twins)
+
+
+@partial(jax.jit, static_argnums=0)
+def _think(network: Network, weights: Any, observations: jax.Array) -> Seen:
     output = network.apply(weights, observations)
     return observations, output.logits, output.value, network.activations(weights, observations)
 
