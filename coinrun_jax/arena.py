@@ -146,7 +146,7 @@ def _start(testbed: Testbed, env: Any, game: _Game, queue: _Queue, slot: jax.Arr
     seed = game.level_seeds[level]
     key_reset, key_act = episode_keys(game.key, seed, queue.sample[slot])
     params = _params_of(game, condition)
-    _, state = env.reset_to_level(key_reset, level, params)
+    state = env.start(key_reset, level, params)
     if queue.recorded is not None:
         own = _pick(queue.recorded.start, slot)
         own = {name: value.astype(getattr(state, name).dtype) for name, value in own.items()}

@@ -13,7 +13,7 @@ Besides gymnax's API, its environment has
 - `outcomes`: names of how an episode ends, the first one for "not yet", and `info["outcome"]`,
   an index into them;
 - `info["episode_length"]`, `info["episode_return"]`: of the episode so far;
-- `reset_to_level(key, index, params) -> (observation, state)`: start on a level of the params;
+- `start(key, index, params) -> state`: start on a level of the params;
 - optionally `refresh(key, states, params)`, `save_levels`, `load_levels`, as `CoinRun` has them;
 - `step` never truncates and terminates at once, and gives `info["final_state"]`;
 - params with `replace` and `max_steps_in_episode`, as flax dataclasses have them;

@@ -130,7 +130,7 @@ def _require_starts(arena: Arena, recorded: Trajectories) -> None:
     Raises:
       InputError: for the first of them.
     """
-    _, state = jax.eval_shape(arena.env.reset_to_level, arena.key, jnp.int32(0), arena.params)
+    state = jax.eval_shape(arena.env.start, arena.key, jnp.int32(0), arena.params)
     for name, values in recorded.start.items():
         wanted = getattr(state, name)
         if values.shape[1:] != wanted.shape or not np.can_cast(

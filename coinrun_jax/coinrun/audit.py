@@ -61,8 +61,8 @@ def _start(
     """One start on a level of the pool: the state, and the fields of `Starts`."""
     elsewhere = params.replace(placement=make_placement("uniform"))
     key, key_others = jax.random.split(key)
-    _, state = env.reset_to_level(key, index, params)
-    others = jax.vmap(lambda key: env.reset_to_level(key, index, elsewhere)[1].coin_cell)(
+    state = env.start(key, index, params)
+    others = jax.vmap(lambda key: env.start(key, index, elsewhere).coin_cell)(
         jax.random.split(key_others, OTHERS)
     )
     cells = jnp.concatenate([state.coin_cell[None], others])

@@ -47,7 +47,7 @@ def _start(
 ) -> tuple[EnvState, dict[str, jax.Array]]:
     """One start, with 1 + OTHERS cells, the exit's first."""
     key, key_others = jax.random.split(key)
-    _, state = env.reset_to_level(key, index, params)
+    state = env.start(key, index, params)
     levels = params.pool.levels
     border, beside = (jnp.asarray(each) for each in border_cells(env.size))
     is_exit = (border == levels.exit_cell[index].astype(jnp.int32)).all(1)
