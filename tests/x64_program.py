@@ -5,7 +5,7 @@ python -m tests.x64_program FILE
 
 from __future__ import annotations
 
-import dataclasses
+import math
 import sys
 from functools import partial
 from typing import Any
@@ -24,6 +24,9 @@ from coinrun_jax.variants import stack
 from eval.evaluate import Protocol, evaluate
 from tests import runs
 from tests.runs import UPDATES
+from train.config import TrainConfig
+from train.environment import observation_shape
+from train.networks import Output
 from train.policy import Policy
 from train.program import Program
 
@@ -31,8 +34,7 @@ NUM_ENVS = 8
 STEPS = 32
 SYMBOLS, PIXELS = (CoinRun(observation=name) for name in ("symbolic", "rgb"))
 TESTBED = CoinRunTestbed()
-CONFIG = dataclasses.replace(runs.CONFIG, env=ExitMazeConfig(size=7, pool_size=16))
-"""Training and evaluation are the same code for any testbed; on small mazes they compile soon."""
+MAZES = ExitMazeConfig(size=7, pool_size=16)
 
 
 def varied(params: EnvParams) -> EnvParams:
@@ -50,25 +52,26 @@ def varied(params: EnvParams) -> EnvParams:
 @jax.jit
 def play(params: EnvParams) -> Any:
     """Start and every step of play at random, mostly to the right; symbols, pixels, and what an
-    evaluation notes.
+    evaluation notes. Each of the observations is compiled once, of the state that a step leaves.
     """
     key_reset, key_act, key_step = jax.random.split(jax.random.key(1), 3)
-    start = jax.vmap(SYMBOLS.reset, (0, None))(jax.random.split(key_reset, NUM_ENVS), params)
+    start = jax.vmap(SYMBOLS.reset_state, (0, None))(jax.random.split(key_reset, NUM_ENVS), params)
     words = jax.random.bits(key_act, (STEPS, NUM_ENVS), np.uint8)
     actions = jnp.where(words < 100, words % 15, 7 + words % 2)
 
-    noted = jax.vmap(partial(TESTBED.details, None), (0, None))(start[1], params)
+    noted = jax.vmap(partial(TESTBED.details, None), (0, None))(start, params)
 
     def step(carry: tuple[Any, Any], inputs: tuple[jax.Array, jax.Array]) -> tuple[Any, Any]:
         (state, noted), (key, action) = carry, inputs
         keys = jax.random.split(key, NUM_ENVS)
         out = jax.vmap(SYMBOLS.step, (0, 0, 0, None))(keys, state, action, params)
+        del out[-1]["final_observation"]
         seen = jax.vmap(PIXELS.observe, (0, 0, None, None))(keys, out[1], None, params)
         noted = jax.vmap(TESTBED.details, (0, 0, None))(noted, out[1], params)
         return (out[1], noted), (out, seen, noted)
 
     keys = jax.random.split(key_step, STEPS)
-    return start, jax.lax.scan(step, (start[1], noted), (keys, actions))[1]
+    return start, jax.lax.scan(step, (start, noted), (keys, actions))[1]
 
 
 def games() -> dict[str, Any]:
@@ -92,25 +95,39 @@ def conditions() -> dict[str, Any]:
     }
 
 
-def agent() -> dict[str, Any]:
-    """A few updates, and what becomes of them on held-out levels."""
-    program = Program(CONFIG)
+def training() -> dict[str, Any]:
+    """A few updates, in a corridor: they are the same code for any testbed."""
+    program = Program(runs.TINY)
     state = program.init()
     found: dict[str, Any] = {"begun": jax.device_get(state)}
     program.compile(state)
     for update in range(UPDATES):
         state, metrics = program.update(state)
         found[f"update {update}"] = jax.device_get(metrics)
-    found["trained"] = state
-    policy = Policy(CONFIG, state.params, program.learner.network.apply, UPDATES)
-    suite = testbed_of(CONFIG.env).suites()["relocation"]
+    return found | {"trained": state}
+
+
+def network(weights: jax.Array, observations: jax.Array) -> Output:
+    """One layer."""
+    seen = observations.reshape(len(observations), -1)
+    logits = seen @ weights
+    return Output(logits, logits.sum(-1), seen)
+
+
+def evaluation() -> dict[str, Any]:
+    """What becomes of an agent in mazes, whose levels and steps are part of it."""
+    size = math.prod(observation_shape(MAZES))
+    weights = np.sin(np.arange(4 * size, dtype=np.float32)).reshape(size, 4)
+    policy = Policy(TrainConfig(env=MAZES), weights, network, UPDATES)
+    suite = testbed_of(MAZES).suites()["relocation"]
     evaluation, arena = evaluate(policy, Protocol(suite, num_levels=2, traced=True))
-    found["arena"] = (arena.params, arena.level_index, evaluation.level_seeds)
-    found["played"] = {
-        name: (each.record, each.outcome, each.first_step)
-        for name, each in evaluation.played.items()
+    return {
+        "arena": (arena.params, arena.level_index, evaluation.level_seeds),
+        "played": {
+            name: (each.record, each.outcome, each.first_step)
+            for name, each in evaluation.played.items()
+        },
     }
-    return found
 
 
 def numbers(leaf: Any) -> np.ndarray:
@@ -121,7 +138,8 @@ def numbers(leaf: Any) -> np.ndarray:
 
 def arrays() -> dict[str, np.ndarray]:
     """All of it, by where it is."""
-    found = {"games": games(), "conditions": conditions(), "agent": agent()}
+    parts = games, conditions, training, evaluation
+    found = {each.__name__: each() for each in parts}
     leaves = jax.tree_util.tree_leaves_with_path(found)
     return {jax.tree_util.keystr(path): numbers(leaf) for path, leaf in leaves}
 
