@@ -1,11 +1,13 @@
 """Levels, play, a training and an evaluation, written to a file array by array.
 
+CoinRun is played; training and evaluation, the same code for any testbed, are in a corridor. Mazes
+have tests of their own.
+
 python -m tests.x64_program FILE
 """
 
 from __future__ import annotations
 
-import math
 import sys
 from functools import partial
 from typing import Any
@@ -18,15 +20,11 @@ from coinrun_jax import CoinRun, EnvParams
 from coinrun_jax.coinrun.generator import MODES
 from coinrun_jax.coinrun.layout import layout_words
 from coinrun_jax.coinrun.testbed import CoinRunTestbed
-from coinrun_jax.exit_maze.maze_config import ExitMazeConfig
 from coinrun_jax.registry import testbed_of
 from coinrun_jax.variants import stack
 from eval.evaluate import Protocol, evaluate
 from tests import runs
-from tests.runs import UPDATES
-from train.config import TrainConfig
-from train.environment import observation_shape
-from train.networks import Output
+from tests.runs import TINY, UPDATES
 from train.policy import Policy
 from train.program import Program
 
@@ -34,7 +32,6 @@ NUM_ENVS = 8
 STEPS = 32
 SYMBOLS, PIXELS = (CoinRun(observation=name) for name in ("symbolic", "rgb"))
 TESTBED = CoinRunTestbed()
-MAZES = ExitMazeConfig(size=7, pool_size=16)
 
 
 def varied(params: EnvParams) -> EnvParams:
@@ -95,39 +92,25 @@ def conditions() -> dict[str, Any]:
     }
 
 
-def training() -> dict[str, Any]:
-    """A few updates, in a corridor: they are the same code for any testbed."""
-    program = Program(runs.TINY)
+def agent() -> dict[str, Any]:
+    """A few updates, and what becomes of them on held-out levels."""
+    program = Program(TINY)
     state = program.init()
     found: dict[str, Any] = {"begun": jax.device_get(state)}
     program.compile(state)
     for update in range(UPDATES):
         state, metrics = program.update(state)
         found[f"update {update}"] = jax.device_get(metrics)
-    return found | {"trained": state}
-
-
-def network(weights: jax.Array, observations: jax.Array) -> Output:
-    """One layer."""
-    seen = observations.reshape(len(observations), -1)
-    logits = seen @ weights
-    return Output(logits, logits.sum(-1), seen)
-
-
-def evaluation() -> dict[str, Any]:
-    """What becomes of an agent in mazes, whose levels and steps are part of it."""
-    size = math.prod(observation_shape(MAZES))
-    weights = np.sin(np.arange(4 * size, dtype=np.float32)).reshape(size, 4)
-    policy = Policy(TrainConfig(env=MAZES), weights, network, UPDATES)
-    suite = testbed_of(MAZES).suites()["relocation"]
+    found["trained"] = state
+    policy = Policy(TINY, state.params, program.learner.network.apply, UPDATES)
+    suite = testbed_of(TINY.env).suites()["relocation"]
     evaluation, arena = evaluate(policy, Protocol(suite, num_levels=2, traced=True))
-    return {
-        "arena": (arena.params, arena.level_index, evaluation.level_seeds),
-        "played": {
-            name: (each.record, each.outcome, each.first_step)
-            for name, each in evaluation.played.items()
-        },
+    found["arena"] = (arena.params, arena.level_index, evaluation.level_seeds)
+    found["played"] = {
+        name: (each.record, each.outcome, each.first_step)
+        for name, each in evaluation.played.items()
     }
+    return found
 
 
 def numbers(leaf: Any) -> np.ndarray:
@@ -138,8 +121,7 @@ def numbers(leaf: Any) -> np.ndarray:
 
 def arrays() -> dict[str, np.ndarray]:
     """All of it, by where it is."""
-    parts = games, conditions, training, evaluation
-    found = {each.__name__: each() for each in parts}
+    found = {"games": games(), "conditions": conditions(), "agent": agent()}
     leaves = jax.tree_util.tree_leaves_with_path(found)
     return {jax.tree_util.keystr(path): numbers(leaf) for path, leaf in leaves}
 
