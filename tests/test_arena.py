@@ -39,6 +39,8 @@ COIN, GHOST, AT_END, TIMEOUT = (OUTCOMES.index(n) for n in ("coin", "ghost", "en
 RECORDED = ROOT / "tests" / "data" / "shipped_outcomes.npz"
 """What the two shipped policies came to at commit d4cef6f, by `python -m eval --suite relocation
 --action-mode both`: `outcome` and `steps` [run, policy, condition, level]."""
+SHIPPED_LEVELS = 20
+"""Of those recorded. Without a coin episodes are long, and there are 400 of each policy."""
 
 
 class Output(NamedTuple):
@@ -251,11 +253,11 @@ def recorded() -> dict[str, np.ndarray]:
 
 @cache
 def arena_of_shipped(run: str) -> Arena:
-    """A shipped policy in both action modes, and policies as in the arena above: on fewer levels,
-    in more conditions, with two samples and more lanes.
+    """A shipped policy, and policies as in the arena above: on fewer levels, in more conditions,
+    with two samples and more lanes.
     """
     policy, suite = load_policy(ROOT / "results" / "policies" / run), SUITES["relocation"]
-    protocol = Protocol(suite, recorded()["level_seeds"].size, num_samples=2)
+    protocol = Protocol(suite, SHIPPED_LEVELS, num_samples=2)
     arena = make_arena(policy.env_config, {}, protocol)
     agent = AgentController(policy.params, policy.network, greedy=np.bool_(False))
     known = known_policies(*arena.env.observation_space().shape)
@@ -263,7 +265,6 @@ def arena_of_shipped(run: str) -> Arena:
         arena,
         controllers={
             AGENT: agent,
-            GREEDY: agent.replace(greedy=np.bool_(True)),
             "another": known[AGENT],
             "fetch": known["fetch"],
             "random": known["random"],
@@ -354,14 +355,15 @@ def test_shipped_policies_come_to_what_they_always_came_to(run: str) -> None:
     arena, names = arena_of_shipped(run), recorded()["outcome_names"]
     number = recorded()["runs"].tolist().index(run)
     assert [each.name for each in arena.conditions] == recorded()["conditions"].tolist()
-    assert arena.level_seeds.tolist() == recorded()["level_seeds"].tolist()
+    assert arena.level_seeds.tolist() == recorded()["level_seeds"][:SHIPPED_LEVELS].tolist()
     different = 0
     for acts, name in enumerate(recorded()["policies"].tolist()):
-        played = as_played(arena, arena.play(name))
+        agent = arena.controllers[AGENT].replace(greedy=np.bool_(name == GREEDY))  # type: ignore[attr-defined]
+        playing = dataclasses.replace(arena, controllers={**arena.controllers, AGENT: agent})
+        played = as_played(playing, playing.play(AGENT))
         outcome = np.array(OUTCOMES)[played.outcome[..., 0]]
-        same = outcome == names[recorded()["outcome"][number, acts]]
-        different += (
-            ~same | (played.record.steps[..., 0] != recorded()["steps"][number, acts])
-        ).sum()
+        expected = recorded()["outcome"][number, acts, :, :SHIPPED_LEVELS]
+        steps = recorded()["steps"][number, acts, :, :SHIPPED_LEVELS]
+        different += ((outcome != names[expected]) | (played.record.steps[..., 0] != steps)).sum()
     # A processor that rounds a logit otherwise may draw another action now and then.
-    assert different <= 2
+    assert different <= 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import jax
 import numpy as np
 import pytest
 
+from coinrun_jax import CoinRun
+from coinrun_jax.coinrun.env_config import CoinRunConfig
 from eval.audit import __main__ as program
 from eval.audit.__main__ import CSV, FIGURE, JSON, main
 from eval.audit.dependence import (
@@ -26,7 +29,8 @@ from tests.refusals import refusal
 
 N, OTHERS = 4000, 8
 CONFIG = str(ROOT / "configs" / "quickstart.yaml")
-FEW = ["--num-levels", "600"]
+NUM_LEVELS = 600
+FEW = ["--num-levels", str(NUM_LEVELS)]
 MAZE = ("--env.id", "ExitMaze-v1", "--env.size", "7")
 RESAMPLING = Resampling(np.arange(N), RESAMPLES)
 
@@ -128,6 +132,16 @@ def test_samples_of_a_level_stay_together() -> None:
 def test_divergence_is_of_one_bit_at_most() -> None:
     assert divergence(np.array([1.0, 0.0]), np.array([0.0, 1.0])) == 1
     assert divergence(np.array([0.5, 0.5]), np.array([0.5, 0.5])) == 0
+
+
+BUILT = functools.cache(CoinRun.build_params)
+
+
+@pytest.fixture(autouse=True)
+def _one_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Audits of CoinRun are on the first levels, built once and no more than are looked at."""
+    monkeypatch.setattr(CoinRunConfig, "pool_size", NUM_LEVELS)
+    monkeypatch.setattr(CoinRun, "build_params", BUILT)
 
 
 def audit(out: Path, *more: str) -> dict[str, dict[str, object]]:

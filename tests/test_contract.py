@@ -293,7 +293,7 @@ def test_suites_fit_together(bed: Bed) -> None:
 
 
 def test_levels_are_held_out(bed: Bed) -> None:
-    testbed, conditions, count = bed.testbed, bed.suite.conditions[:3], 20
+    testbed, conditions, count = bed.testbed, bed.suite.conditions[:3], LEVELS // 2
     levels, seeds, index = testbed.choose_levels(conditions, bed.config, count)
     assert index.shape == (3, count)
     assert index.dtype == np.int32
@@ -303,7 +303,7 @@ def test_levels_are_held_out(bed: Bed) -> None:
     assert {leaf.shape[0] for leaf in jax.tree.leaves(levels)} == {seeds.size}
     rebuilt = testbed.build_levels(seeds, testbed.level_kind(conditions[0], bed.config))
     jax.tree.map(np.testing.assert_array_equal, levels, rebuilt)
-    # More levels begin with the same ones.
+    # More levels begin with the same ones; they are those of the arena, of one program.
     more = testbed.choose_levels(conditions, bed.config, 2 * count)
     np.testing.assert_array_equal(more[1][more[2]][:, :count], seeds[index])
     with pytest.raises(InputError, match=r"held.out"):

@@ -16,6 +16,7 @@ from coinrun_jax import Action, Cause, CoinRun, EnvParams
 
 NUM_ENVS = 32
 NUM_LEVELS = 1000
+POOL_SIZE = 16  # of other environments
 KEY = jax.random.key(0)
 
 
@@ -155,15 +156,14 @@ def test_actions_beyond_8_do_nothing(env, params, state):
     np.testing.assert_array_equal(results[0], results[2])
 
 
-def test_one_trace_serves_all_params(params):
-    env = CoinRun(num_levels=NUM_LEVELS)
+def test_one_trace_serves_all_params(env, params, state):
     step = jax.jit(chex.assert_max_traces(lambda *args: env.step(*args), n=1))
-    _, state = jax.eval_shape(env.reset, jax.random.key(0), params)
+    levels = jax.device_get(params.pool.levels)
     variants = [
         params,
         params.with_placement("random_section", 0.3),
         params.with_placement({"end": 1.0, "random_section": 2.0}, present=False),
-        params.with_levels(jax.tree.map(lambda leaf: leaf[::-1], params.pool.levels)),
+        params.with_levels(jax.tree.map(lambda leaf: leaf[::-1], levels)),
     ]
     for variant in variants:
         jax.eval_shape(step, jax.random.key(1), state, jnp.int32(7), variant)
@@ -206,26 +206,27 @@ def test_step_builds_no_level(env, params, state):
 
 
 def test_levels_are_the_set_asked_for_and_not_rebuilt_inside_jit():
-    settings = {"num_levels": 5, "start_level": 100}
+    settings = {"num_levels": POOL_SIZE, "start_level": 100}
     env = CoinRun(**settings)
     _, state = jax.eval_shape(env.reset, KEY)  # has no params yet
     assert TWISTER not in str(jax.make_jaxpr(env.step)(KEY, state, jnp.int32(0)))
     _, params = coinrun_jax.make(**settings)
     for each in (env.default_params, params):
-        np.testing.assert_array_equal(each.pool.levels.seed, [100, 101, 102, 103, 104])
+        np.testing.assert_array_equal(each.pool.levels.seed, np.arange(100, 100 + POOL_SIZE))
 
 
 def test_a_larger_set_takes_turns_within_its_range(state):
-    env, params = coinrun_jax.make(num_levels=1000, start_level=500, pool_size=16)
+    env, params = coinrun_jax.make(num_levels=1000, start_level=500, pool_size=POOL_SIZE)
     in_use = np.array([3, 5, 3, 0], np.int32)
-    states = jax.tree.map(lambda leaf: jnp.stack([leaf] * 4), state).replace(level_index=in_use)
+    states = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (4, *leaf.shape)), state)
+    states = states.replace(level_index=in_use)
     renewed = env.refresh(jax.random.key(1), states, params)
     seeds = np.concatenate([params.pool.levels.seed, renewed.pool.levels.seed])
     assert ((seeds >= 500) & (seeds < 1500)).all()
     np.testing.assert_array_equal(renewed.pool.levels.seed[in_use], params.pool.levels.seed[in_use])
     # Resets draw the renewed levels only.
     drawable = renewed.pool.drawable[: renewed.pool.num_drawable]
-    assert set(np.asarray(drawable).tolist()) == set(range(16)) - set(in_use.tolist())
+    assert set(np.asarray(drawable).tolist()) == set(range(POOL_SIZE)) - set(in_use.tolist())
 
 
 def test_all_levels_from_one_on_are_procgens():
@@ -244,9 +245,11 @@ def test_levels_that_were_given_are_not_renewed(params, state):
 def test_actions_are_integers_of_any_kind(env, params, state):
     @jax.jit
     def advanced(state, *actions):
-        return [env.advance(state, action, params)[0].x for action in (Action.LEFT, *actions)]
+        return [env.advance(state, action, params)[0].x for action in actions]
 
-    moved = advanced(state.replace(x=jnp.float32(3.0)), np.uint8(1), jnp.uint32(1))
+    moved = advanced(
+        state.replace(x=jnp.float32(3.0)), np.uint8(Action.LEFT), np.uint32(Action.LEFT)
+    )
     assert all(2.5 < x < 3 for x in moved)
 
 

@@ -40,12 +40,18 @@ MEASURES = measure_names(CoinRunTestbed(), SUITES["paper"])
 
 
 def save_untrained(folder: Path, env: EnvConfig | None = None, **settings: Any) -> Path:
-    """A run whose agent has learned nothing; of CoinRun, with some settings, if not said."""
+    """A run whose agent has learned nothing; of CoinRun, with some settings, if not said.
+
+    Weights are NumPy's: to draw them as a training does compiles a program for each layer.
+    """
     env = env or CoinRunConfig(**settings)
     config = TrainConfig(env=env, network=NetworkConfig(width=16), seed=5)
-    shape = observation_shape(env)
-    network = network_of(config.network, env)
-    params = network.init(jax.random.key(0), np.zeros((1, *shape), np.float32))
+    network, rng = network_of(config.network, env), np.random.default_rng(0)
+    observations = np.zeros((1, *observation_shape(env)), np.float32)
+    params = jax.tree.map(
+        lambda leaf: rng.normal(0, 0.1, leaf.shape).astype(leaf.dtype),
+        jax.eval_shape(network.init, jax.random.key(0), observations),
+    )
     folder.mkdir()
     save_policy(folder, params, config, 0)
     return folder
@@ -182,6 +188,7 @@ def test_levels_of_a_kind_that_turn_out_to_be_too_few_are_said(
 ) -> None:
     monkeypatch.setattr(level_sets, "TEST_LEVELS", TEST_LEVELS[:200])
     monkeypatch.setattr(level_sets, "_DEVIATIONS", 1000)
+    monkeypatch.setattr(level_sets, "_CHUNK", 50)
     rest = ["--suite", "capability", "--num-levels", "200", "--out", str(tmp_path / "out")]
     assert main(["--run", str(run_dir), *rest]) == 2
     complaint = capsys.readouterr().err.splitlines()[-1]
@@ -349,16 +356,35 @@ def launch(run_dir: Path, out: Path) -> subprocess.Popen[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_what_is_stopped_leaves_nothing(corridor: Path, tmp_path: Path, number: int) -> None:
+def test_what_is_stopped_leaves_nothing(corridor: Path, tmp_path: Path) -> None:
+    """`test_cli` has what a process says of each signal."""
     process = launch(corridor, tmp_path / "deep" / "out")
     assert process.stdout is not None
     assert process.stdout.readline().startswith("compiling")
     assert list((tmp_path / "deep" / "out").iterdir())  # the hidden folder
-    process.send_signal(number)
+    process.send_signal(signal.SIGTERM)
     said = process.communicate(timeout=300)[1].splitlines()
-    assert process.returncode == 128 + number
-    assert said[-1] == f"error: {'interrupted' if number == signal.SIGINT else 'terminated'}"
+    assert process.returncode == 128 + signal.SIGTERM
+    assert said[-1] == "error: terminated"
+    assert not any(tmp_path.iterdir())
+
+
+def test_what_is_interrupted_leaves_nothing(
+    corridor: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    out = tmp_path / "deep" / "out"
+
+    def play(options: Any) -> None:
+        assert list(out.iterdir())  # the hidden folder
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(program, "_play", play)
+    words = ["--run", str(corridor), "--suite", "relocation", "--out", str(out)]
+    assert main(words) == 128 + signal.SIGINT
+    assert capsys.readouterr().err.endswith("\nerror: interrupted\n")
     assert not any(tmp_path.iterdir())
 
 

@@ -51,6 +51,7 @@ SUITE = Suite(
 MAZE = find_testbed("ExitMaze-v1")
 OUTCOMES = [each.name for each in find_testbed("CoinRun-v1").outcomes]
 LEVELS, SAMPLES, COUNT = 5, 2, 3
+"""Everything is built on so many levels: another number of them is another program."""
 
 
 def network(weights: Any, observations: jax.Array) -> Output:
@@ -343,8 +344,8 @@ def test_what_does_not_fit_is_refused(policy: Policy) -> None:
 
 def test_a_stream_pays_nothing_and_tells_the_true_return() -> None:
     near = coin_condition("near", placement="fraction", fraction=(0.1, 0.1))
-    env, params = shifted_stream(near, num_levels=8)  # as in the example, of the same program
-    assert params.pool.levels.seed.tolist() == list(TEST_LEVELS[:8])
+    env, params = shifted_stream(near, num_levels=LEVELS)
+    assert params.pool.levels.seed.tolist() == list(TEST_LEVELS[:LEVELS])
     key = jax.random.key(0)
     _, state = env.reset(key, params)
     told = set()
@@ -360,10 +361,11 @@ def test_a_stream_pays_nothing_and_tells_the_true_return() -> None:
 
 def test_a_stream_is_set_up_as_its_condition_says() -> None:
     taken = coin_condition("taken", present=False, levels=LevelSet(mode="easy"))
-    env, params = shifted_stream(taken, num_levels=6, skip=2, cues={"mirrored": True})
+    env, params = shifted_stream(taken, num_levels=LEVELS - 2, skip=2, cues={"mirrored": True})
     assert env.default_params is params
-    assert params.pool.levels.seed.tolist() == list(TEST_LEVELS[2:8])
-    expected = find_testbed("CoinRun-v1").build_levels(np.array(TEST_LEVELS[:8], np.uint32), "easy")
+    assert params.pool.levels.seed.tolist() == list(TEST_LEVELS[2:LEVELS])
+    seeds = np.array(TEST_LEVELS[:LEVELS], np.uint32)
+    expected = find_testbed("CoinRun-v1").build_levels(seeds, "easy")
     np.testing.assert_array_equal(params.pool.levels.grid, expected.grid[2:])
     assert params.cues.mirrored
     assert not params.placement.present
@@ -407,4 +409,6 @@ def test_the_example_of_the_stream_runs() -> None:
     example = re.findall(r"^    .*$|^$", stream.__doc__ or "", re.MULTILINE)
     code = "\n".join(line[4:] for line in example)
     assert "shifted_stream(" in code
-    exec(compile(code, "example", "exec"), {})
+    own = code.replace("num_levels=8", f"num_levels={LEVELS}")  # as above, of the same programs
+    assert own != code
+    exec(compile(own, "example", "exec"), {})

@@ -38,7 +38,7 @@ STAGED = TrainConfig(
     keep_at="0,64",
     stages=(
         StageConfig(total_steps=128),
-        StageConfig(name="few levels", total_steps=64, env={"num_levels": 20}),
+        StageConfig(name="more of it", total_steps=64),  # the same program
     ),
 )
 PLAYED = ["--suite", "relocation", "--num-levels", "12", "--checkpoints", "all"]
@@ -87,7 +87,7 @@ def test_every_kept_policy_and_the_newest_are_played(run_dir: Path, out: Path) -
     assert conditions == {"over_door", "elsewhere", "elsewhere_control", ""}
     lifetime = json.loads((out / SUMMARY).read_text())["lifetime"]
     assert [age["steps"] for age in lifetime["ages"]] == [0, 64, 192]
-    assert lifetime["borders"] == [{"steps": 128, "title": "few levels"}]
+    assert lifetime["borders"] == [{"steps": 128, "title": "more of it"}]
     assert (out / LIFETIME_FIGURE).read_bytes().startswith(b"\x89PNG")
     assert "Over training" in (out / REPORT).read_text()
 

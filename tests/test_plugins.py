@@ -31,9 +31,12 @@ register_placement("on_a_crate", lambda terrain: standing(terrain) & (terrain.ti
 COMMANDS = """
 import json, sys
 from coinrun_jax.coinrun.placement import CATALOGUE
+from eval import animations, report
 from eval.__main__ import main as evaluate
 from train.__main__ import main as train
 
+animations.make_gifs = lambda arena, evaluation, art: []
+report.show = lambda *shown: report.Shown()  # no pictures, which have nothing to do with it
 for command, words in json.loads(sys.argv[1]):
     assert {"train": train, "eval": evaluate}[command](words) == 0, words
     del sys.modules["my_placements"], CATALOGUE["on_a_crate"]
@@ -46,7 +49,7 @@ def test_a_placement_of_ones_own_is_trained_on_resumed_and_evaluated(tmp_path, c
     (tmp_path / "my_placements.py").write_text(PLUGIN)
     suite = tmp_path / "own.yaml"
     suite.write_text("conditions: [{name: own, placement: on_a_crate, control: true}]")
-    own, folder = ["--env.placement", "on_a_crate"], tmp_path / "run"
+    own, folder = ["--env.placement", "on_a_crate", "--env.num-levels", "16"], tmp_path / "run"
     training = arguments(*own, "--run-dir", str(folder), updates=1)
     assert "on_a_crate" in refusal(train, training, capsys)
     play = ["--run", str(folder), "--num-levels", "4", "--out", str(tmp_path / "eval")]

@@ -1,11 +1,13 @@
 """Levels, play, a training and an evaluation, written to a file array by array.
 
+CoinRun is played; training and evaluation, the same code for any testbed, are in a corridor. Mazes
+have tests of their own.
+
 python -m tests.x64_program FILE
 """
 
 from __future__ import annotations
 
-import dataclasses
 import sys
 from functools import partial
 from typing import Any
@@ -18,12 +20,11 @@ from coinrun_jax import CoinRun, EnvParams
 from coinrun_jax.coinrun.generator import MODES
 from coinrun_jax.coinrun.layout import layout_words
 from coinrun_jax.coinrun.testbed import CoinRunTestbed
-from coinrun_jax.exit_maze.maze_config import ExitMazeConfig
 from coinrun_jax.registry import testbed_of
 from coinrun_jax.variants import stack
 from eval.evaluate import Protocol, evaluate
 from tests import runs
-from tests.runs import UPDATES
+from tests.runs import TINY, UPDATES
 from train.policy import Policy
 from train.program import Program
 
@@ -31,8 +32,6 @@ NUM_ENVS = 8
 STEPS = 32
 SYMBOLS, PIXELS = (CoinRun(observation=name) for name in ("symbolic", "rgb"))
 TESTBED = CoinRunTestbed()
-CONFIG = dataclasses.replace(runs.CONFIG, env=ExitMazeConfig(size=7, pool_size=16))
-"""Training and evaluation are the same code for any testbed; on small mazes they compile soon."""
 
 
 def varied(params: EnvParams) -> EnvParams:
@@ -50,25 +49,26 @@ def varied(params: EnvParams) -> EnvParams:
 @jax.jit
 def play(params: EnvParams) -> Any:
     """Start and every step of play at random, mostly to the right; symbols, pixels, and what an
-    evaluation notes.
+    evaluation notes. Each of the observations is compiled once, of the state that a step leaves.
     """
     key_reset, key_act, key_step = jax.random.split(jax.random.key(1), 3)
-    start = jax.vmap(SYMBOLS.reset, (0, None))(jax.random.split(key_reset, NUM_ENVS), params)
+    start = jax.vmap(SYMBOLS.reset_state, (0, None))(jax.random.split(key_reset, NUM_ENVS), params)
     words = jax.random.bits(key_act, (STEPS, NUM_ENVS), np.uint8)
     actions = jnp.where(words < 100, words % 15, 7 + words % 2)
 
-    noted = jax.vmap(partial(TESTBED.details, None), (0, None))(start[1], params)
+    noted = jax.vmap(partial(TESTBED.details, None), (0, None))(start, params)
 
     def step(carry: tuple[Any, Any], inputs: tuple[jax.Array, jax.Array]) -> tuple[Any, Any]:
         (state, noted), (key, action) = carry, inputs
         keys = jax.random.split(key, NUM_ENVS)
         out = jax.vmap(SYMBOLS.step, (0, 0, 0, None))(keys, state, action, params)
+        del out[-1]["final_observation"]
         seen = jax.vmap(PIXELS.observe, (0, 0, None, None))(keys, out[1], None, params)
         noted = jax.vmap(TESTBED.details, (0, 0, None))(noted, out[1], params)
         return (out[1], noted), (out, seen, noted)
 
     keys = jax.random.split(key_step, STEPS)
-    return start, jax.lax.scan(step, (start[1], noted), (keys, actions))[1]
+    return start, jax.lax.scan(step, (start, noted), (keys, actions))[1]
 
 
 def games() -> dict[str, Any]:
@@ -94,7 +94,7 @@ def conditions() -> dict[str, Any]:
 
 def agent() -> dict[str, Any]:
     """A few updates, and what becomes of them on held-out levels."""
-    program = Program(CONFIG)
+    program = Program(TINY)
     state = program.init()
     found: dict[str, Any] = {"begun": jax.device_get(state)}
     program.compile(state)
@@ -102,8 +102,8 @@ def agent() -> dict[str, Any]:
         state, metrics = program.update(state)
         found[f"update {update}"] = jax.device_get(metrics)
     found["trained"] = state
-    policy = Policy(CONFIG, state.params, program.learner.network.apply, UPDATES)
-    suite = testbed_of(CONFIG.env).suites()["relocation"]
+    policy = Policy(TINY, state.params, program.learner.network.apply, UPDATES)
+    suite = testbed_of(TINY.env).suites()["relocation"]
     evaluation, arena = evaluate(policy, Protocol(suite, num_levels=2, traced=True))
     found["arena"] = (arena.params, arena.level_index, evaluation.level_seeds)
     found["played"] = {
