@@ -24,7 +24,7 @@ QUICK_COMPILE = {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
 They compile as most files do, and so find in the cache what was compiled here or there."""
 OPTIMISED = {
     *("test_backend", "test_generator", "test_physics"),  # the game is exact as it is used
-    *("test_arena", "test_solver"),
+    "test_solver",
 }
 """Files whose programs are compiled as users', because of what they show or as they run long."""
 
