@@ -16,28 +16,24 @@ import pytest
 
 from coinrun_jax.arena import Arena
 from coinrun_jax.controllers import ScriptedController
-from coinrun_jax.exit_maze.maze_config import ExitMazeConfig
-from coinrun_jax.registry import find_testbed
-from coinrun_jax.suites import Suite
 from eval.evaluate import Protocol, make_arena
 from tests.conftest import QUICK_COMPILE, ROOT
+from tests.tiny_testbed import CorridorConfig, CorridorTestbed
 
 DEVICES = 4
-MAZE = find_testbed("ExitMaze-v1")  # compiles in a third of CoinRun's time
-SUITE = Suite("some", MAZE.suites()["relocation"].conditions[:3])
-PROTOCOL = Protocol(SUITE, num_levels=7, num_samples=2)
+PROTOCOL = Protocol(CorridorTestbed().suites()["relocation"], num_levels=7, num_samples=2)
 
 
 def build(lanes: int) -> Arena:
     def act(key: jax.Array, state: Any, params: Any) -> jax.Array:
         """Looks and is random: whatever is mixed up shows."""
         seed = params.pool.levels.seed[state.level_index].astype(jnp.float32)
-        place = seed + state.cell @ jnp.array([1.0, 0.1])
-        return jax.random.categorical(key, jnp.cos(jnp.arange(4.0) * place))
+        place = seed + 0.1 * state.cell
+        return jax.random.categorical(key, jnp.cos(jnp.arange(2.0) * place))
 
     controllers = {"agent": ScriptedController(act)}
     return dataclasses.replace(
-        make_arena(ExitMazeConfig(size=7), controllers, PROTOCOL), lanes=lanes, traced=True
+        make_arena(CorridorConfig(), controllers, PROTOCOL), lanes=lanes, traced=True
     )
 
 

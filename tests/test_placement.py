@@ -11,7 +11,6 @@ import pytest
 
 from coinrun_jax import TEST_LEVELS, EnvParams, generate_level, make_placement
 from coinrun_jax.coinrun import placement, places
-from coinrun_jax.coinrun.generator import MODES
 from coinrun_jax.coinrun.placement import BEHIND_BY, CATALOGUE, NUM_UNIFORMS, draw_coin
 from coinrun_jax.coinrun.places import HIGH
 from coinrun_jax.coinrun.pool import build_pool
@@ -22,7 +21,7 @@ HELD_OUT = 800  # of these levels, the last ones
 WHERE = {"fixed": {"cell": (9, 4)}}  # what a placement of that name needs
 
 
-@pytest.fixture(scope="module", params=MODES)
+@pytest.fixture(scope="module", params=["hard", pytest.param("easy", marks=pytest.mark.thorough)])
 def pool(request):
     return pool_of(request.param)
 
@@ -188,7 +187,7 @@ def drawn_with_the_end(kind, arguments, cells, uniform, end, start):
     return cells[int(uniform * np.float32(len(cells)))]
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", ["hard", pytest.param("easy", marks=pytest.mark.thorough)])
 @pytest.mark.parametrize(("kind", "arguments"), MOVED)
 def test_a_moved_coin_leaves_the_end_and_other_draws_are_as_they_were(mode, kind, arguments):
     pool = pool_of(mode)

@@ -61,7 +61,9 @@ def test_cart_pole_learns_and_resumes(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("env_id", ["Catch-bsuite", "Breakout-MinAtar"])
+@pytest.mark.parametrize(
+    "env_id", [pytest.param("Catch-bsuite", marks=pytest.mark.thorough), "Breakout-MinAtar"]
+)
 def test_boards_of_gymnax_train(tmp_path, env_id):
     assert main(words(env_id, 2, tmp_path / "run")) == 0
     rows = read_metrics(tmp_path / "run")

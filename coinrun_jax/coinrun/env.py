@@ -104,7 +104,7 @@ class CoinRun(PooledEnvironment[EnvState, EnvParams]):
         return pictures.load() if self.mode == "hard" else pictures.load([0])
 
     def pool_of(self, seeds: jax.Array) -> LevelPool:
-        return _pool_of(seeds, self.mode)
+        return build_pool(generate_levels(seeds, self.mode))
 
     def start(self, key: jax.Array, index: jax.Array, params: EnvParams) -> EnvState:
         state = _start(key, index, params)
@@ -196,12 +196,6 @@ class CoinRun(PooledEnvironment[EnvState, EnvParams]):
         if self.observation != "symbolic":
             return spaces.Box(0, 255, (rgb.SIZE, rgb.SIZE, 3), jnp.uint8)
         return spaces.Box(-1.0, 1.0, (symbolic.SIZE,), jnp.float32)
-
-
-@partial(jax.jit, static_argnames="mode")
-def _pool_of(seeds: jax.Array, mode: str) -> LevelPool:
-    """One program for all environments with as many levels."""
-    return build_pool(generate_levels(seeds, mode))
 
 
 def _shown(params: EnvParams) -> tuple[Cues, jax.Array]:

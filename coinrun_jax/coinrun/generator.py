@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from coinrun_jax.batches import share_programs
 from coinrun_jax.checks import choice, whole_or_traced
 from coinrun_jax.coinrun.rng import mt19937, rand01, randn
 from coinrun_jax.coinrun.types import (
@@ -299,6 +300,7 @@ def _generate_level(seed: jax.Array, mode: str) -> Level:
     )
 
 
+@share_programs
 @partial(jax.jit, static_argnames="mode")
 def generate_levels(seeds: jax.Array, mode: str = "hard") -> Level:
     """Levels of seeds [N], as of `generate_level`; leading axis N."""

@@ -7,12 +7,15 @@ the same however often episodes end, and an environment's state is its moving pa
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
+from coinrun_jax.batches import share_programs
 from coinrun_jax.coinrun.observations.lanes import lane_rows
-from coinrun_jax.coinrun.placement import tabulate
+from coinrun_jax.coinrun.placement import PlacementFn, lists, tabulate
 from coinrun_jax.coinrun.types import (
     MARGIN,
     NUM_CRATE_THEMES,
@@ -94,7 +97,6 @@ def enemy_lanes(level: Level) -> tuple[jax.Array, jax.Array, jax.Array]:
     return edge.astype(jnp.float32), wall, crates.astype(jnp.float32)
 
 
-@partial(jax.jit, static_argnames="layers")
 def build_pool(levels: Level, layers: int = 1) -> LevelPool:
     """A pool of the given levels, all available to resets.
 
@@ -104,21 +106,30 @@ def build_pool(levels: Level, layers: int = 1) -> LevelPool:
     """
     if levels.grid.ndim == 2:
         levels = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], levels)
+    size = levels.grid.shape[0]
+    return LevelPool(
+        levels=jax.tree.map(jnp.asarray, levels),
+        **_tables(levels, layers, tuple(lists())),
+        drawable=jnp.asarray(np.arange(size, dtype=np.int32)),
+        num_drawable=jnp.int32(size),
+    )
+
+
+@share_programs
+@partial(jax.jit, static_argnames=("layers", "kinds"))
+def _tables(levels: Level, layers: int, kinds: tuple[PlacementFn, ...]) -> dict[str, Any]:
+    """Compiled anew where there are other `kinds` of places, which `tabulate` knows."""
     edge, wall, crates = jax.vmap(enemy_lanes)(levels)
     tiles = jax.vmap(tile_map)(levels)
     rows = jax.vmap(partial(lane_rows, layers=layers))(levels, edge)
-    size = levels.grid.shape[0]
-    return LevelPool(
-        levels=levels,
-        tiles=tiles,
-        lane_edge=edge,
-        lane_wall=wall,
-        lane_crates=crates,
-        lane_row=rows,
-        places=jax.vmap(tabulate)(levels, tiles, edge, rows),
-        drawable=jnp.arange(size, dtype=jnp.int32),
-        num_drawable=jnp.int32(size),
-    )
+    return {
+        "tiles": tiles,
+        "lane_edge": edge,
+        "lane_wall": wall,
+        "lane_crates": crates,
+        "lane_row": rows,
+        "places": jax.vmap(tabulate)(levels, tiles, edge, rows),
+    }
 
 
 def level_of(pool: LevelPool, index: jax.Array) -> Level:

@@ -103,7 +103,6 @@ class ExitMaze(PooledEnvironment[EnvState, EnvParams]):
     def params_of(self, seeds: jax.Array) -> EnvParams:
         return EnvParams.on_levels(generate_levels(seeds, self.size))
 
-    @partial(jax.jit, static_argnames="self")
     def pool_of(self, seeds: jax.Array) -> LevelPool:
         return build_pool(generate_levels(seeds, self.size))
 

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from coinrun_jax.batches import share_programs
 from coinrun_jax.checks import whole_or_traced
 from coinrun_jax.exit_maze.maze import (
     around,
@@ -48,6 +49,7 @@ def generate_level(seed: jax.typing.ArrayLike, size: int = DEFAULT_SIZE) -> Leve
     return _generate(jnp.asarray(seed, jnp.uint32), size)
 
 
+@share_programs
 @partial(jax.jit, static_argnames="size")
 def generate_levels(seeds: jax.Array, size: int) -> Level:
     """The levels of seeds uint32 [P], with a leading axis P; see `generate_level`."""
@@ -120,7 +122,6 @@ def _pick(mask: jax.Array, word: jax.Array) -> jax.Array:
     return jnp.stack(jnp.divmod(index, jnp.int32(mask.shape[1])))
 
 
-@jax.jit
 def build_pool(levels: Level) -> LevelPool:
     """A pool of the given levels, all available to resets.
 
@@ -130,11 +131,19 @@ def build_pool(levels: Level) -> LevelPool:
     if levels.walls.ndim == 2:
         levels = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], levels)
     size = levels.walls.shape[0]
-    to_each = jax.vmap(distances, in_axes=(None, 0))
     return LevelPool(
-        levels=levels,
-        exit_distance=jax.vmap(distances)(levels.walls, levels.exit_cell),
-        decoy_distance=jax.vmap(to_each)(levels.walls, levels.decoy_cells),
-        drawable=jnp.arange(size, dtype=jnp.int32),
+        levels=jax.tree.map(jnp.asarray, levels),
+        **_tables(levels),
+        drawable=jnp.asarray(np.arange(size, dtype=np.int32)),
         num_drawable=jnp.int32(size),
     )
+
+
+@share_programs
+@jax.jit
+def _tables(levels: Level) -> dict[str, jax.Array]:
+    to_each = jax.vmap(distances, in_axes=(None, 0))
+    return {
+        "exit_distance": jax.vmap(distances)(levels.walls, levels.exit_cell),
+        "decoy_distance": jax.vmap(to_each)(levels.walls, levels.decoy_cells),
+    }

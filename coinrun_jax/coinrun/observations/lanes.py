@@ -7,10 +7,13 @@ have lanes above one another: then several layers are needed, each lane being in
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from coinrun_jax.batches import share_programs
 from coinrun_jax.coinrun.types import MARGIN, MAX_ENTITIES, WORLD_SIZE, Entity, Level
 
 NO_ROW = -1
@@ -48,5 +51,11 @@ def lane_rows(level: Level, lane_edge: jax.Array, layers: int = 1) -> jax.Array:
 
 def layers_needed(levels: Level, lane_edge: jax.Array) -> int:
     """Layers that all given levels [P] fit into; not for tracers."""
-    rows = jax.vmap(lane_rows, in_axes=(0, 0, None))(levels, lane_edge, MAX_ENTITIES)
+    rows = _all_rows((levels, lane_edge))
     return max(1, int((np.asarray(rows) != NO_ROW).any(axis=(0, 2)).sum()))
+
+
+@share_programs
+@jax.jit
+def _all_rows(batch: tuple[Level, jax.Array]) -> jax.Array:
+    return jax.vmap(partial(lane_rows, layers=MAX_ENTITIES))(*batch)
