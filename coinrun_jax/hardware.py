@@ -34,19 +34,16 @@ def num_cores() -> int:
         return os.cpu_count() or 1
 
 
-def use_every_core(most: int | None = None) -> None:
+def use_every_core() -> None:
     """On a CPU, a JAX device for each core, unless the environment says how many.
 
     Call it before JAX is used; afterwards it does nothing.
-
-    Args:
-      most: devices.
     """
     flags = os.environ.get("XLA_FLAGS", "")
     if "JAX_NUM_CPU_DEVICES" in os.environ or "host_platform_device_count" in flags:
         return
     with contextlib.suppress(RuntimeError):  # JAX has been used
-        jax.config.update("jax_num_cpu_devices", min(num_cores(), most or num_cores()))
+        jax.config.update("jax_num_cpu_devices", num_cores())
 
 
 def memory_per_device() -> int | None:

@@ -21,16 +21,12 @@ from tqdm import tqdm
 from coinrun_jax.arena import Arena
 from coinrun_jax.cli import command
 from coinrun_jax.compilation import enable_compilation_cache
-from coinrun_jax.hardware import use_every_core
 from eval import outputs
 from eval.evaluate import evaluate, evaluate_next
 from eval.langosco import screen, touches
 from eval.options import Options, parse
 from eval.results import Evaluation
 from eval.staging import staging
-
-_MOST_DEVICES = 8
-"""CPU devices that an evaluation uses; each holds a copy of the levels."""
 
 
 def _progress(bar: tqdm) -> Callable[[str, int], None]:
@@ -83,7 +79,6 @@ def _run(options: Options, out: Path) -> str:
 @command
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; see `coinrun_jax.cli` for the exit status."""
-    use_every_core(_MOST_DEVICES)
     options = parse(arguments, __doc__.split("\n")[0], outputs.written)
     enable_compilation_cache()
     with staging(options.out, outputs.written(options.testbed), options.force) as out:

@@ -23,7 +23,7 @@ from coinrun_jax.checks import InputError
 from coinrun_jax.cli import Parser, command, integer
 from coinrun_jax.compilation import enable_compilation_cache
 from coinrun_jax.files import read_rows, write_rows
-from coinrun_jax.hardware import device_name, use_every_core
+from coinrun_jax.hardware import device_name
 from coinrun_jax.registry import find_testbed
 from eval import lifetime
 from eval.evaluate import Protocol, evaluate, evaluate_next
@@ -162,7 +162,6 @@ def main(arguments: list[str] | None = None) -> int:
         require_usable(words, args.runs)
         if status := train_all(words, args.runs, args.jobs):
             return status
-    use_every_core()
     enable_compilation_cache()
     args.out.mkdir(parents=True, exist_ok=True)
     measuring = Measuring(args.levels, args.seed)
