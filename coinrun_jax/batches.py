@@ -9,14 +9,14 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import jax
 import numpy as np
 
-_LEAST, _MOST = 16, 4096
+_LEAST, _MOST = 64, 4096
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
 def shared_size(number: int) -> int:
     """The least size that is not below `number` and that programs are compiled for: powers of two
-    from 16 to 4,096, then multiples of 4,096.
+    from 64 to 4,096, then multiples of 4,096.
     """
     if number > _MOST:
         return -(-number // _MOST) * _MOST
