@@ -401,7 +401,11 @@ PROTOCOLS = {  # the program of the first is that of an evaluation in `test_eval
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("testbed", [COINRUN, MAZE], ids=lambda testbed: testbed.id)
+@pytest.mark.parametrize(
+    "testbed",
+    [pytest.param(COINRUN, marks=pytest.mark.thorough), MAZE],
+    ids=lambda testbed: testbed.id,
+)
 def test_episodes_on_the_page_are_the_recorded_ones(
     testbed: Testbed, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,16 +16,17 @@ from tests.x64_program import arrays
 
 
 @pytest.mark.slow
-def test_the_flag_changes_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("more", [[], pytest.param(["pixels"], marks=pytest.mark.thorough)])
+def test_the_flag_changes_nothing(tmp_path: Path, more: list[str]) -> None:
     """In this process it is not set."""
     assert not jax.config.read("jax_enable_x64")
     path = tmp_path / "with_flag.npz"
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.x64_program", str(path)],
+        [sys.executable, "-m", "tests.x64_program", str(path), *more],
         cwd=ROOT,
         env={**os.environ, **QUICK_COMPILE, "JAX_ENABLE_X64": "1"},
     )
-    without = arrays()
+    without = arrays(bool(more))
     assert process.wait() == 0
     with np.load(path) as with_flag:
         assert with_flag.files == list(without)

@@ -3,7 +3,7 @@
 CoinRun is played; training and evaluation, the same code for any testbed, are in a corridor. Mazes
 have tests of their own.
 
-python -m tests.x64_program FILE
+python -m tests.x64_program FILE [pixels]
 """
 
 from __future__ import annotations
@@ -46,10 +46,11 @@ def varied(params: EnvParams) -> EnvParams:
     return params.replace(max_steps_in_episode=np.int32(30))
 
 
-@jax.jit
-def play(params: EnvParams) -> Any:
-    """Start and every step of play at random, mostly to the right; symbols, pixels, and what an
-    evaluation notes. Each of the observations is compiled once, of the state that a step leaves.
+@partial(jax.jit, static_argnames="pixels")
+def play(params: EnvParams, pixels: bool) -> Any:
+    """Start and every step of play at random, mostly to the right: symbols, pixels if asked for,
+    and what an evaluation notes. Each of the observations is compiled once, of the state that a
+    step leaves.
     """
     key_reset, key_act, key_step = jax.random.split(jax.random.key(1), 3)
     start = jax.vmap(SYMBOLS.reset_state, (0, None))(jax.random.split(key_reset, NUM_ENVS), params)
@@ -63,7 +64,9 @@ def play(params: EnvParams) -> Any:
         keys = jax.random.split(key, NUM_ENVS)
         out = jax.vmap(SYMBOLS.step, (0, 0, 0, None))(keys, state, action, params)
         del out[-1]["final_observation"]
-        seen = jax.vmap(PIXELS.observe, (0, 0, None, None))(keys, out[1], None, params)
+        seen = None
+        if pixels:
+            seen = jax.vmap(PIXELS.observe, (0, 0, None, None))(keys, out[1], None, params)
         noted = jax.vmap(TESTBED.details, (0, 0, None))(noted, out[1], params)
         return (out[1], noted), (out, seen, noted)
 
@@ -71,14 +74,14 @@ def play(params: EnvParams) -> Any:
     return start, jax.lax.scan(step, (start, noted), (keys, actions))[1]
 
 
-def games() -> dict[str, Any]:
+def games(pixels: bool) -> dict[str, Any]:
     """By mode: as Procgen is, and with something of everything."""
     found: dict[str, Any] = {}
     for mode in MODES:
         plain = CoinRun(mode, num_levels=NUM_ENVS).default_params
         hashes = jax.vmap(partial(layout_words, looks=True))(plain.pool.levels)
-        start, steps = play(plain)
-        found[mode] = (plain, hashes, start, steps, play(varied(plain)))
+        start, steps = play(plain, pixels)
+        found[mode] = (plain, hashes, start, steps, play(varied(plain), pixels))
     return found
 
 
@@ -119,12 +122,12 @@ def numbers(leaf: Any) -> np.ndarray:
     return np.asarray(jax.random.key_data(leaf) if is_key else leaf)
 
 
-def arrays() -> dict[str, np.ndarray]:
+def arrays(pixels: bool) -> dict[str, np.ndarray]:
     """All of it, by where it is."""
-    found = {"games": games(), "conditions": conditions(), "agent": agent()}
+    found = {"games": games(pixels), "conditions": conditions(), "agent": agent()}
     leaves = jax.tree_util.tree_leaves_with_path(found)
     return {jax.tree_util.keystr(path): numbers(leaf) for path, leaf in leaves}
 
 
 if __name__ == "__main__":
-    np.savez(sys.argv[1], **arrays())
+    np.savez(sys.argv[1], **arrays("pixels" in sys.argv[2:]))
