@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import sys
 import time
 from argparse import ArgumentTypeError, Namespace
@@ -35,7 +36,7 @@ from coinrun_jax.coinrun.generator import MODES
 from coinrun_jax.coinrun.params import EnvParams
 from coinrun_jax.coinrun.types import NUM_ACTIONS, Action
 from coinrun_jax.files import write_json, write_rows
-from coinrun_jax.hardware import device_name, memory_per_device, num_cores, use_every_core
+from coinrun_jax.hardware import device_name, memory_per_device, num_cores
 from coinrun_jax.rivals import Rival
 
 CHUNK = 32  # steps per call of the compiled program
@@ -281,6 +282,13 @@ def _bytes(tree: Any) -> int:
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
+def _restart_with_devices() -> None:
+    """Restart with a CPU device per core if necessary: JAX fixes their number on import."""
+    if jax.default_backend() == "cpu" and "JAX_NUM_CPU_DEVICES" not in os.environ:
+        os.environ["JAX_NUM_CPU_DEVICES"] = str(num_cores())
+        os.execv(sys.executable, [sys.executable, "-m", "coinrun_jax.benchmark", *sys.argv[1:]])
+
+
 class Timed(NamedTuple):
     """All programs after their rounds."""
 
@@ -347,7 +355,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark; returns the exit status."""
     args = _arguments(arguments)
     if arguments is None:
-        use_every_core()
+        _restart_with_devices()
     envs = [CoinRun(mode=args.mode, observation=name) for name in args.observation]
     for env in envs:
         require_memory(env, max(args.num_envs))

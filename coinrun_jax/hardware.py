@@ -1,4 +1,4 @@
-"""The hardware: how much of it is used, and a description for measurements."""
+"""A description of the hardware that a measurement ran on."""
 
 from __future__ import annotations
 
@@ -32,18 +32,6 @@ def num_cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # only Linux has it
         return os.cpu_count() or 1
-
-
-def use_every_core() -> None:
-    """On a CPU, a JAX device for each core, unless the environment says how many.
-
-    Call it before JAX is used; afterwards it does nothing.
-    """
-    flags = os.environ.get("XLA_FLAGS", "")
-    if "JAX_NUM_CPU_DEVICES" in os.environ or "host_platform_device_count" in flags:
-        return
-    with contextlib.suppress(RuntimeError):  # JAX has been used
-        jax.config.update("jax_num_cpu_devices", num_cores())
 
 
 def memory_per_device() -> int | None:
