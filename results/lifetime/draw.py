@@ -2,8 +2,7 @@
 
 python -m results.lifetime.draw [--tables DIR] [--out DIR] [--force]
 
-Writes recipes.csv, the looks averaged over training seeds; milestones.csv, when each agent came to
-what; and when.png and persistence.png.
+Writes recipes.csv, the looks averaged over training seeds, and when.png and persistence.png.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from eval.figures.themes import SERIES, THEMES, WIDTH, band, bare, save, share_t
 from eval.statistics import ATTRACTION, DIFFERENCE, SHARE, Estimate, combined
 
 FOLDER = Path(__file__).parent
-TABLE, AVERAGED, REACHED = "looks.csv", "recipes.csv", "milestones.csv"
+TABLE, AVERAGED = "looks.csv", "recipes.csv"
 THROUGHOUT = "end_throughout"
 RECIPES = {
     THROUGHOUT: "at the end throughout",
@@ -48,13 +47,6 @@ class Panel:
     condition: str
     measure: str
 
-
-MILESTONES = {
-    "competent": ("", "above_reference", 0.0),
-    "goes to the end": ("", "unaided_misgeneralisation", 0.5),
-    "pursues the coin": ("", "coin_attraction", 0.0),
-}
-"""Reached at the first look where the interval of a measure, in a condition, is above a number."""
 
 PANELS = (
     Panel("coin fetched, coin at the end", "end", "coin"),
@@ -84,23 +76,6 @@ def average(looks: Mapping[Key, Mapping[int, Estimate]]) -> dict[Key, Estimate]:
         assert mean is not None  # there is no key without a seed
         means[key] = mean
     return means
-
-
-def milestones(looks: Mapping[Key, Mapping[int, Estimate]]) -> list[list[Any]]:
-    """[recipe, seed, milestone, steps] of every run; no steps where it was never reached."""
-    runs = sorted({(key[0], seed) for key, seeds in looks.items() for seed in seeds})
-    rows: list[list[Any]] = []
-    for recipe, seed in runs:
-        for name, (condition, measure, above) in MILESTONES.items():
-            reached = [
-                key[1]
-                for key, seeds in looks.items()
-                if (key[0], *key[2:]) == (recipe, condition, measure)
-                and seed in seeds
-                and seeds[seed].low > above
-            ]
-            rows.append([recipe, seed, name, min(reached, default="")])
-    return rows
 
 
 def _lines(
@@ -172,7 +147,7 @@ def main(arguments: list[str] | None = None) -> int:
         for name, draw in FIGURES.items()
         for theme in THEMES
     }
-    require_outputs(args.force, *pictures, args.out / AVERAGED, args.out / REACHED)
+    require_outputs(args.force, *pictures, args.out / AVERAGED)
     looks = read(args.tables / TABLE)
     rows = [
         [*key, len(looks[key]), *(round(v, 4) for v in (mean.estimate, mean.low, mean.high))]
@@ -180,8 +155,6 @@ def main(arguments: list[str] | None = None) -> int:
     ]
     columns = ("recipe", "steps", "condition", "measure", "seeds", "estimate", "low", "high")
     write_rows(args.out / AVERAGED, columns, sorted(rows))
-    reached = milestones(looks)
-    write_rows(args.out / REACHED, ("recipe", "seed", "milestone", "steps"), reached)
     for path, (draw, theme) in pictures.items():
         with themed(theme):
             save(draw(looks), path, "png")
