@@ -12,6 +12,8 @@ from PIL import Image
 
 from coinrun_jax.coinrun.testbed import CoinRunTestbed
 from eval.suite_files import find_suite
+from results.lifetime import draw as lifetime_draw
+from results.lifetime import run as lifetime_run
 from results.study import experiments, provenance, run, tables
 from results.study.draw import all_figures, draw
 from results.study.experiments import AT_END, AT_SECTIONS, EXPERIMENTS, RESULTS, Experiment
@@ -263,3 +265,26 @@ def test_tables_give_the_figures(tmp_path: Path) -> None:
 
 def test_no_tables_no_figures(tmp_path: Path) -> None:
     assert list(all_figures(tmp_path)) == []
+
+
+def test_the_lifetimes_means_are_of_its_looks() -> None:
+    means = lifetime_draw.average(lifetime_draw.read(lifetime_draw.FOLDER / lifetime_draw.TABLE))
+    with (lifetime_draw.FOLDER / lifetime_draw.AVERAGED).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(means)
+    for row in rows:
+        mean = means[row["recipe"], int(row["steps"]), row["condition"], row["measure"]]
+        for name in ("estimate", "low", "high"):
+            assert float(row[name]) == pytest.approx(getattr(mean, name), abs=1e-4)
+
+
+def test_the_lifetimes_agents_are_those_of_its_sweep(capsys: pytest.CaptureFixture[str]) -> None:
+    every = lifetime_run.trainings()
+    assert {each.recipe for each in every.values()} == set(lifetime_draw.RECIPES)
+    with (lifetime_run.FOLDER / lifetime_run.MADE).open(newline="") as file:
+        made = list(csv.DictReader(file))
+    for row in made:
+        own = every[row["run"]]
+        assert (own.recipe, str(own.seed)) == (row["recipe"], row["seed"])
+    assert lifetime_run.main(["--list"]) == 0
+    assert capsys.readouterr().out.count("measured") == len(made)
