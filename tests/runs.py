@@ -8,13 +8,16 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import jax
 import numpy as np
 
 from coinrun_jax.coinrun.env_config import CoinRunConfig
 from tests.conftest import QUICK_COMPILE, ROOT
 from tests.tiny_testbed import CorridorConfig
 from train.config import NetworkConfig, PPOConfig, TrainConfig
+from train.networks import Network
 
 UPDATES = 4
 CONFIG = TrainConfig(
@@ -42,6 +45,19 @@ def arguments(*more: str, updates: int = UPDATES, checkpoint_every: int = 2) -> 
         "--checkpoint-every": checkpoint_every,
     }
     return [str(word) for pair in settings.items() for word in pair] + list(more)
+
+
+def drawn_weights(network: Network, shape: tuple[int, ...], scale: float) -> Any:
+    """Parameters of a network that has learned nothing, for observations of a shape.
+
+    NumPy draws them: to draw them as a training does compiles a program for each layer.
+    """
+    rng, key = np.random.default_rng(0), jax.eval_shape(lambda: jax.random.key(0))
+    seen = jax.ShapeDtypeStruct((1, *shape), np.float32)
+    return jax.tree.map(
+        lambda leaf: rng.normal(0, scale, leaf.shape).astype(leaf.dtype),
+        jax.eval_shape(network.init, key, seen),
+    )
 
 
 def launch(*words: str, **environment: str) -> subprocess.Popen[str]:

@@ -31,6 +31,7 @@ from eval.measures import measure_names
 from eval.outputs import EPISODES, FIGURE, REPORT, RUNS, SCREENED, SUMMARY
 from eval.reading import read_summary
 from tests.conftest import QUICK_COMPILE, ROOT
+from tests.runs import drawn_weights
 from tests.tiny_testbed import CorridorConfig
 from train.config import NetworkConfig, TrainConfig
 from train.environment import network_of, observation_shape
@@ -40,18 +41,10 @@ MEASURES = measure_names(CoinRunTestbed(), SUITES["paper"])
 
 
 def save_untrained(folder: Path, env: EnvConfig | None = None, **settings: Any) -> Path:
-    """A run whose agent has learned nothing; of CoinRun, with some settings, if not said.
-
-    Weights are NumPy's: to draw them as a training does compiles a program for each layer.
-    """
+    """A run whose agent has learned nothing; of CoinRun, with some settings, if not said."""
     env = env or CoinRunConfig(**settings)
     config = TrainConfig(env=env, network=NetworkConfig(width=16), seed=5)
-    network, rng = network_of(config.network, env), np.random.default_rng(0)
-    observations = np.zeros((1, *observation_shape(env)), np.float32)
-    params = jax.tree.map(
-        lambda leaf: rng.normal(0, 0.1, leaf.shape).astype(leaf.dtype),
-        jax.eval_shape(network.init, jax.random.key(0), observations),
-    )
+    params = drawn_weights(network_of(config.network, env), observation_shape(env), 0.1)
     folder.mkdir()
     save_policy(folder, params, config, 0)
     return folder

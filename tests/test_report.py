@@ -50,6 +50,7 @@ from tests.evaluations import (
     runs_of,
 )
 from tests.refusals import refusal
+from tests.runs import drawn_weights
 from train.config import NetworkConfig, TrainConfig
 from train.networks import make_network
 from train.policy import Policy
@@ -387,11 +388,7 @@ def agent_of(testbed: Testbed) -> Policy:
     env = testbed.make_env(config.env)
     shape = env.observation_space().shape
     network = make_network(config.network, shape, env.action_space().n)
-    seen = jax.ShapeDtypeStruct((1, *shape), np.float32)
-    shapes = jax.eval_shape(network.init, jax.eval_shape(lambda: jax.random.key(0)), seen)
-    rng = np.random.default_rng(0)
-    params = jax.tree.map(lambda leaf: 0.05 * rng.normal(size=leaf.shape).astype("f4"), shapes)
-    return Policy(config, params, network.apply, 0)
+    return Policy(config, drawn_weights(network, shape, 0.05), network.apply, 0)
 
 
 PROTOCOLS = {  # the program of the first is that of an evaluation in `test_eval_main`

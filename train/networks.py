@@ -53,6 +53,19 @@ class _Heads(nn.Module):
         return Output(logits, value, features)
 
 
+def _hidden_layers(x: jax.Array, width: int, dtype: Any) -> jax.Array:
+    """Two of them, within a compact method; [B, width]."""
+    for number in (1, 2):
+        x = named(f"hidden_{number}", nn.relu(_dense(width, dtype)(x)))
+    return x
+
+
+def _scaled(image: jax.Array, dtype: Any) -> jax.Array:
+    """Bytes as 0 ... 1, other types as they are."""
+    x = image.astype(dtype)
+    return x / 255.0 if image.dtype == jnp.uint8 else x
+
+
 class MLP(nn.Module):
     """Two hidden layers over the flattened observation."""
 
@@ -63,9 +76,7 @@ class MLP(nn.Module):
     @nn.compact
     def __call__(self, observation: jax.Array) -> Output:
         x = observation.reshape(observation.shape[0], -1).astype(self.dtype)
-        for number in (1, 2):
-            x = named(f"hidden_{number}", nn.relu(_dense(self.width, self.dtype)(x)))
-        return _Heads(self.num_actions)(x)
+        return _Heads(self.num_actions)(_hidden_layers(x, self.width, self.dtype))
 
 
 class _ResidualBlock(nn.Module):
@@ -85,9 +96,7 @@ def convolutional_features(
     observation: jax.Array, width: int, dtype: Any, pool_padding: Any
 ) -> jax.Array:
     """IMPALA's three blocks and 256 features, within a compact method; [B, 256]."""
-    x = observation.astype(dtype)
-    if observation.dtype == jnp.uint8:
-        x = x / 255.0
+    x = _scaled(observation, dtype)
     for number, channels in enumerate((width, 2 * width, 2 * width), start=1):
         x = nn.Conv(channels, (3, 3), dtype=dtype)(x)
         x = nn.max_pool(x, (3, 3), strides=(2, 2), padding=pool_padding)
@@ -154,18 +163,14 @@ class Patches(nn.Module):
 
     @nn.compact
     def __call__(self, observation: jax.Array) -> Output:
-        x = observation.astype(self.dtype)
-        if observation.dtype == jnp.uint8:
-            x = x / 255.0
+        x = _scaled(observation, self.dtype)
         if self.grey and x.shape[-1] == len(_GREY):
             x = jnp.sum(x * jnp.array(_GREY, self.dtype), axis=-1, keepdims=True)
         for number, size in enumerate((_PATCH, 2), start=1):
             channels = max(self.width // 32, 1) * 2**number
             x = nn.relu(_dense(channels, self.dtype)(_patches(x, size)))
             x = named(f"patches_{number}", x)
-        x = x.reshape(x.shape[0], -1)
-        for number in (1, 2):
-            x = named(f"hidden_{number}", nn.relu(_dense(self.width, self.dtype)(x)))
+        x = _hidden_layers(x.reshape(x.shape[0], -1), self.width, self.dtype)
         return _Heads(self.num_actions)(x)
 
 

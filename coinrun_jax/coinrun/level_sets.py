@@ -143,9 +143,7 @@ def _seeds_of(level_set: LevelSet, mode: str, count: int, seen: np.ndarray | Non
     found: list[int] = []
     for start in range(0, len(TEST_LEVELS), _CHUNK):
         seeds = np.array(TEST_LEVELS[start : start + _CHUNK], np.uint32)
-        padded = np.pad(seeds, (0, _CHUNK - seeds.size), mode="edge")  # one size, one program
-        level = jax.device_get(generate_levels(padded, mode))
-        belongs = _belongs(level, level_set)[: seeds.size]
+        belongs = _belongs(jax.device_get(generate_levels(seeds, mode)), level_set)
         if seen is not None:
             belongs &= ~np.isin(hash_seeds(TEST_LEVELS[start : start + _CHUNK], mode), seen)
         found += seeds[belongs].tolist()

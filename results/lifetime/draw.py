@@ -68,25 +68,27 @@ def read(path: Path) -> dict[Key, dict[int, Estimate]]:
     return dict(found)
 
 
+def mean_of(seeds: Mapping[int, Estimate], measure: str) -> Estimate:
+    """Over training seeds; its interval is over seeds and levels."""
+    mean = combined(list(seeds.values()), RANGES.get(measure, SHARE))
+    assert mean is not None  # there is no key without a seed
+    return mean
+
+
 def average(looks: Mapping[Key, Mapping[int, Estimate]]) -> dict[Key, Estimate]:
-    """Means over training seeds; intervals are over seeds and levels."""
-    means = {}
-    for key, seeds in looks.items():
-        mean = combined(list(seeds.values()), RANGES.get(key[-1], SHARE))
-        assert mean is not None  # there is no key without a seed
-        means[key] = mean
-    return means
+    """Means over training seeds."""
+    return {key: mean_of(seeds, key[-1]) for key, seeds in looks.items()}
 
 
 def _lines(
     axes: Axes, recipe: str, panel: Panel, looks: Mapping[Key, Mapping[int, Estimate]], colour: str
 ) -> None:
     """The mean with its band, and a thin line for each seed."""
-    means = average(looks)
     steps = sorted({key[1] for key in looks if key[0] == recipe})
     keys = [(recipe, each, panel.condition, panel.measure) for each in steps]
     style: dict[str, Any] = {"color": colour, "marker": "o", "ms": 3, "label": RECIPES[recipe]}
-    band(axes, steps, [means.get(key) for key in keys], **style)
+    means = [mean_of(looks[key], panel.measure) if key in looks else None for key in keys]
+    band(axes, steps, means, **style)
     for seed in sorted({seed for key in keys for seed in looks.get(key, {})}):
         known = [key for key in keys if seed in looks.get(key, {})]
         values = [looks[key][seed].estimate for key in known]

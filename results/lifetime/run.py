@@ -14,7 +14,7 @@ import dataclasses
 import shlex
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ from coinrun_jax.arena import Arena
 from coinrun_jax.checks import InputError
 from coinrun_jax.cli import Parser, command, integer
 from coinrun_jax.compilation import enable_compilation_cache
-from coinrun_jax.files import read_rows, write_rows
 from coinrun_jax.hardware import device_name
 from coinrun_jax.registry import find_testbed
 from eval import lifetime
@@ -30,6 +29,7 @@ from eval.evaluate import Protocol, evaluate, evaluate_next
 from eval.results import Evaluation
 from eval.runs import find_ages
 from eval.suite_files import find_suite
+from results.exit_maze.run import read, write
 from results.study.provenance import describe
 from train.provenance import source_commit
 from train.sweep import is_done, load_sweep, require_usable, train_all
@@ -99,12 +99,6 @@ class Measuring:
                 yield {name: row[name] for name in row if not name.startswith("change")}
 
 
-def add(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Append rows to a table, which is replaced as a whole."""
-    known = read_rows(path, "table") if path.exists() else []
-    write_rows(path, list(rows[0]), [list(row.values()) for row in [*known, *rows]])
-
-
 def study(name: str, training: Training, run_dir: Path, out: Path, measuring: Measuring) -> None:
     """Measure a run, and add it to the tables."""
     began = time.perf_counter()
@@ -122,13 +116,10 @@ def study(name: str, training: Training, run_dir: Path, out: Path, measuring: Me
         "measured_on": device_name(),
         "seconds": seconds,
     }
-    known = read_rows(out / LOOKS, "table") if (out / LOOKS).exists() else []
-    own = {"recipe": training.recipe, "seed": str(training.seed)}
-    if any(own.items() <= row.items() for row in known):  # was stopped between the two tables
-        rows = []
-    if rows:
-        add(out / LOOKS, rows)
-    add(out / MADE, [described])  # the last: now the run is known
+    own = (training.recipe, str(training.seed))
+    others = [row for row in read(out / LOOKS) if (row["recipe"], row["seed"]) != own]
+    write(out / LOOKS, [*others, *rows])
+    write(out / MADE, [*read(out / MADE), described])  # the last: now the run is known
     print(f"{name}: measured in {seconds} s", flush=True)
 
 
@@ -149,8 +140,7 @@ def main(arguments: list[str] | None = None) -> int:
     for name in args.names:
         if name not in every:
             raise InputError(f"no run {name!r}; --list names all")
-    made = args.out / MADE
-    known = {row["run"] for row in read_rows(made, "table")} if made.exists() else set()
+    known = {row["run"] for row in read(args.out / MADE)}
     if args.list:
         for name in every:
             state = "trained" if is_done(args.runs / name) else ""
