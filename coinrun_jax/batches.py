@@ -15,9 +15,11 @@ _T = TypeVar("_T")
 
 
 def shared_size(number: int) -> int:
-    """The least size that is not below `number` and that programs are compiled for: powers of two
-    from 64 to 4,096, then multiples of 4,096.
+    """The least size that is not below `number` and that programs are compiled for: 1, powers of
+    two from 64 to 4,096, then multiples of 4,096.
     """
+    if number <= 1:  # single levels are drawn by hand, often many in turn
+        return number
     if number > _MOST:
         return -(-number // _MOST) * _MOST
     return max(_LEAST, 1 << (number - 1).bit_length())
@@ -38,7 +40,7 @@ def share_programs(
         leaves = jax.tree.leaves(batch)
         number = len(leaves[0])
         size = shared_size(number)
-        if number in (0, size) or any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+        if number == size or any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
             return function(batch, *args, **kwargs)
         rows = np.arange(size) % number
         whole = function(jax.tree.map(lambda leaf: np.asarray(leaf)[rows], batch), *args, **kwargs)

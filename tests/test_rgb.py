@@ -124,7 +124,9 @@ def plain_frame(state, level, size):
     return frame, unsure
 
 
-@pytest.mark.parametrize("size", [64, 52, pytest.param(84, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize(
+    "size", [64, *(pytest.param(size, marks=pytest.mark.thorough) for size in (52, 84))]
+)
 def test_everything_is_at_the_pixels_where_the_state_says(params, states, size):
     frames = np.asarray(draw(states, params.pool, PLAIN, size))
     on_host, levels = jax.device_get((states, params.pool.levels))

@@ -17,7 +17,7 @@ from coinrun_jax.solver import Proofs, Replay, replay, solve
 from coinrun_jax.solver import proofs as proofs_module
 from coinrun_jax.solver.__main__ import _Totals, main, start_states
 from coinrun_jax.solver.distance import FAR, STANDING, least_steps
-from coinrun_jax.solver.proofs import QUICK, SHORTER, THOROUGH, distance_maps
+from coinrun_jax.solver.proofs import QUICK, THOROUGH, distance_maps
 from tests.refusals import refusal
 
 NUMBER = 24
@@ -171,24 +171,27 @@ def test_the_time_limit_counts(generated):
     assert (replay(ENV, short, states, within).collected == within.solved).all()
 
 
-@pytest.mark.slow
-def test_later_stages_solve_and_shorten(generated, monkeypatch):
+def test_what_a_stage_leaves_the_next_one_solves(generated, monkeypatch):
     """What a first stage leaves unsolved, here every other state, goes to the next."""
     params, states, proofs = generated
-    search, searched = proofs_module._search, []
+    search, searched, again = proofs_module._search, [], QUICK._replace()
 
     def search_half(params, states, which, size, settings, known):
         searched.append(which.tolist())
-        which = which[::2] if settings is QUICK else which
+        which = which if settings is again else which[::2]
         return search(params, states, which, size, settings, known)
 
     monkeypatch.setattr(proofs_module, "_search", search_half)
-    rest = solve(params, states, [QUICK, SHORTER])
+    rest = solve(params, states, [QUICK, again])
     every = list(range(NUMBER))
     assert searched == [every, every[1::2]]
     assert replay(ENV, params, states, rest).collected.all()
-    np.testing.assert_array_equal(rest.length[::2], proofs.length[::2])
-    monkeypatch.undo()
+    np.testing.assert_array_equal(rest.length, proofs.length)
+
+
+@pytest.mark.thorough
+def test_proofs_are_shortened(generated):
+    params, states, proofs = generated
     shorter = solve(params, states, [QUICK], shorten=True)
     assert replay(ENV, params, states, shorter).collected.all()
     assert (shorter.length <= proofs.length).all()
