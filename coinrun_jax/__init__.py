@@ -1,7 +1,7 @@
-"""Environments in JAX for studying which goal an agent learned.
+"""JAX environments for studying which goal an agent has learned.
 
-CoinRun with Procgen's levels and physics, and the coin apart from the level; and a maze whose exit
-is always green, until it is not.
+CoinRun with Procgen's levels and physics, and a coin that can be moved; and a maze whose exit is
+always green, until it is not.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ __all__ = [
     "register_placement",
 ]
 
-# Imported when they are first used: gymnax starts jax's backend as it is imported, which takes
-# seconds, most of a GPU's memory, and the chance to join other hosts.
+# Imported on first use: importing gymnax starts JAX's backend, which takes seconds and most of a
+# GPU's memory, and rules out joining other hosts.
 _HOMES = {
     "CoinRun": "coinrun.env",
     "ExitMaze": "exit_maze.env",
@@ -64,14 +64,14 @@ _ENVIRONMENTS = {ENV_ID: "CoinRun", "ExitMaze-v1": "ExitMaze"}
 
 
 def make(env_id: str = ENV_ID, **kwargs: Any) -> tuple[Any, Any]:
-    """An environment and its default params, as `gymnax.make` gives them.
+    """An environment and its default params, like `gymnax.make`.
 
     Args:
       env_id: "CoinRun-v1" or "ExitMaze-v1".
       **kwargs: arguments of `CoinRun` or `ExitMaze`.
 
     Raises:
-      ValueError: for another id, or for arguments outside their range.
+      ValueError: for an unknown id, or an argument out of range.
     """
     env = __getattr__(_ENVIRONMENTS[choice("environment", env_id, _ENVIRONMENTS)])(**kwargs)
     return env, env.default_params
@@ -87,8 +87,8 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-# Their registries know these environments wherever they are in use: gymnax's also each from its
-# first use on.
+# Registered with gymnax if it is already imported, otherwise on first use; and with gymnasium if
+# it is installed.
 if "gymnax" in sys.modules:
     for _home in ("coinrun.env", "exit_maze.env"):
         importlib.import_module(f"{__name__}.{_home}")

@@ -1,11 +1,10 @@
 """Plays every condition on every level, as one queue of episodes.
 
-A fixed number of lanes plays the queue inside one compiled program. A lane whose episode is
-decided takes the next one, so an episode of 1,000 steps holds up one lane and not a
-batch. Conditions differ in traced numbers, policies in a traced index, and all of them share
-the program. Each of several devices has its own queue, dealt round robin. An episode depends on
-its level's seed, its sample number and the key alone: not on the lane, the number of lanes or
-devices, or the other levels.
+A fixed number of lanes plays the queue inside one compiled program. A lane takes the next
+episode once its own is decided, so a 1,000-step episode holds up one lane, not a batch.
+Conditions differ in traced values and policies in a traced index, so all share the program.
+Each device has its own queue, dealt round robin. An episode depends only on its level's seed, its
+sample number and the key: not on the lane, the number of lanes or devices, or the other levels.
 
 Episodes can also be watched step by step, and recorded actions can be played instead of a policy.
 """
@@ -38,7 +37,7 @@ from coinrun_jax.variants import Variants, stack
 
 STRIDE = 8  # steps between refills of the lanes
 BLOCK = 32  # lanes that a CPU plays at a time
-ROUNDS = 64  # refills in one call of the program, between two reports of progress
+ROUNDS = 64  # refills per call of the program, between two progress reports
 _DEVICES = "device"
 
 
@@ -51,15 +50,15 @@ class _Lanes(NamedTuple):
     state: Any  # environment state
     record: Record
     action: jax.Array  # int32, the last one taken, -1 before the first
-    memory: jax.Array | None  # float32 [L, M], if one of the networks has one
+    memory: jax.Array | None  # float32 [L, M], if any network has memory
     idle: jax.Array  # bool, decided or without an episode
 
 
 class _Progress(NamedTuple):
     lanes: _Lanes
     taken: jax.Array  # int32 [], episodes taken from the queue
-    stock: _Lanes  # the last L of the episodes made ready: starts are made by the batch
-    ready: jax.Array  # int32 [], episodes made ready, taken or not
+    stock: _Lanes  # the last L episodes prepared: starts are computed in batches
+    ready: jax.Array  # int32 [], episodes prepared, taken or not
     results: Record  # [Q], by place in the queue
 
 
@@ -70,7 +69,7 @@ class _Queue(NamedTuple):
     level: jax.Array  # int32 [Q], index into the pool
     sample: jax.Array  # int32 [Q]
     length: jax.Array  # int32 []
-    recorded: Trace | None = None  # [Q], starts and actions that are played instead of a policy's
+    recorded: Trace | None = None  # [Q], starts and actions to replay instead of a policy's
 
 
 class _Game(NamedTuple):
@@ -82,26 +81,26 @@ class _Game(NamedTuple):
     level_seeds: jax.Array  # uint32 [L]
     controllers: tuple[Controller, ...]
     key: jax.Array
-    no_actions: jax.Array | None  # int8 [T], of a trace that begins; None for no traces
+    no_actions: jax.Array | None  # int8 [T], an empty trace; None for no traces
 
 
 class Replay(NamedTuple):
-    """One episode, played again."""
+    """One replayed episode."""
 
-    states: list[Any]  # one environment state per step, the one after the reset first
-    actions: np.ndarray  # int32 [T], the one taken in each state but the last
+    states: list[Any]  # one environment state per step, starting with the reset
+    actions: np.ndarray  # int32 [T], the action taken in each state but the last
     record: Record
 
 
 class Watched(NamedTuple):
-    """E episodes step by step. All are as long as the longest; a finished one stands still."""
+    """E episodes step by step, padded to the longest: a finished one repeats its last state."""
 
-    states: Any  # environment states [T + 1, E], those after the resets first
+    states: Any  # environment states [T + 1, E], starting with the resets
     actions: np.ndarray  # int32 [T, E]
     record: Record  # [E]
 
     def episode(self, number: int) -> Replay:
-        """One of them, at its own length."""
+        """One episode, cut to its own length."""
         record = _pick(self.record, number)
         length = min(int(record.steps), len(self.actions))
         states = [_pick(self.states, (step, number)) for step in range(length + 1)]
@@ -109,7 +108,7 @@ class Watched(NamedTuple):
 
 
 def _where(choose: jax.Array, new: Any, old: Any) -> Any:
-    """Leaf by leaf along the leading axis; keys included."""
+    """`jnp.where` leaf by leaf, along the leading axis; works on keys too."""
 
     def pick(a: jax.Array, b: jax.Array) -> jax.Array:
         return jnp.where(choose.reshape(choose.shape + (1,) * (a.ndim - 1)), a, b)
@@ -122,7 +121,7 @@ def _pick(tree: Any, index: Any) -> Any:
 
 
 def _stacked(*leaves: Any) -> Any:
-    return (jnp if isinstance(leaves[0], jax.Array) else np).stack(leaves)  # keys stay jax's
+    return (jnp if isinstance(leaves[0], jax.Array) else np).stack(leaves)  # keys stay JAX arrays
 
 
 def _params_of(game: _Game, condition: jax.Array) -> Any:
@@ -130,7 +129,7 @@ def _params_of(game: _Game, condition: jax.Array) -> Any:
 
 
 def episode_keys(key: jax.Array, seed: jax.Array, sample: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Keys of an episode's reset and of its actions, from the arena's.
+    """Keys for an episode's reset and for its actions, derived from the arena's key.
 
     Args:
       seed: of the level.
@@ -153,7 +152,7 @@ def _start(testbed: Testbed, env: Any, game: _Game, queue: _Queue, slot: jax.Arr
         state = state.replace(**own)
     record = start_record(testbed, state, params, game.decides.shape[1], game.no_actions)
     size = max((getattr(each, "memory", 0) for each in game.controllers), default=0)
-    # Not an empty array: with several devices, jaxlib 0.11.2 dies of one in a loop.
+    # Not an empty array: with several devices, one in a loop crashes jaxlib 0.11.2.
     memory = jnp.zeros(size, jnp.float32) if size else None
     return _Lanes(slot, condition, key_act, state, record, jnp.int32(-1), memory, jnp.bool_(False))
 
@@ -166,8 +165,8 @@ def _recorded_action(queue: _Queue, lanes: _Lanes) -> jax.Array:
 
 
 def _busy_blocks(play: Callable[[_Lanes], _Lanes], lanes: _Lanes) -> _Lanes:
-    """Play the lanes block by block, busy ones first, and leave out blocks of idle lanes: while
-    the last episodes are played, most lanes have nothing to do.
+    """Play the lanes block by block, busy ones first, and skip blocks of idle lanes: towards the
+    end of the queue, most lanes have nothing to do.
     """
     num_lanes = lanes.idle.size
     size = min(BLOCK, num_lanes) if jax.default_backend() == "cpu" else num_lanes
@@ -190,7 +189,7 @@ def _busy_blocks(play: Callable[[_Lanes], _Lanes], lanes: _Lanes) -> _Lanes:
 
 
 def _refill(start: Callable[[jax.Array], _Lanes], queue: _Queue, progress: _Progress) -> _Progress:
-    """Give idle lanes the next episodes; `start` makes a batch of them ready, by their places."""
+    """Give idle lanes the next episodes; `start` prepares a batch, given places in the queue."""
     lanes, taken, stock, ready, _ = progress
     num_lanes = lanes.idle.size
     stock, ready = jax.lax.cond(
@@ -219,7 +218,7 @@ def _play_rounds(
 ) -> _Progress:
     """Up to `rounds` times: give idle lanes an episode, then play `stride` steps.
 
-    `which` is the index of the controller that plays, where no recorded actions are played.
+    `which` is the index of the controller that plays; ignored if recorded actions are played.
     """
 
     def see(condition: jax.Array, state: Any) -> jax.Array:
@@ -295,7 +294,7 @@ def _advance(
     queue: _Queue,
     progress: _Progress,
 ) -> _Progress:
-    """`_play_rounds` on every device; `queue` and `progress` have the device axis in front."""
+    """`_play_rounds` on every device; `queue` and `progress` have a leading device axis."""
 
     def on_one(*arguments: Any) -> _Progress:
         *shared, queue, progress = arguments
@@ -316,7 +315,7 @@ def _advance(
 def _nothing_played(
     testbed: Testbed, env: Any, game: _Game, queue: _Queue, num_lanes: int
 ) -> _Progress:
-    """All lanes idle, and no results; with the device axis of `queue`."""
+    """All lanes idle and no results, with the device axis of `queue`."""
     num_devices, size = queue.level.shape
     start = jax.vmap(partial(_start, testbed, env, game, _pick(queue, 0)))
     shapes = jax.eval_shape(start, jax.ShapeDtypeStruct((num_lanes,), jnp.int32))
@@ -347,18 +346,18 @@ class Arena:
     overrides: Sequence[Mapping[str, Any]]
     """Fields of `params` that each of the C conditions sets."""
     level_seeds: np.ndarray
-    """uint32 [L], of the levels that `params` holds."""
+    """uint32 [L], of the levels in `params`."""
     level_index: np.ndarray
     """int32 [C, N], the levels of each condition, as indices into those of `params`."""
     controllers: Mapping[str, Controller]
-    """By name; all of them are compiled into one program."""
+    """By name; all are compiled into one program."""
     key: jax.Array
     num_samples: int = 1
-    """Episodes per condition and level, which start alike; actions' keys differ."""
+    """Episodes per condition and level: same start, different action keys."""
     lanes: int = 256
     """Episodes that a device plays at a time."""
     traced: bool = False
-    """Whether records hold traces, by which episodes can be played again."""
+    """Whether records hold traces, from which episodes can be replayed."""
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -376,7 +375,7 @@ class Arena:
 
     @cached_property
     def variants(self) -> Variants:
-        """The overrides, to be picked by a traced index."""
+        """The overrides, selected by a traced index."""
         return stack(self.overrides)
 
     @cached_property
@@ -398,17 +397,17 @@ class Arena:
         return _params_of(self._game, jnp.int32(condition))
 
     def painter(self, condition: int, art: str | None = None) -> Callable[[Any, int], np.ndarray]:
-        """Draws states of a condition for people: (state, size) -> uint8 [size, size, 3].
+        """A renderer of a condition's states for people: (state, size) -> uint8 [size, size, 3].
 
         Args:
-          art: see `Testbed.require_art`; by default what observations are drawn from.
+          art: see `Testbed.require_art`; by default that of the observations.
         """
         params = self.params_of(condition)
         chosen = {} if art is None else {"art": art}
         return lambda state, size: np.asarray(self.env.render(state, params, size, **chosen))
 
     def compile(self) -> None:
-        """Compile what `play`, `watch` and `replay` run, which they would do by themselves."""
+        """Compile in advance what `play`, `watch` and `replay` otherwise compile on first use."""
         queue = self._queue(np.zeros((3, 0), np.int32))
         policy = next(iter(self.controllers))
         jax.block_until_ready(self._advance(policy, queue, self._nothing_played(queue), 0, 0))
@@ -422,9 +421,9 @@ class Arena:
         """Play every episode with one of the policies.
 
         Args:
-          report: is told now and then how many episodes have been taken up; what it raises
-            ends the play.
-          most_levels: play no more than the first M levels of each condition.
+          report: called now and then with the number of episodes started; an exception from it
+            stops the run.
+          most_levels: play only the first M levels of each condition.
 
         Returns:
           `Record` of numpy arrays [C, N, S], or [C, M, S].
@@ -435,11 +434,11 @@ class Arena:
         return jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), record)
 
     def play_recorded(self, episodes: np.ndarray, recorded: Trace) -> Record:
-        """Play recorded actions from recorded starts, each up to its outcome or its last action.
+        """Replay recorded actions from recorded starts, up to the outcome or the last action.
 
         Args:
           episodes: int [3, E], condition, level of the condition, and sample of each.
-          recorded: [E]; each E is a program of its own.
+          recorded: [E]; compiled anew for each E.
 
         Returns:
           `Record` of numpy arrays [E].
@@ -449,7 +448,7 @@ class Arena:
     def _play(
         self, policy: str | None, queue: _Queue, report: Callable[[int], None] = lambda done: None
     ) -> Record:
-        """All episodes of a queue; numpy [E]."""
+        """Play all episodes of a queue; numpy [E]."""
         progress = self._nothing_played(queue)
         while not _is_finished(progress, queue):
             progress = self._advance(policy, queue, progress, STRIDE, ROUNDS)
@@ -466,11 +465,11 @@ class Arena:
         episodes: Sequence[tuple[int, int, int]] | np.ndarray,
         most_steps: int | None = None,
     ) -> Watched:
-        """Play given episodes, by (condition, level, sample), and keep every state.
+        """Play the given (condition, level, sample) episodes and keep every state.
 
         Args:
-          episodes: `level` counts the levels of the condition.
-          most_steps: of an episode; it is left there if it is not over yet.
+          episodes: `level` is an index into the condition's levels.
+          most_steps: per episode; longer ones are cut off there.
 
         Raises:
           ValueError: for more episodes than lanes.
@@ -499,15 +498,15 @@ class Arena:
         )
 
     def replay(self, policy: str, episodes: Sequence[tuple[int, int, int]]) -> list[Replay]:
-        """Given episodes, as `watch` takes them, one by one and whole."""
+        """The given episodes in full, one `Replay` each; arguments as for `watch`."""
         watched = self.watch(policy, episodes)
         return [watched.episode(number) for number in range(len(episodes))]
 
     def _queue(self, episodes: np.ndarray, recorded: Trace | None = None) -> _Queue:
         """The given episodes [3, n], dealt to the devices.
 
-        Padded to the number of all episodes, so that all of them share a program, but for
-        recorded ones.
+        Padded to the total number of episodes, so that all queues share a program, except for
+        recorded episodes.
         """
         devices, count = self._mesh.size, episodes.shape[1]
         size = -(-(int(np.prod(self.shape)) if recorded is None else count) // devices)
@@ -528,7 +527,7 @@ class Arena:
 
     def _nothing_played(self, queue: _Queue) -> _Progress:
         empty = _nothing_played(self.testbed, self.env, self._game, queue, self.lanes)
-        # Placed as `_advance` leaves it, which would otherwise be compiled twice.
+        # Sharded as `_advance` returns it; otherwise `_advance` would be compiled twice.
         return jax.device_put(empty, NamedSharding(self._mesh, PartitionSpec(_DEVICES)))
 
     def _advance(

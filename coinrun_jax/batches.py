@@ -1,4 +1,4 @@
-"""Batches of many sizes through one compiled program."""
+"""Running batches of many sizes through few compiled programs."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _T = TypeVar("_T")
 
 
 def shared_size(number: int) -> int:
-    """The least size that is not below `number` and that programs are compiled for: 1, powers of
+    """The smallest batch size of at least `number` that programs are compiled for: 1, powers of
     two from 64 to 4,096, then multiples of 4,096.
     """
-    if number <= 1:  # single levels are drawn by hand, often many in turn
+    if number <= 1:  # single levels often come one after another
         return number
     if number > _MOST:
         return -(-number // _MOST) * _MOST
@@ -28,11 +28,11 @@ def shared_size(number: int) -> int:
 def share_programs(
     function: Callable[Concatenate[Any, _P], _T],
 ) -> Callable[Concatenate[Any, _P], _T]:
-    """Pad batches before a jitted function, and cut its results, so that few sizes are compiled.
+    """Pad a jitted function's batches and trim its results, so that few sizes are compiled.
 
     Args:
-      function: jitted; maps a pytree of arrays [N, ...], its first argument, to another one, row
-        by row. Where it is traced into another program, nothing is padded.
+      function: jitted; maps its first argument, a pytree of arrays [N, ...], to another one, row
+        by row. When it is traced into another program, nothing is padded.
     """
 
     @wraps(function)
@@ -46,7 +46,7 @@ def share_programs(
         whole = function(jax.tree.map(lambda leaf: np.asarray(leaf)[rows], batch), *args, **kwargs)
         if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(whole)):
             return jax.tree.map(lambda leaf: leaf[:number], whole)
-        # On the host, where a slice needs no program of its own.
+        # On the host, where slicing compiles nothing.
         own = jax.tree.map(lambda leaf: leaf[:number], jax.device_get(whole))
         return jax.device_put(own)
 

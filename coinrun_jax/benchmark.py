@@ -4,11 +4,11 @@ A program of many `step` calls under random play, auto-reset included, is compil
 separately) and then run in rounds, waiting for the device. Every observation is written to
 memory, as a policy would need it. The original Procgen (`--procgen`) and EnvPool's build of it
 (`--envpool`) are timed in the interpreters that have them, in the same rounds, so that all
-meet the same conditions. The best round of each program counts.
+run under the same conditions. The best round of each program counts.
 
 On CPU the environments are split over as many JAX devices as there are cores (or as
 JAX_NUM_CPU_DEVICES says), each with one thread: XLA's own threads cost more than they
-gain for arrays of this size.
+save for arrays of this size.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ CHUNK = 32  # steps per call of the compiled program
 ROUNDS, MOST_ROUNDS = 4, 100
 LEAST_SECONDS, MOST_SECONDS = 0.001, 600  # of a round
 MOST_ENVS = 2**20
-MOST_NUMBERS = 16  # of environments, a program each
+MOST_NUMBERS = 16  # values of --num-envs, one program each
 SHORT_EPISODE = 20  # steps
 ENDLESS = 2**30  # steps
 RANDOM_PLAY = "random play"
@@ -54,7 +54,7 @@ ROW_FIELDS = ("observation", "num_envs", "steps_per_second", "compile_seconds", 
 class Row:
     """A program to time, and its best round."""
 
-    play: Callable[[float], float]  # for so many seconds: steps per second
+    play: Callable[[float], float]  # seconds to play -> steps per second
     observation: str
     num_envs: int
     episodes: str  # what ends them
@@ -63,7 +63,7 @@ class Row:
     steps_per_second: float = 0.0
 
     def play_round(self, seconds: float) -> None:
-        """Play for so many seconds and keep the better number."""
+        """Play for the given time and keep the best speed so far."""
         self.steps_per_second = max(self.steps_per_second, self.play(seconds))
 
 
@@ -72,9 +72,9 @@ class Program:
 
     Args:
       env: what to step.
-      params: of all environments; others of the same shapes may be played as well.
-      num_envs: split over as many devices as it is divisible by.
-      action: what all environments do; at random if None.
+      params: of all environments; `play` accepts others of the same shapes.
+      num_envs: split over gcd(num_envs, number of devices) devices.
+      action: taken in all environments; random if None.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class Program:
                 observation, state, reward, terminated, truncated, _ = jax.vmap(
                     env.step, in_axes=(0, 0, 0, None)
                 )(jax.random.split(key_step, share), state, actions, params)
-                # The observation is carried, not reduced to a number, so that it is written.
+                # The observation is carried, not reduced, so that it is written to memory.
                 return (key[None], state, observation, reward, terminated | truncated), None
 
             return jax.lax.scan(step, carry, None, CHUNK)[0]
@@ -167,7 +167,7 @@ def prepare(env: CoinRun, params: EnvParams, num_envs: int) -> Row:
 def prepare_resets(env: CoinRun, params: EnvParams, num_envs: int) -> list[Row]:
     """Agents that stand still, in long and in short episodes.
 
-    Nothing reaches the agent's start, so only the time limit ends an episode.
+    Nothing can reach the agent at its start, so only the time limit ends an episode.
     """
     program = Program(env, params.replace(max_steps_in_episode=jnp.int32(0)), num_envs, Action.NOOP)
     return [
@@ -196,7 +196,7 @@ Line = list[str | int | float | None]
 
 
 def _table(rows: list[Row], rivals: list[Rival]) -> list[Line]:
-    """One line for every program, in the order of COLUMNS."""
+    """One line per program, in the order of COLUMNS."""
     ours: list[Line] = [
         [
             *("coinrun_jax", row.observation, row.episodes, row.num_envs, None),
@@ -262,7 +262,7 @@ def require_memory(env: CoinRun, num_envs: int) -> None:
     """Refuse numbers of environments whose states and observations do not fit into memory.
 
     Raises:
-      InputError: with what they need at least.
+      InputError: with the least memory they need.
     """
     free = memory_per_device()
     if free is None:
@@ -283,7 +283,7 @@ def _bytes(tree: Any) -> int:
 
 
 def _restart_with_devices() -> None:
-    """Restart with a CPU device per core if necessary: JAX fixes their number on import."""
+    """Restart with one CPU device per core if necessary: JAX fixes their number on import."""
     if jax.default_backend() == "cpu" and "JAX_NUM_CPU_DEVICES" not in os.environ:
         os.environ["JAX_NUM_CPU_DEVICES"] = str(num_cores())
         os.execv(sys.executable, [sys.executable, "-m", "coinrun_jax.benchmark", *sys.argv[1:]])
@@ -297,7 +297,7 @@ class Timed(NamedTuple):
     rivals: list[Rival]
 
     def ratios(self) -> dict[str, dict[str, float]]:
-        """Best over best, by the rival's name and our observation."""
+        """Our best speed over the rival's, by rival name and our observation."""
         best: dict[str, float] = {}
         for row in self.rows:
             best[row.observation] = max(best.get(row.observation, 0.0), row.steps_per_second)

@@ -1,7 +1,7 @@
-"""Checks of values from outside: whole numbers, finite numbers, true or false.
+"""Checks of input values: whole numbers, finite numbers, booleans, choices.
 
-Every function returns the value as one of Python's own types, or raises an `InputError` that
-names the setting, the value that was given and what is allowed.
+Every function returns the value as a plain Python type, or raises an `InputError` that names the
+setting, the given value and what is allowed.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _repr = _Repr()
 
 
 def shown(value: Any) -> str:
-    """`repr` of a value, or the beginning of it, so that any message fits on one line."""
+    """`repr` of a value, or its beginning, so that any message fits on one line."""
     text = " ".join(_repr.repr(_scalar(value)).split())
     return text if len(text) <= _LONGEST else text[: _LONGEST - 3] + "..."
 
@@ -52,7 +52,7 @@ def one_line(error: object) -> str:
 
 
 def _scalar(value: Any) -> Any:
-    """Scalars of NumPy and JAX as Python's own; traced values stay as they are."""
+    """NumPy and JAX scalars as Python scalars; traced values stay as they are."""
     is_array = isinstance(value, np.generic | np.ndarray | jax.Array)
     if not is_array or isinstance(value, jax.core.Tracer) or np.ndim(value):
         return value
@@ -123,7 +123,7 @@ def known(value: Any) -> np.ndarray | None:
 
 
 def whole_or_traced(what: str, value: Any, low: int, high: int) -> Any:
-    """As `whole`, but traced values are returned unchanged.
+    """Like `whole`, but traced values are returned unchanged.
 
     Their type and shape are still checked, and under a bare `vmap` their range, too.
     """

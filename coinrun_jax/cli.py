@@ -1,4 +1,4 @@
-"""What all command lines share: exit status, and types of arguments.
+"""Shared by all command lines: exit status and argument types.
 
 Exit status: 0 for success; 1 if a check failed or the machine did (a full disk, too little
 memory); 2 for unusable input; 130 and 143 after SIGINT and SIGTERM, as in a shell. Failures are
@@ -27,7 +27,7 @@ INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
 
 class Fault(RuntimeError):
-    """Stops a command whose input was usable; the message is one line, the exit status 1."""
+    """Stops a command whose input was usable; a one-line message and exit status 1."""
 
 
 class Terminated(BaseException):
@@ -38,7 +38,7 @@ _LONG = re.compile(r"'[^']{79,}'|\S{81,}")  # arguments, or parts of them, as ar
 
 
 class Parser(argparse.ArgumentParser):
-    """An ArgumentParser that raises an `InputError` instead of leaving the program."""
+    """An ArgumentParser that raises an `InputError` instead of exiting."""
 
     def error(self, message: str) -> NoReturn:
         raise InputError(_LONG.sub(lambda found: f"{found[0][:57]}...", message))
@@ -77,7 +77,7 @@ def command(main: Main) -> Main:
         except Fault as error:
             return _complain(error, 1)
         except Exception as error:
-            if "RESOURCE_EXHAUSTED" not in str(error):  # how JAX reports too little memory
+            if "RESOURCE_EXHAUSTED" not in str(error):  # how JAX reports running out of memory
                 raise
             return _complain(f"not enough memory: {error}", 1)
         finally:
@@ -112,8 +112,8 @@ def _raise_on_sigterm() -> Any:
 class _Unbroken:
     """A stream whose reader may go away: `train | head -1` must not end the training.
 
-    Other failures raise an `OSError` that names the stream, once, and not again when Python
-    exits. Characters that the stream cannot encode are written as escapes.
+    Other failures raise an `OSError` that names the stream, but only once: not again when Python
+    exits. Characters that the stream cannot encode are escaped.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -152,7 +152,7 @@ def _unbroken(stream: Any) -> Any:
 
 
 def integer(low: int, high: int) -> Callable[[str], int]:
-    """Type of an argument that is an integer in [low, high]."""
+    """Argument type: an integer in [low, high]."""
 
     def parse(text: str) -> int:
         try:
@@ -181,12 +181,12 @@ def require_outputs(force: bool, *paths: Path | None, inputs: Iterable[Path | No
     """Refuse outputs that exist, cannot be created, coincide, or are also inputs.
 
     Args:
-      force: allow them to exist.
+      force: allow outputs to exist.
       paths: of the outputs; None for unused ones.
       inputs: files that are read; None for unused ones.
 
     Raises:
-      InputError: for the first of them.
+      InputError: for the first such output.
     """
     taken = {os.path.realpath(path) for path in inputs if path is not None}
     for path in paths:
@@ -201,7 +201,7 @@ def require_outputs(force: bool, *paths: Path | None, inputs: Iterable[Path | No
 
 
 def seed_range(text: str) -> range:
-    """Type of an argument A:B, which stands for the level seeds A ... B - 1."""
+    """Argument type: A:B, the level seeds A ... B - 1."""
     first, colon, stop = text.partition(":")
     if not (colon and first.isdecimal() and stop.isdecimal() and text.isascii() and len(text) < 40):
         raise argparse.ArgumentTypeError(f"{_short(text)} is not A:B, two level seeds")

@@ -1,6 +1,6 @@
 """Controllers: a network, a policy that ignores observations, or a script.
 
-A controller is a pytree, so that its numbers are traced: two agents with the same network
+A controller is a pytree, so that its parameters are traced: two agents with the same network
 share one compiled program.
 """
 
@@ -16,25 +16,25 @@ from flax import struct
 
 
 class Remembered(NamedTuple):
-    """What a network with a memory is given."""
+    """Input of a network with memory."""
 
     seen: jax.Array  # [B, ...], observations
-    memory: jax.Array  # float32 [B, M], of the step before
-    fresh: jax.Array  # bool [B], whether an episode begins: then the memory does not count
+    memory: jax.Array  # float32 [B, M], from the previous step
+    fresh: jax.Array  # bool [B], whether an episode begins, so that the memory is ignored
 
 
 class Controller(Protocol):
     """A pytree with one method."""
 
     def act(self, keys: jax.Array, observations: jax.Array, states: Any, params: Any) -> jax.Array:
-        """Actions of B environments. Consumes `keys`.
+        """Actions for B environments. Consumes `keys`.
 
         Args:
           keys: keys [B], one per environment.
-          observations: [B, ...], as the environment gives them.
+          observations: [B, ...], as the environment returns them.
           states: environment states, leading axis B; for scripts that read them.
-          params: of the environment, for scripts that read its levels; conditions' overrides
-            are not in them.
+          params: of the environment, for scripts that read its levels; without the conditions'
+            overrides.
 
         Returns:
           int32 [B].
@@ -43,15 +43,16 @@ class Controller(Protocol):
 
 @struct.dataclass
 class AgentController:
-    """Plays a network."""
+    """Acts with a network."""
 
     params: Any
     network: Callable[[Any, Any], Any] = struct.field(pytree_node=False)
-    """(params, observations [B, ...]) -> something with `logits` [B, A]; if it has an attribute
-    `memory`, the size M of its memory, (params, `Remembered` [B]) -> one with `memory` [B, M], too.
+    """(params, observations [B, ...]) -> an object with `logits` [B, A]. A network with memory has
+    an attribute `memory`, its size M, and takes (params, `Remembered` [B]); its output also has
+    `memory` [B, M].
     """
     greedy: bool | np.bool_ | jax.Array = False
-    """Take the likeliest action instead of sampling; traced."""
+    """Take the most likely action instead of sampling; traced."""
 
     @property
     def memory(self) -> int:
@@ -65,7 +66,7 @@ class AgentController:
     def remember(
         self, keys: jax.Array, observations: jax.Array, memory: jax.Array
     ) -> tuple[jax.Array, jax.Array]:
-        """As `act`, of a network with a memory: actions int32 [B], and its new memory [B, M].
+        """Like `act`, for a network with memory: actions int32 [B] and the new memory [B, M].
 
         Args:
           memory: float32 [B, M], zeros at the start of an episode.
@@ -83,7 +84,7 @@ class AgentController:
 class BlindController:
     """Draws every action from the same probabilities, whatever it observes."""
 
-    probabilities: np.ndarray  # float32 [A]; on no device before it plays
+    probabilities: np.ndarray  # float32 [A]; not on a device until it plays
 
     @classmethod
     def uniform(cls, num_actions: int) -> BlindController:

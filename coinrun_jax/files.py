@@ -1,7 +1,7 @@
 """Reading and writing files: all input is checked first, all output is written atomically.
 
 There is one reader for each kind of file. It refuses invalid files with a one-line message,
-executes nothing that is in a file, and never uses more memory or time than its limits allow.
+executes nothing in them, and never uses more memory or time than its limits allow.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ MOST_JSON = 2**23  # bytes of a file
 MOST_YAML = 2**18
 MOST_ROWS = 2**25
 MOST_ARRAYS = 2**30  # bytes of the arrays of an archive, unpacked
-MOST_TEXT = 2**24  # bytes of one of them that is text, which NumPy keeps at its longest
-MOST_NODES = 100_000  # values of a YAML file, aliases unfolded
+MOST_TEXT = 2**24  # bytes of a text array, whose items NumPy pads to the longest
+MOST_NODES = 100_000  # values of a YAML file, aliases expanded
 _LONGEST_NUMBER = 400  # characters, in a YAML file
 _LONGEST_HEADER = 10_000  # characters, of an array
 
@@ -71,12 +71,12 @@ def read_text(path: Path, what: str, most: int = MOST_JSON) -> str:
       most: bytes.
 
     Raises:
-      InputError: if it cannot be read. The other readers do the same.
+      InputError: if it cannot be read. The other readers raise it, too.
     """
     with _open(path, what, most) as file:
         try:
             content = file.read(most + 1)
-            if len(content) > most:  # some files do not know their size
+            if len(content) > most:  # some files report no size
                 raise InputError(f"{what} {shortened(path)} has more than {most:,} bytes")
             return content.decode("utf-8")
         except OSError as error:
@@ -154,7 +154,7 @@ def read_yaml(path: Path, what: str) -> Any:
         raise InputError(f"{what} {shortened(path)} is nested too deeply") from error
     except InputError as error:
         raise InputError(f"{what} {shortened(path)}: {error}") from error
-    except Exception as error:  # of many types, for a value that does not fit its tag
+    except Exception as error:  # of many types, if a value does not fit its tag
         raise InputError(f"{what} {shortened(path)} is not YAML: {one_line(error)}") from error
 
 
@@ -221,14 +221,14 @@ def read_rows(path: Path, what: str, columns: Sequence[str] = ()) -> list[dict[s
 
 @dataclasses.dataclass(frozen=True)
 class Array:
-    """Requirements on an array of an archive.
+    """Requirements on an array in an archive.
 
     A size in `shape` is a number, or a name that stands for the same size everywhere in the
     archive, or such a name followed by "+1"; a final `...` stands for any further sizes.
     """
 
     kind: str
-    """One or several letters of `numpy.dtype.kind`: "iu" integers, "f" floats, "b", "U" text,
+    """One or more letters of `numpy.dtype.kind`: "iu" integers, "f" floats, "b", "U" text,
     "biuf"; or the name of a type, such as "float32"."""
     shape: tuple[int | str | EllipsisType, ...] = ()
     low: float | None = None
@@ -237,7 +237,7 @@ class Array:
     optional: bool = False
 
     def takes(self, dtype: np.dtype) -> bool:
-        """Whether an array of this type meets them."""
+        """Whether an array of this type meets the requirements."""
         return dtype.kind in self.kind if self.kind in _KINDS else dtype.name == self.kind
 
 
@@ -251,7 +251,7 @@ def _kind_in_words(kind: str) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class _Header:
-    """Of an array in an archive."""
+    """Header of an array in an archive."""
 
     dtype: np.dtype
     shape: tuple[int, ...]
@@ -284,7 +284,7 @@ def read_arrays(
             raise InputError(f"{what} {shortened(path)}: {error}") from error
         except MemoryError:
             raise
-        except Exception as error:  # of many types, by what is broken
+        except Exception as error:  # of many types, depending on what is broken
             raise InputError(
                 f"{what} {shortened(path)} is not an .npz archive, or is damaged: {one_line(error)}"
             ) from error
@@ -339,7 +339,7 @@ def _array_header(content: IO[bytes], name: str) -> tuple[np.dtype, tuple[int, .
         raise InputError(f"the header of array {shown(name)} is too long")
     try:
         header = ast.literal_eval(content.read(length).decode("latin1").strip())
-    except (MemoryError, RecursionError) as error:  # both said of what is nested too deeply
+    except (MemoryError, RecursionError) as error:  # either, if it is nested too deeply
         raise InputError(f"the header of array {shown(name)} makes no sense") from error
     shape = header["shape"]
     if header["fortran_order"] not in (False, True) or not isinstance(shape, tuple):
@@ -371,7 +371,7 @@ def _require_expected(
                 "..." if each is ... else str(_size(each, sizes)) for each in wanted.shape
             )
             raise InputError(f"array {name!r} has shape {list(header.shape)}, not [{known}]")
-        if not header.dtype.itemsize:  # any number of them takes no bytes
+        if not header.dtype.itemsize:  # any number of items would take no bytes
             raise InputError(f"array {name!r} is of type {header.dtype}, which has no bytes")
         if header.dtype.kind == "U" and header.member.file_size > MOST_TEXT:
             raise InputError(
@@ -485,7 +485,7 @@ def require_makeable(path: Path, what: str) -> None:
             raise InputError(
                 f"{what} {shortened(path)} cannot be created: {shortened(here)} is not writable"
             )
-        attempt = here / _part_name("", os.getpid())  # some refuse it despite permissions
+        attempt = here / _part_name("", os.getpid())  # folders may refuse it despite permissions
         attempt.touch()
         attempt.unlink()
     except OSError as error:
@@ -553,7 +553,7 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Any) -> None:
-    """Write a CSV file of rows that are sequences, atomically."""
+    """Write rows, each a sequence, to a CSV file atomically."""
     with writing(path) as part, open(part, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
@@ -564,10 +564,10 @@ _PLAIN_NAME = re.compile(r"[^/\\\x00-\x1f]{1,200}")
 
 
 def require_plain_name(what: str, name: Any) -> str:
-    """Check that a name denotes one file or folder in its place.
+    """Check that a name is a single path component.
 
     Raises:
-      InputError: for separators, `.` and `..`, control characters, or none.
+      InputError: for separators, `.`, `..`, control characters, or an empty or long name.
     """
     if not isinstance(name, str) or not _PLAIN_NAME.fullmatch(name) or name in (".", ".."):
         raise InputError(

@@ -1,4 +1,4 @@
-"""Episodes as an animation."""
+"""Episodes as animated GIFs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Frame = TypeVar("Frame")
 
 LAST_FRAME_MS = 1500
 MOST_FRAMES = 20_000
-MOST_PIXELS = 2**31  # of all frames: a byte each, until they are written
+MOST_PIXELS = 2**31  # of all frames: one byte each, held until they are written
 _SAMPLES = 8  # frames that the palette is made from
 
 
@@ -42,14 +42,14 @@ def write_gif(
     frame_ms: int,
     colours: int = 256,
 ) -> None:
-    """Write a GIF, its last frame shown for longer.
+    """Write a GIF that shows its last frame for longer.
 
     Args:
       file: to write to.
       frames: at least one.
       draw: a frame's picture, uint8 [H, W, 3], all of one size.
-      frame_ms: how long each is shown; GIF knows hundredths of a second, and browsers slow down
-        what is faster than two of them.
+      frame_ms: how long each is shown; GIF counts in hundredths of a second, and browsers slow
+        down anything under two of them.
       colours: of the palette that all frames share.
     """
     from PIL import Image

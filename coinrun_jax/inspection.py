@@ -1,4 +1,4 @@
-"""What a testbed provides for probes of its agents and audits of its training set."""
+"""What a testbed provides for probing its agents and auditing its training set."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Describe = Callable[[Any, Any], jax.Array]
 
 @dataclass(frozen=True)
 class Probing:
-    """How a goal that can be anywhere is observed, taken away, and put elsewhere.
+    """How to observe a goal that can be anywhere, take it away, and put it elsewhere.
 
-    Functions take one environment, are traced, and must always be the same objects, since they
-    are compiled by identity.
+    The functions act on one environment, are traced, and must always be the same objects, since
+    compiled programs are cached by their identity.
     """
 
     conditions: tuple[Condition, ...]
@@ -34,16 +34,16 @@ class Probing:
     without: Callable[[Any], Any]
     """The state with the goal taken away."""
     opposite: Callable[[Any], Any]
-    """The state with the goal as far on the agent's other side."""
+    """The state with the goal equally far away on the agent's other side."""
     has_opposite: Describe
     """bool [], whether the goal could be there."""
     is_ahead: Describe
-    """bool [], whether the goal is on one side of the agent and not on the other,"""
+    """bool [], whether the goal is on the `ahead` side of the agent."""
     ahead: str
-    """and what that side is called, such as "to the right"."""
+    """What that side is called, such as "to the right"."""
     is_fork: Describe
-    """bool [], whether the goal is in view on one side and the proxy on the other, the sides being
-    always the same."""
+    """bool [], whether the goal is in view on one side and the proxy is on the other; the sides
+    are always the same."""
     towards_goal: Callable[[Any], jax.Array]
     """params -> bool [A], the actions that lead towards the goal at a fork."""
     progress_title: str = "progress towards the proxy"
@@ -52,9 +52,9 @@ class Probing:
 
 @dataclass(frozen=True)
 class CellProperty:
-    """A property of the goal's cell, and of K other cells of the level that it might have been in.
+    """A property of the goal's cell, and of K other cells of its level where it might have been.
 
-    N episode starts; the goal's cell comes first.
+    For N episode starts; the goal's cell comes first.
     """
 
     name: str
@@ -65,11 +65,11 @@ class CellProperty:
     codes: np.ndarray
     """int [N, 1 + K], its value as 0, 1, ..."""
     numbers: np.ndarray
-    """float [N, 1 + K], the property as a number; its mean is"""
+    """float [N, 1 + K], the property as a number, whose mean is reported."""
     unit: str = ""
-    """given in this unit, such as "steps from the start on average", and"""
+    """Unit of that mean, such as "steps from the start on average"."""
     is_share: bool = True
-    """in percent."""
+    """Whether the mean is given in percent."""
 
 
 @dataclass(frozen=True)
@@ -87,16 +87,16 @@ Property = CellProperty | LevelProperty
 
 @dataclass(frozen=True)
 class TrainingSample:
-    """N episode starts of a training distribution, all of which have a goal."""
+    """N episode starts from a training distribution, all with a goal."""
 
     level_seeds: np.ndarray
     """uint32 [N]."""
     properties: Sequence[Property]
     places: Sequence[np.ndarray]
-    """Descriptions of where a cell is, each int [N, 1 + K] with values 0, 1, ..., the goal's first.
-    A property that is informative about one of them goes with the goal."""
+    """Encodings of where a cell is, each int [N, 1 + K] with values 0, 1, ..., the goal's first.
+    A property that is informative about one of them is associated with the goal."""
     num_levels: int
-    """Different levels, those without a goal included."""
+    """Distinct levels, including those without a goal."""
     present: float
     """Share of episodes that have a goal."""
     description: str
@@ -122,8 +122,8 @@ def draw_starts(
     Args:
       env, params: of training, with a pool of levels.
       number: N.
-      seed: of the starts, and of the levels after those of the first pool.
-      start: of one episode.
+      seed: for the starts, and for the levels after the first pool.
+      start: starts one episode.
 
     Returns:
       The fields from `start`, [N, ...] each.

@@ -72,10 +72,10 @@ def _frame_batch(seeds: jax.Array, env: CoinRun, params: EnvParams) -> jax.Array
 def hash_frames(
     seeds: range, mode: str = "hard", progress: Callable[[int, int], None] | None = None
 ) -> np.ndarray:
-    """Hashes of the first observations of a seed range, in Procgen's pixels; as `hash_seeds`.
+    """Like `hash_seeds`, but of each level's first observation in Procgen's pixels.
 
     Raises:
-      InputError: where Procgen's pictures are not at hand.
+      InputError: if Procgen's pictures are not available.
     """
     env = CoinRun(mode, "procgen", num_levels=1)
     params = EnvParams(
@@ -109,7 +109,7 @@ def hash_seeds(
       seeds: of the levels.
       mode: "hard" or "easy".
       looks: as in `layout.layout_words`.
-      progress: called after every `PROGRESS` levels with the numbers of levels done and in all.
+      progress: called after every `PROGRESS` levels with the numbers of levels done and in total.
     """
     parts = []
     for first in range(seeds.start, seeds.stop, BATCH):
@@ -147,10 +147,10 @@ def _named(args: Namespace, overlap: Overlap) -> dict[str, object]:
 
 
 def _require_appendable(path: Path, columns: list[str]) -> str:
-    """The present content of a CSV file of such rows, "" if it is new.
+    """The current content of a CSV file with these columns; "" if it is new.
 
     Raises:
-      InputError: for a file of another kind, or one that cannot be created.
+      InputError: for a file with other columns, or one that cannot be created.
     """
     require_outputs(True, path)
     if not path.exists():
@@ -162,7 +162,7 @@ def _require_appendable(path: Path, columns: list[str]) -> str:
 
 
 def _append(path: Path, row: dict[str, object]) -> None:
-    """Append a row, with a header where the file is new; the file stays as it was if that fails."""
+    """Append a row, with a header if the file is new; on failure, the file is unchanged."""
     before = _require_appendable(path, list(row))
     added = io.StringIO()
     writer = csv.DictWriter(added, row, lineterminator="\n")

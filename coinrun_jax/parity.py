@@ -2,10 +2,10 @@
 
 A file holds either episodes (arrays `step_off`, `action`, `x`, ...) or levels (`ent_off`,
 `ent_type`, ...). Every level is generated from its seed and compared with the recorded one;
-every episode is then played open loop on *our* level, with the recorded actions, through
-`step_env`. An episode matches if its level, every terminal flag, the
-cause, every reward and every support flag are the same, and no position of the agent or of
-an enemy is ever further than `TOLERANCE` from the recorded one.
+every episode is then replayed open loop on *our* level, with the recorded actions, through
+`step_env`. An episode matches if its level, every terminal flag, the cause, every reward and
+every support flag are the same, and no position of the agent or of an enemy is ever more than
+`TOLERANCE` from the recorded one.
 
 Exit status: 0 if everything matches, 1 if not; otherwise as in `cli`.
 """
@@ -69,7 +69,7 @@ class Report(NamedTuple):
 
 
 def _generate(seeds: np.ndarray, mode: str) -> Level:
-    """Levels of many seeds, as numpy arrays with a leading axis; a batch at a time."""
+    """Levels of many seeds, as numpy arrays with a leading axis, built a batch at a time."""
     padded = np.resize(seeds, -(-len(seeds) // BATCH) * BATCH).astype(np.uint32)
     parts = [jax.device_get(generate_levels(part, mode)) for part in padded.reshape(-1, BATCH)]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(seeds)], *parts)
@@ -153,7 +153,7 @@ def _level_differs(arrays: Arrays, levels: Level, index: int) -> list[str]:
 
 
 class _Trace(NamedTuple):
-    """What is compared of every step; axes [step, episode], numpy after `_play`."""
+    """What is compared at every step; axes [step, episode], numpy after `_play`."""
 
     x: Any  # float32 [T, N]
     y: Any  # float32 [T, N]
@@ -165,7 +165,7 @@ class _Trace(NamedTuple):
 
 
 _ENV = CoinRun()
-"""Steps the levels of either mode: what differs between modes is how levels are built."""
+"""Steps levels of either mode: modes differ only in how levels are built."""
 
 
 def _start(levels: Level) -> tuple[EnvState, EnvParams]:
@@ -176,13 +176,13 @@ def _start(levels: Level) -> tuple[EnvState, EnvParams]:
 
 @jax.jit
 def _reset_batch(params: EnvParams) -> EnvState:
-    keys = jax.random.split(jax.random.key(0), BATCH)  # the coin at the end: no draw
+    keys = jax.random.split(jax.random.key(0), BATCH)  # unused: the coin is at the end
     return jax.vmap(_ENV.start, (0, 0, None))(keys, jnp.arange(BATCH), params)
 
 
 @jax.jit
 def _play_batch(state: EnvState, actions: jax.Array, params: EnvParams) -> tuple[EnvState, _Trace]:
-    """Some more steps of a batch; actions int32 [T, BATCH]."""
+    """Further steps of a batch; actions int32 [T, BATCH]."""
 
     def step(state: EnvState, action: jax.Array) -> tuple[EnvState, _Trace]:
         _, state, reward, terminated, info = jax.vmap(_ENV.step_env, (None, 0, 0, None))(
@@ -250,7 +250,7 @@ def _episode_differs(arrays: Arrays, index: int, trace: _Trace) -> tuple[list[st
         "cause": Cause(trace.cause[-1]).name.lower() == cause,
         "reward": np.array_equal(trace.reward, arrays["reward"][steps]),
         "support": np.array_equal(trace.supported, (arrays["flags"][steps] & 1).astype(bool)),
-        # Not "any error is larger": a position that is not a number must not match.
+        # Not "no error is larger": a NaN position must not match.
         "positions": bool((errors <= TOLERANCE).all()),
     }
     largest = errors.max() if np.isfinite(errors).all() else np.inf

@@ -18,12 +18,12 @@ _OWN = ("CoinRun-v1", "ExitMaze-v1")
 
 
 def plain_ids() -> set[str]:
-    """Ids of gymnax's registry, without this package's testbeds."""
+    """Ids in gymnax's registry, except for this package's testbeds."""
     return set(gymnax.registered_envs) - set(_OWN)
 
 
 class PlainState(struct.PyTreeNode):
-    """A state, with length and return of the episode."""
+    """A state with the length and return of its episode."""
 
     inner: Any
     length: jax.Array  # int32 []
@@ -31,13 +31,13 @@ class PlainState(struct.PyTreeNode):
 
 
 class PlainEnv:
-    """An environment of gymnax whose `info` has length, return and outcome of episodes.
+    """A gymnax environment whose `info` has the episode's length, return and outcome.
 
     Args:
-      env: from `gymnax.make`.
+      env, params: from `gymnax.make`.
 
     Raises:
-      InputError: for one with continuous actions.
+      InputError: if its actions are continuous.
     """
 
     events = ()
@@ -76,7 +76,7 @@ class PlainEnv:
             key, state.inner, action, params
         )
         reward = jnp.asarray(reward, jnp.float32)
-        truncated &= ~terminated  # gymnax's own may say both
+        truncated &= ~terminated  # gymnax's own environments may set both
         done = terminated | truncated
         length, total = state.length + 1, state.total_reward + reward
         new = PlainState(inner, jnp.where(done, 0, length), jnp.where(done, 0.0, total))

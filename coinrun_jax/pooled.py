@@ -22,12 +22,12 @@ State = TypeVar("State", bound=Any)
 Params = TypeVar("Params", bound=Any)
 
 _KNOWN = np.array([False, True])
-"""Looking a boolean up here computes it once: XLA on CPU would otherwise compute it anew, with
-all that it depends on, for every array that it chooses."""
+"""Looking a boolean up here computes it once: XLA on CPU would otherwise recompute it, with
+everything it depends on, for every array that it selects."""
 
 
 class Seeds(struct.PyTreeNode):
-    """Levels that are built anew whenever an episode starts: nothing is held ready but these."""
+    """Levels that are rebuilt whenever an episode starts: only their seeds are stored."""
 
     seed: jax.Array  # uint32 [P]
 
@@ -35,8 +35,8 @@ class Seeds(struct.PyTreeNode):
 class Pool(struct.PyTreeNode):
     """Levels that resets draw from. A pool of another class has these fields too."""
 
-    levels: Any  # with `seed`, uint32 [P], and the level axis in front of every array
-    drawable: jax.Array  # int32 [P], indices that a reset may draw, in its first `num_drawable`
+    levels: Any  # with `seed`, uint32 [P], and a leading level axis on every array
+    drawable: jax.Array  # int32 [P], whose first `num_drawable` entries a reset may draw
     num_drawable: jax.Array  # int32 []
 
 
@@ -49,20 +49,20 @@ def make_pool(levels: Any) -> Pool:
 class PooledEnvironment(environment.Environment[State, Params], Generic[State, Params]):
     """Base of environments whose params hold a `pool` of levels built from seeds.
 
-    A subclass gives `params_of`, `start`, `advance`, `observe`, `is_terminated`, `num_actions`
-    and `observation_space`; `pool_of` if levels are to be held ready; and adds its own arguments
-    to `settings`. Its params have a `pool`, such as a `Pool`, and `max_steps_in_episode`, its
-    states `level_index` and `time`.
+    A subclass defines `params_of`, `start`, `advance`, `observe`, `is_terminated`, `num_actions`
+    and `observation_space`; overrides `pool_of` to build levels in advance; and adds its own
+    arguments to `settings`. Its params have a `pool`, such as a `Pool`, and
+    `max_steps_in_episode`; its states have `level_index` and `time`.
 
     Args:
       num_levels: size of the set of levels, 0 for all from start_level on. Level seeds are
         start_level ... start_level + num_levels - 1.
       start_level: first level seed.
-      pool_size: most levels held ready at a time. A larger set takes turns in the pool: call
+      pool_size: most levels in the pool at a time. A larger set rotates through it: call
         `refresh` between updates.
 
     Raises:
-      InputError: for arguments outside their range.
+      InputError: for arguments out of range.
     """
 
     events: ClassVar[tuple[str, ...]]
@@ -82,7 +82,7 @@ class PooledEnvironment(environment.Environment[State, Params], Generic[State, P
         self.pool_size = min(pool_size, self.num_levels or pool_size)
         self._default_params: Params | None = None
 
-    # What a subclass gives.
+    # Defined by subclasses.
 
     @property
     def settings(self) -> tuple[Any, ...]:
@@ -90,11 +90,11 @@ class PooledEnvironment(environment.Environment[State, Params], Generic[State, P
         return self.num_levels, self.start_level, self.pool_size
 
     def params_of(self, seeds: jax.Array) -> Params:
-        """Default params on the levels of seeds uint32 [P]."""
+        """Default params on the levels with seeds uint32 [P]."""
         raise NotImplementedError
 
     def pool_of(self, seeds: jax.Array) -> Any:
-        """A pool of the levels of seeds uint32 [P]; by default of the seeds alone."""
+        """A pool of the levels with seeds uint32 [P]; by default of the seeds alone."""
         return make_pool(Seeds(seeds))
 
     def start(self, key: jax.Array, index: jax.Array, params: Params) -> State:
@@ -107,17 +107,17 @@ class PooledEnvironment(environment.Environment[State, Params], Generic[State, P
         """A step: the next state, its reward, whether it terminated, and `info`."""
         raise NotImplementedError
 
-    # What follows from it.
+    # Derived from these.
 
     def action_space(self, params: Params | None = None) -> spaces.Discrete:
         return spaces.Discrete(self.num_actions)
 
     def is_truncated(self, state: State, params: Params) -> jax.Array:
-        """An episode that ends in the step of the limit is over, not cut short. bool []."""
+        """Whether the time limit cut the episode short; termination takes precedence. bool []."""
         return (state.time >= params.max_steps_in_episode) & ~self.is_terminated(state, params)
 
     def __eq__(self, other: object) -> bool:
-        """Environments of the same settings are the same, and share compiled programs."""
+        """Environments with the same settings are equal, and share compiled programs."""
         return type(other) is type(self) and other.settings == self.settings
 
     def __hash__(self) -> int:
@@ -137,7 +137,7 @@ class PooledEnvironment(environment.Environment[State, Params], Generic[State, P
         return self._default_params
 
     def build_params(self) -> Params:
-        """`default_params`, built anew; can be traced."""
+        """`default_params`, rebuilt; can be traced."""
         if self.takes_turns:
             return self.params_of(self._draw_seeds(jax.random.key(self.start_level)))
         first, stop = self.start_level, self.start_level + self.num_levels
@@ -150,11 +150,11 @@ class PooledEnvironment(environment.Environment[State, Params], Generic[State, P
 
     @partial(jax.jit, static_argnames="self")
     def refresh(self, key: jax.Array, state: State, params: Params) -> Params:
-        """Renew the pool's levels but those that running episodes stand on.
+        """Renew the pool's levels, except those with running episodes.
 
-        Does nothing where the whole set fits in the pool. Call it between updates, with the
-        states of all environments that use these params (any batch shape). The new levels are
-        of the environment's own set: not for params with levels that were given.
+        Does nothing if the whole set fits in the pool. Call it between updates, with the states
+        of all environments that use these params (any batch shape). The new levels come from the
+        environment's own set, so this is not for params on given levels.
 
         Raises:
           ValueError: if the pool is not of the environment's size.
@@ -170,7 +170,7 @@ class PooledEnvironment(environment.Environment[State, Params], Generic[State, P
         return params.replace(pool=refresh_pool(params.pool, fresh, state.level_index))
 
     def save_levels(self, params: Params) -> dict[str, jax.Array]:
-        """All that `refresh` changes of the params, small enough for a checkpoint.
+        """Everything in the params that `refresh` changes, small enough for a checkpoint.
 
         Returns:
           `seed` uint32 [..., P] of the pool's levels, `drawable` and `num_drawable`.
@@ -183,7 +183,7 @@ class PooledEnvironment(environment.Environment[State, Params], Generic[State, P
         }
 
     def load_levels(self, saved: dict[str, Any], params: Params) -> Params:
-        """The params with the levels that `save_levels` saved, built again from their seeds."""
+        """The params with the levels that `save_levels` saved, rebuilt from their seeds."""
         drawable, number = saved["drawable"], saved["num_drawable"]
         pool = self.pool_of(saved["seed"]).replace(drawable=drawable, num_drawable=number)
         return params.replace(pool=pool)
@@ -193,10 +193,10 @@ class PooledEnvironment(environment.Environment[State, Params], Generic[State, P
         return self.observe(key, state, None, params), state
 
     def reset_state(self, key: jax.Array, params: Params) -> State:
-        """What `reset` starts from, on an entry of the pool that is drawn; observes nothing."""
+        """The first state of an episode on a random entry of the pool, without observing it."""
         key_level, key_start = jax.random.split(key)
         pool = params.pool
-        # Not randint, which hashes three times as much to be free of a bias below 1e-6.
+        # Not randint, which hashes three times as much to remove a bias below 1e-6.
         draw = jax.random.bits(key_level, dtype=jnp.uint32) % pool.num_drawable.astype(jnp.uint32)
         return self.start(key_start, pool.drawable[draw], params)
 
@@ -206,7 +206,7 @@ class PooledEnvironment(environment.Environment[State, Params], Generic[State, P
         """Start on a given entry of the pool; `key` draws what differs between its episodes.
 
         Raises:
-          InputError: for an index that is known, not traced, and not of the pool.
+          InputError: for an index outside the pool, unless jit traces it.
         """
         last = params.pool.drawable.shape[-1] - 1
         return self._reset_to_level(key, whole_or_traced("level index", index, 0, last), params)
@@ -221,7 +221,7 @@ class PooledEnvironment(environment.Environment[State, Params], Generic[State, P
     def step_env(
         self, key: jax.Array, state: State, action: jax.Array, params: Params
     ) -> tuple[jax.Array, State, jax.Array, jax.Array, dict[str, Any]]:
-        """One step without auto-reset; gymnax's five values (truncation is apart)."""
+        """One step without auto-reset; gymnax's five values (truncation is separate)."""
         state, reward, terminated, info = self.advance(state, action, params)
         return self.observe(key, state, action, params), state, reward, terminated, info
 
@@ -231,8 +231,8 @@ class PooledEnvironment(environment.Environment[State, Params], Generic[State, P
     ) -> tuple[jax.Array, State, jax.Array, jax.Array, jax.Array, dict[str, Any]]:
         """One step with auto-reset; gymnax's six values.
 
-        Observes once, after the choice between the next state and a fresh one;
-        `info["final_observation"]` costs nothing under jit where nobody reads it.
+        Observes once, after choosing between the next state and a fresh one;
+        `info["final_observation"]` costs nothing under jit unless it is read.
         """
         if params is None:
             params = self.default_params

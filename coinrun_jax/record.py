@@ -18,7 +18,7 @@ from coinrun_jax.testbed import Testbed
 
 
 class Trace(struct.PyTreeNode):
-    """All that is needed to replay an episode."""
+    """Everything needed to replay an episode."""
 
     start: dict[str, jax.Array]  # the testbed's `start_fields` of the first state
     actions: jax.Array  # int8 [T], -1 after the last
@@ -46,7 +46,7 @@ def start_record(
 
     Args:
       num_events: K.
-      no_actions: of its trace, int8 [T]; None for no trace.
+      no_actions: int8 [T], an empty trace; None for no trace.
     """
     trace = None
     if no_actions is not None:
@@ -63,7 +63,7 @@ def start_record(
 
 
 def note_action(record: Record, action: jax.Array) -> Record:
-    """The record with the action that its next step takes, where it is traced."""
+    """The record with the next step's action added to its trace, if it has one."""
     if record.trace is None:
         return record
     actions = record.trace.actions.at[record.steps].set(action.astype(jnp.int8), mode="drop")
@@ -91,7 +91,7 @@ def update_record(
 def deciding(testbed: Testbed, events: Sequence[str], condition: Condition) -> np.ndarray:
     """Which objects decide an episode of a condition when they are touched; bool [K].
 
-    Goal and proxy do; in a control the empty cell stands for the object that was taken away.
+    Goal and proxy do; in a control, the empty cell stands in for the object taken away.
     """
     names = {testbed.goal, testbed.proxy}
     if condition.control is not None:
@@ -103,7 +103,7 @@ def is_decided(record: Record, decides: jax.Array) -> jax.Array:
     """Whether the outcome can no longer change. bool, with the record's axes.
 
     Args:
-      decides: of `deciding`, bool [..., K].
+      decides: from `deciding`, bool [..., K].
     """
     return ((record.events > 0) & decides).any(-1) | (record.cause > 0)
 

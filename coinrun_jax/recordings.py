@@ -1,7 +1,7 @@
 """Recordings of Procgen's episodes and levels, with which `parity` compares ours.
 
-A recording is an .npz archive of arrays with a row for every level (and episode), for every step
-or for every object; the arrays `*_off` say which rows belong to which level or episode.
+A recording is an .npz archive of arrays with one row per level (and episode), per step or per
+object; the arrays `*_off` say which rows belong to which level or episode.
 """
 
 from __future__ import annotations
@@ -91,12 +91,12 @@ _ROWS_OF = {
     "ent_off": "ent_type",
     "section_off": "section",
 }
-"""By array of offsets, an array whose rows they count."""
+"""For each array of offsets, an array whose rows it counts."""
 _OFFSETS_OF = {Entity.SAW: "saw_off", Entity.CRATE: "crate_off", Entity.ENEMY: "enemy_off"}
 
 
 def load(path: str | Path) -> dict[str, np.ndarray]:
-    """Arrays of a recorded file.
+    """Arrays of a recording.
 
     Raises:
       InputError: if it is missing, is not an .npz archive, or is not a consistent recording of

@@ -1,4 +1,4 @@
-"""Renewal of a pool of levels between updates, for every environment with a pool.
+"""Renewing a pool of levels between updates, for any environment with a pool.
 
 A pool is a pytree with `drawable` int32 [P], whose first `num_drawable` int32 [] entries are the
 indices that a reset can draw.
@@ -17,12 +17,12 @@ Pool = TypeVar("Pool", bound=Any)
 def refresh_pool(pool: Pool, fresh: Pool, in_use: jax.Array) -> Pool:
     """Replace every level without a running episode.
 
-    Resets then draw from the replaced ones only: a level that stays because an episode is
-    still running on it must not be drawn more often just because it is long. If none could
-    be replaced, all remain drawable.
+    Resets then draw only from the new levels: a level that stays because an episode is still
+    running on it must not be drawn more often just because it is long. If none could be
+    replaced, all remain drawable.
 
     Args:
-      pool: the current one, P levels; all leaves but `num_drawable` have the level axis in front.
+      pool: the current one, P levels; all leaves but `num_drawable` have a leading level axis.
       fresh: P newly built levels.
       in_use: int32 [...], the `level_index` of every running episode.
     """

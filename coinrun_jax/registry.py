@@ -1,6 +1,6 @@
 """Testbeds by id, and plugins that add to them.
 
-A plugin is a module that registers what it adds when it is imported:
+A plugin is a module that registers its testbeds on import:
 
     # my_package/beds.py
     from coinrun_jax.registry import register
@@ -18,7 +18,7 @@ from coinrun_jax.checks import InputError, one_line, shown
 from coinrun_jax.testbed import EnvConfig, Testbed
 
 ENTRY_POINTS = "coinrun_jax.testbeds"
-"""Group of entry points, each naming a module to import."""
+"""Entry-point group; each entry names a module to import."""
 DEFAULT = "CoinRun-v1"
 _OWN = {
     "CoinRun-v1": "coinrun_jax.coinrun.testbed",
@@ -32,7 +32,7 @@ def register(testbed: Testbed) -> None:
     """Register a testbed by its id.
 
     Raises:
-      InputError: if the id belongs to another one.
+      InputError: if the id belongs to another testbed.
     """
     known = _TESTBEDS.setdefault(testbed.id, testbed)
     if type(known) is not type(testbed):
@@ -40,7 +40,7 @@ def register(testbed: Testbed) -> None:
 
 
 def find_testbed(env_id: Any) -> Testbed:
-    """The testbed of an id; for one of gymnax's own environments, one without events.
+    """The testbed with an id; for gymnax's own environments, a testbed without events.
 
     Raises:
       InputError: for an unknown id.
@@ -80,7 +80,7 @@ def import_plugins(modules: Iterable[str]) -> None:
             raise InputError(f"plugin {shown(name)} is not the name of a module")
         try:
             importlib.import_module(name)
-        except (Exception, SystemExit) as error:  # whatever the module does
+        except (Exception, SystemExit) as error:  # whatever the module raises
             raise InputError(
                 f"plugin {name} cannot be imported: {type(error).__name__}: {one_line(error)}"
             ) from error

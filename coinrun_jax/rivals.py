@@ -1,7 +1,7 @@
-"""Other builds of the game, Procgen's C++ and EnvPool, timed in interpreters that have them.
+"""Other builds of the game, Procgen's C++ and EnvPool's, timed in interpreters that have them.
 
-They need an older Python than we do, or packages that we do not want. So each runs in a
-process of its own, which plays a round whenever it is asked to.
+They need an older Python, or packages that we do not want to depend on. So each runs in its own
+process, which plays a round on request.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from coinrun_jax.checks import InputError, positive, shown
 
 NUM_ENVS = (64, 256)
 START_SECONDS = 120  # for a program to import its game, or to create environments
-END_SECONDS = 5  # and to exit, after its last answer
+END_SECONDS = 5  # for it to exit after its last answer
 MOST_CHARACTERS = 1000  # of an answer
 
 # A program reads lines "threads num_envs seconds", plays at random for that time, and answers
@@ -150,7 +150,7 @@ class Rival:
         return line.strip()
 
     def play_round(self, seconds: float) -> None:
-        """Play every configuration for so many seconds and keep the better numbers."""
+        """Play every configuration for the given time and keep the best speeds so far."""
         assert self._process.stdin is not None
         for threads, num_envs in self.best:
             with contextlib.suppress(BrokenPipeError):  # it has ended: `_answer` says how

@@ -24,7 +24,7 @@ class Track:
 
 @dataclass(frozen=True)
 class Scene:
-    """All that the player needs."""
+    """Everything the player needs."""
 
     board: np.ndarray
     """Uint8 [H, W, 3], the level without the objects on the tracks."""
@@ -39,4 +39,4 @@ class Scene:
     view: float | None = None
     """Width and height in tiles of what the agent sees; None for the whole board."""
     marks: Sequence[tuple[int, int]] = ()
-    """Cells (x, y), y up, to be framed: an object was taken away there."""
+    """Cells (x, y), y up, to be framed, because an object was taken away there."""

@@ -1,4 +1,4 @@
-"""Settings as frozen dataclasses: from nested mappings, with every type checked."""
+"""Settings as frozen dataclasses, built from nested mappings, with every type checked."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _LARGEST_INTEGER = 2**63 - 1
 
 
 def from_mapping(cls: type[Settings], values: Any, section: str = "") -> Settings:
-    """An instance with the given values; fields that are left out keep their defaults.
+    """An instance with the given values; missing fields keep their defaults.
 
     Args:
-      section: dotted name of what the values are, for messages.
+      section: dotted name of the section, for messages.
 
     Raises:
       InputError: for an unknown key, or a value that the class refuses.
@@ -37,11 +37,11 @@ def from_mapping(cls: type[Settings], values: Any, section: str = "") -> Setting
 def require_types(settings: Any, section: str) -> None:
     """Check every field of a frozen dataclass against its annotation on creation.
 
-    Lists are accepted as tuples, integers as floats, and also numbers as text: YAML 1.1
-    reads 5e-4 as text.
+    Lists are accepted as tuples, and integers and numeric text as floats: YAML 1.1 reads 5e-4
+    as text.
 
     Raises:
-      InputError: for a value of another type.
+      InputError: for a value of the wrong type.
     """
     for name, hint in get_type_hints(type(settings)).items():
         where = f"{section}.{name}" if section else name

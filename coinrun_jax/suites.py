@@ -1,7 +1,7 @@
 """Suites of conditions, each of which is one way to set up the same held-out levels.
 
-A condition differs from training in named settings of the environment, none of which is compiled
-in. A *control* of a condition is the same with one object taken away, on the same levels
+A condition differs from training in named settings of the environment, all of which are traced.
+A *control* of a condition is the same condition with one object taken away, on the same levels
 and with the same random numbers: it measures how often an agent touches that object's cell by
 accident.
 """
@@ -60,27 +60,27 @@ class Condition:
     """One way to set up a level. Testbeds make them; see `Testbed.condition`.
 
     Raises:
-      InputError: for a name or title that cannot stand in a table.
+      InputError: for a name or title that cannot be used in a table.
     """
 
     name: str
     title: str = ""
-    """For tables and figures; the name if left out."""
+    """For tables and figures; by default the name."""
     settings: Any = field(default_factory=dict)
-    """How the level is set up, as the testbed's `overrides` understands it; by default a mapping
-    from fields of the environment's params to their values."""
+    """How the level is set up, in the form that the testbed's `overrides` expects; by default a
+    mapping from fields of the environment's params to their values."""
     has_goal: bool = True
     """Whether the goal is there to be reached."""
     apart: bool = False
     """Whether goal and proxy are different things in every episode."""
     plain: bool = True
-    """Whether it differs from training at most in where an object is."""
+    """Whether it differs from training only in where an object is, if at all."""
     control: Control | None = None
     """Only for controls."""
     also: tuple[str, ...] = ()
     """Further events whose rates are reported, such as a decoy's."""
     levels: Any = None
-    """Which held-out levels, as the testbed understands it; None for all."""
+    """Which held-out levels, in the testbed's own form; None for all."""
     position: float | None = None
     """Position on the horizontal axis of a curve over conditions, if the suite has one."""
     columns: Mapping[str, Any] = field(default_factory=dict)
@@ -110,7 +110,7 @@ def make_control(
       takes: event of the object that is taken away.
       watched: event that stands for its empty cell.
       suffix: of the control's name.
-      **changes: fields of the condition that take the object away; it is no longer `apart`.
+      **changes: fields of the condition that take the object away; `apart` becomes False.
     """
     control = Control(condition.name, takes, watched)
     values = {"title": f"{condition.title}, {takes} taken away", "apart": False, **changes}
@@ -174,7 +174,7 @@ class Suite:
                 )
 
     def _require_judged(self) -> None:
-        """Check `judged`; by default, choose."""
+        """Check `judged`, or choose it if it is empty."""
         taken: dict[str, str] = {}
         """By condition, the object that its first control takes away."""
         for each in self.conditions:
@@ -196,9 +196,9 @@ class Suite:
             object.__setattr__(self, "judged", judged)
 
     def index(self, name: str) -> int:
-        """Position of a condition."""
+        """Index of a condition."""
         return [condition.name for condition in self.conditions].index(name)
 
     def controls_of(self, name: str) -> tuple[Condition, ...]:
-        """The controls of a condition that the suite has."""
+        """The suite's controls of a condition."""
         return tuple(each for each in self.conditions if each.control_of == name)

@@ -1,22 +1,22 @@
 """The contract between an environment and everything that trains on it or evaluates it.
 
-A *testbed* is a gymnax environment with a goal, a proxy that goes with the goal in training, and
-ways to pull the two apart. `train` and `eval` know this contract and gymnax's API, and no
-particular environment. To add one, subclass `Testbed` and `register` an instance (`registry.py`)
-in a module that is given as `--plugins MODULE`, or by an entry point of the group
-`coinrun_jax.testbeds`. docs/your_own_testbed.md goes through an example.
+A *testbed* is a gymnax environment with a goal, a proxy that coincides with the goal in training,
+and ways to pull the two apart. `train` and `eval` know only this contract and gymnax's API, not
+any particular environment. To add one, subclass `Testbed` and `register` an instance
+(`registry.py`) in a module that is passed as `--plugins MODULE`, or named by an entry point of the
+group `coinrun_jax.testbeds`. docs/your_own_testbed.md walks through an example.
 
 Besides gymnax's API, its environment has
 
-- `events`: names of the objects that an episode may touch, and `info["events"]`, int32
-  [len(events)]: the step of the first touch of each, 0 for not yet;
-- `outcomes`: names of how an episode ends, the first one for "not yet", and `info["outcome"]`,
-  an index into them;
-- `info["episode_length"]`, `info["episode_return"]`: of the episode so far;
+- `events`: names of the objects that the agent may touch, and `info["events"]`, int32
+  [len(events)]: the step at which each was first touched, 0 for not yet;
+- `outcomes`: names of the ways an episode can end, the first one meaning "not yet", and
+  `info["outcome"]`, an index into them;
+- `info["episode_length"]`, `info["episode_return"]`: for the episode so far;
 - `start(key, index, params) -> state`: start on a level of the params;
 - optionally `refresh(key, states, params)`, `save_levels`, `load_levels`, as `CoinRun` has them;
-- `step` never truncates and terminates at once, and gives `info["final_state"]`;
-- params with `replace` and `max_steps_in_episode`, as flax dataclasses have them;
+- a `step` that never both truncates and terminates, and sets `info["final_state"]`;
+- params with `replace`, as flax dataclasses have it, and `max_steps_in_episode`;
 - optionally `render(state, params, size) -> uint8 [size, size, 3]`, for clips and the gallery.
 """
 
@@ -50,7 +50,7 @@ class EnvConfig:
     """Settings of an environment: the section `env:` of a config. Testbeds subclass it.
 
     Raises:
-      InputError: for a value of another type, or out of range.
+      InputError: for a value of the wrong type or out of range.
     """
 
     id: str
@@ -64,7 +64,7 @@ class EnvConfig:
         return 0.0
 
     def in_words(self) -> str:
-        """What training shows, in a few words, such as "coin at the end"."""
+        """What training looks like, in a few words, such as "coin at the end"."""
         return self.id
 
 
@@ -77,7 +77,7 @@ class LevelsConfig(EnvConfig):
     start_level: int = 0
     """First level seed of the training set."""
     pool_size: int = 1024
-    """Levels held ready at a time; a larger set takes turns."""
+    """Levels in the pool at a time; a larger set rotates through it."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -90,7 +90,7 @@ class LevelsConfig(EnvConfig):
         """Level seeds of the training set.
 
         Raises:
-          InputError: if it reaches into the held-out ones.
+          InputError: if it reaches into the held-out levels.
         """
         first, held_out = self.start_level, TEST_LEVELS.start
         if first >= held_out:
@@ -115,11 +115,11 @@ class Outcome:
     title: str
     """In a caption, such as "killed by a saw"."""
     event: str | None = None
-    """The object, one of the environment's `events`, or"""
+    """The object, one of the environment's `events`; otherwise set `cause`."""
     cause: str | None = None
-    """the environment's outcome of this name."""
+    """The cause, one of the environment's `outcomes`."""
     group: str = ""
-    """Column of tables in which it is counted, such as "death"; by default its name."""
+    """Table column in which it is counted, such as "death"; by default its name."""
 
     @property
     def column(self) -> str:
@@ -136,15 +136,15 @@ class Words:
     """Noun for the goal, without article, such as "coin"."""
     proxy: str = "proxy"
     empty: str = "empty cell"
-    """What a control watches, as the title of a column."""
+    """Column title for what a control watches."""
     columns: Mapping[str, str] | None = None
     """Titles of outcome columns, where they differ from the columns' names."""
     pursued: Mapping[str, str] | None = None
     """By object, how a verdict describes an agent that pursues it, such as "after the coin"."""
     fetched: str = "goal reached"
-    """Caption of the clip in which the goal is reached, and"""
+    """Caption of the clip in which the goal is reached; also names its file."""
     passed: str = "proxy reached first"
-    """of the one in which the proxy comes first. The clips' files are named after them."""
+    """Caption of the clip in which the proxy comes first; also names its file."""
     counting: str = ""
     """Sentences on how episodes are counted, for the definitions of a report."""
     caveat: str = ""
@@ -158,15 +158,15 @@ class Reference:
     title: str
     controller: Controller
     most_levels: int | None = None
-    """Levels of each condition that it plays at most; None for all."""
+    """Most levels of each condition that it plays; None for all."""
 
 
 class Testbed:
-    """What `train` and `eval` know of an environment. One instance per id is registered."""
+    """What `train` and `eval` know about an environment. One instance per id is registered."""
 
     id: ClassVar[str]
     Config: ClassVar[type[EnvConfig]] = EnvConfig
-    """Its settings; the defaults are a usable environment."""
+    """Its settings; the defaults give a usable environment."""
     goal: ClassVar[str] = ""
     """Event of the goal; "" where the environment has no events."""
     proxy: ClassVar[str] = ""
@@ -175,14 +175,14 @@ class Testbed:
     """In order of precedence within a step."""
     words: ClassVar[Words] = Words()
     look: ClassVar[tuple[str, ...]] = ()
-    """Names of conditions that training looks at every `eval_every` updates."""
+    """Names of the conditions that training evaluates every `eval_every` updates."""
     bar: ClassVar[str] = ""
     """The reference policy that a competent agent clearly beats."""
     start_fields: ClassVar[tuple[str, ...]] = ()
-    """Fields of a state that differ between starts on one level, and"""
+    """State fields that differ between starts on one level. Trajectories store them."""
     step_fields: ClassVar[tuple[str, ...]] = ()
-    """fields of params, such as "cues.mirrored", that steps depend on and conditions change.
-    Trajectories store both."""
+    """Params fields, such as "cues.mirrored", that steps depend on and conditions change.
+    Trajectories store them, too."""
 
     apart_settings: ClassVar[tuple[str, ...]] = ()
     """Dotted names of settings that pull goal and proxy apart in training. The first one, such as
@@ -195,7 +195,7 @@ class Testbed:
         return {self.goal: self.words.goal, self.proxy: self.words.proxy}.get(event, event)
 
     def empty_cell(self, event: str) -> str:
-        """What people call the cell that an object was taken from, such as "empty coin cell"."""
+        """Name of the cell that an object was taken from, such as "empty coin cell"."""
         noun = self.noun(event)
         return f"empty {noun}" if noun.endswith("cell") else f"empty {noun} cell"
 
@@ -213,14 +213,14 @@ class Testbed:
         raise NotImplementedError
 
     def make_params(self, env: Any, config: Any) -> Any:
-        """Params of training; can be traced."""
+        """Training params; can be traced."""
         raise NotImplementedError
 
     # To evaluate on it.
 
     def evaluation_env(self, config: Any) -> Any:
         """The environment as an agent of this config sees it. It is equal for configs that differ
-        only in levels, since equal environments share compiled programs.
+        only in levels, so that they share compiled programs.
         """
         return self.make_env(config)
 
@@ -259,10 +259,10 @@ class Testbed:
         return dict(condition.settings)
 
     def trained_condition(self, suite: Suite, config: Any) -> tuple[str | None, bool]:
-        """The condition that competence is read from.
+        """The condition on which competence is measured.
 
         Returns:
-          its name, or None, and whether most of training was like it.
+          Its name, or None, and whether most of training was like it.
         """
         del config
         plain = [c.name for c in suite.conditions if c.plain and c.has_goal and not c.apart]
@@ -274,7 +274,7 @@ class Testbed:
         return condition.apart or not condition.plain
 
     def references(self, config: Any) -> Mapping[str, Reference]:
-        """By name, `bar` among them."""
+        """Reference policies by name, including `bar`."""
         return {}
 
     def choose_levels(
@@ -304,7 +304,7 @@ class Testbed:
         return self.build_levels(seeds, self.level_kind(conditions[0], config)), seeds, index
 
     def most_steps(self, config: Any) -> int:
-        """Steps after which an episode is over, or more: recorded actions take as much room."""
+        """Upper bound on an episode's steps; recorded actions take as much room."""
         del config
         return 1000
 
@@ -312,7 +312,7 @@ class Testbed:
         """Refuse conditions with too few held-out levels; nothing is compiled.
 
         Raises:
-          InputError: if there are any.
+          InputError: if there are any such conditions.
         """
 
     def level_kind(self, condition: Condition, config: Any) -> str:
@@ -334,7 +334,7 @@ class Testbed:
           params: of the condition.
 
         Returns:
-          named numbers or small vectors, the same names and types each time.
+          Named numbers or small vectors, with the same names and types each time.
         """
         del before, state, params
         return {}
@@ -367,22 +367,22 @@ class Testbed:
         return None
 
     def require_art(self, art: str) -> None:
-        """Refuse what the environment's `render(..., art=)` and `gallery` cannot draw from.
+        """Refuse art that the environment's `render(..., art=)` and `gallery` cannot draw from.
 
         Raises:
-          InputError: for a name that is unknown, or pictures that are not at hand.
+          InputError: for an unknown name, or pictures that are not available.
         """
         raise InputError(f"art {shown(art)}: {self.id} is drawn in one way only")
 
     def gallery(self, art: str | None = None) -> Mapping[str, Callable[[], Any]]:
-        """Pictures of all that conditions can change: file name -> a matplotlib figure.
+        """Pictures of everything that conditions can change: file name -> a matplotlib figure.
 
         Args:
-          art: what they are drawn from; only what `require_art` accepts.
+          art: to draw from; must be accepted by `require_art`.
         """
         return {}
 
-    # To look into agents and training sets.
+    # To inspect agents and training sets.
 
     @property
     def probing(self) -> Probing | None:
@@ -393,8 +393,8 @@ class Testbed:
     """The object of `changes` whose presence the microscope is about; conditions move it."""
 
     def changes(self) -> Sequence[Change]:
-        """What can be changed at a moment, `studied` moved and hidden among them; () for nothing.
-        All make numpy states and compile nothing.
+        """What can be changed in a state, including moving and hiding `studied`; () for nothing.
+        All changes make numpy states and compile nothing.
         """
         return ()
 
@@ -403,12 +403,12 @@ class Testbed:
         raise NotImplementedError
 
     def moves(self, params: Any) -> np.ndarray | None:
-        """Where each action leads to, float32 [A, 2], (right, up), for arrows; None for none."""
+        """Direction of each action, float32 [A, 2], (right, up), for arrows; None for none."""
         del params
         return None
 
     def observed_cells(self, config: Any) -> ObservedCells | None:
-        """Which cell each number of an observation shows; None where they do not show cells."""
+        """Which cell each number of an observation shows; None if they do not show cells."""
         del config
         return None
 
@@ -421,11 +421,11 @@ class Testbed:
         raise InputError(f"{self.id} has no audit")
 
     def training_sample(self, config: Any, number: int, seed: int) -> TrainingSample:
-        """Episode starts of training, with properties that may go with the goal.
+        """Episode starts from training, with properties that may be associated with the goal.
 
         Args:
           number: of episodes; those without a goal are left out.
-          seed: of all draws.
+          seed: for all draws.
 
         Raises:
           InputError: if none of them has a goal.

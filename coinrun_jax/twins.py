@@ -1,7 +1,7 @@
-"""Twins of a moment: the same state with one thing changed, as a batch.
+"""Twins of a state: the same state with one thing changed, as a batch.
 
-A change is made to the state, or to fields of the params that say what is seen; whatever it is
-not about stays equal to the bit. Nothing here is traced.
+A change affects the state, or the fields of the params that determine what is seen; everything
+else stays bit-identical. Nothing here is traced.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Twins:
     """int32 [N, 2], (x, y) of the object that was moved, y up from the board's lower edge;
     NOWHERE for other changes."""
     overrides: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of the params, leaves [N, ...]; the others are the moment's own."""
+    """Fields of the params, leaves [N, ...]; the others stay as they are."""
 
     @property
     def number(self) -> int:
@@ -40,15 +40,15 @@ class Twins:
 
 @dataclass(frozen=True)
 class Change:
-    """Something that can be changed at a moment."""
+    """One kind of change that can be made to a state."""
 
     object: str
     """Such as "coin"."""
     kind: str
-    """Of KINDS."""
+    """One of KINDS."""
     make: Callable[[Any, Any], Twins]
     """(state, params) of one environment, numpy -> its twins: one for every cell that the object
-    can be in, or for every way to hide or recolour it; none where there is nothing to change."""
+    can be in, or for every way to hide or recolour it; none if there is nothing to change."""
 
     @property
     def name(self) -> str:
@@ -57,7 +57,7 @@ class Change:
 
 
 def repeated(tree: Any, number: int) -> Any:
-    """A tree of arrays, N times along a new leading axis; numpy."""
+    """A tree of arrays, repeated along a new leading axis; numpy."""
 
     def repeat(leaf: Any) -> np.ndarray:
         array = np.asarray(leaf)
@@ -78,9 +78,9 @@ def with_fields(
     Args:
       state: of one environment.
       titles: one for each twin.
-      cells: as in `Twins`; NOWHERE if left out.
+      cells: as in `Twins`; NOWHERE by default.
       overrides: as in `Twins`.
-      fields: of the state, [N, ...] each, of the types that they have in the state.
+      fields: of the state, [N, ...] each, cast to the state's dtypes.
     """
     number = len(titles)
     states = repeated(state, number)
@@ -101,28 +101,28 @@ def moved_to(state: Any, noun: str, cells: np.ndarray, **fields: Any) -> Twins:
     """Twins with an object in each of N cells.
 
     Args:
-      noun: the object's.
+      noun: for the object.
       cells: int [N, 2], (x, y) as in `Twins`.
-      fields: that say so in the state.
+      fields: of the state, that place the object there.
     """
     return with_fields(state, [f"{noun} at ({x}, {y})" for x, y in cells], cells, **fields)
 
 
 @dataclass(frozen=True)
 class ObservedCells:
-    """Which cell of the view, and which of its features, every number of an observation shows."""
+    """Which cell of the view, and which of its features, each number of an observation shows."""
 
     shape: tuple[int, int]
     """Rows and columns of the view."""
     cell: np.ndarray
-    """int32, of an observation's shape: row * columns + column, row 0 on top; -1 for none."""
+    """int32, of an observation's shape: row * columns + column, row 0 at the top; -1 for none."""
     feature: np.ndarray
-    """int32, of an observation's shape, index into"""
+    """int32, of an observation's shape, index into `features`."""
     features: tuple[str, ...]
-    """such as "coin", "walls" or "red"."""
+    """Such as "coin", "walls" or "red"."""
     corner: Callable[[Any], tuple[float, float]]
     """state -> (x, y) of the view's lower left corner on the board, in tiles, y up."""
     is_picture: bool = False
-    """Whether a hidden cell is one in the picture's mean colour, not one of zeros."""
+    """Whether a hidden cell takes the picture's mean colour instead of zeros."""
     wraps: bool = False
-    """Whether the view is as large as the board, whose other side continues it."""
+    """Whether the view is as large as the board and wraps around its edges."""

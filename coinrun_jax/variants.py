@@ -1,4 +1,4 @@
-"""The parameters of several conditions, picked by a traced index."""
+"""The parameters of several conditions, selected by a traced index."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from flax import struct
 class Variants:
     """C settings of some fields of an environment's params.
 
-    Only numbers that differ between the settings are stored C times. Shared ones remain single
-    numbers for the compiler even if each environment of a batch has its own setting.
+    Only values that differ between settings are stored C times. To the compiler, shared ones stay
+    unbatched even if each environment of a batch has its own setting.
     """
 
     shared: tuple[Any, ...]  # leaves that all settings share, None where they differ

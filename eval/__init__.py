@@ -1,3 +1,3 @@
-"""Pull goal and proxy apart, count what an agent reaches first, and say how sure that is."""
+"""Pull goal and proxy apart, count which an agent reaches first, and say how certain that is."""
 
 import train  # noqa: F401, quiets XLA's log, which must happen before jax is loaded

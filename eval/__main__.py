@@ -30,7 +30,7 @@ from eval.staging import staging
 
 
 def _progress(bar: tqdm) -> Callable[[str, int], None]:
-    """A report for one call of `evaluate`: moves the bar by what was not yet counted."""
+    """A progress callback for one call of `evaluate`; advances the bar by new episodes only."""
     done: dict[str, int] = {}
 
     def show(policy: str, count: int) -> None:
@@ -44,7 +44,7 @@ def _play(options: Options) -> tuple[list[Evaluation], Arena]:
     protocol = options.protocol
     references = options.testbed.references(options.runs[0].policy.env_config)
     total = protocol.num_episodes_of(len(options.runs), references)
-    # Nothing is shown before an episode has been played: there may not be enough levels.
+    # The bar stays hidden until an episode has been played: there may be too few levels.
     with tqdm(total=total, unit="episode", mininterval=0.5, delay=1e-6) as bar:
         first, *rest = options.runs
         evaluation, arena = evaluate(first.policy, protocol, first.name, _progress(bar))
@@ -56,7 +56,7 @@ def _play(options: Options) -> tuple[list[Evaluation], Arena]:
 
 
 def _run(options: Options, out: Path) -> str:
-    """Play, and write all files to a folder; returns what to print."""
+    """Play, and write all files to a folder; returns the text to print."""
     began = time.perf_counter()
     for run in options.runs[:1] if options.lifetime else options.runs:
         done, updates = run.policy.update, run.policy.config.num_updates

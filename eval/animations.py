@@ -1,4 +1,4 @@
-"""GIFs of episodes at human size: the goal reached as in training, the proxy reached first."""
+"""GIFs of episodes at a viewable size: goal reached as in training, and proxy reached first."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from coinrun_jax.testbed import Testbed
 from eval.results import AGENT, Evaluation
 from eval.states import Place, replay
 
-SIZES = (320, 256, 192)  # pixels, the first that fits into MAX_BYTES
+SIZES = (320, 256, 192)  # pixels; the first that fits into MAX_BYTES is used
 MAX_BYTES = 1_500_000
 MAX_FRAMES = 120
 FRAME_MS, COLOURS = 80, 128
-GOOD_STEPS = 70  # about how long an episode is good to watch, if the agent takes as long
+GOOD_STEPS = 70  # preferred length of an episode, unless the usual one is much shorter
 
 
 @dataclass(frozen=True)
@@ -39,9 +39,7 @@ def names(testbed: Testbed) -> tuple[str, str]:
 
 
 def unpleasant(evaluation: Evaluation) -> np.ndarray:
-    """How far the agent's episodes are from a length that is good to watch, in the logarithm;
-    float [C, N, S].
-    """
+    """Absolute log ratio of episode length to the preferred one; float [C, N, S]."""
     testbed = evaluation.testbed
     steps = np.maximum(np.asarray(evaluation.played[AGENT].record.steps), 1)
     conditions = range(len(evaluation.suite.conditions))
@@ -51,22 +49,22 @@ def unpleasant(evaluation: Evaluation) -> np.ndarray:
 
 
 def came_near(evaluation: Evaluation) -> np.ndarray:
-    """Whether the agent came near what it was to find; bool [C, N, S]."""
+    """Whether the agent came near the goal; bool [C, N, S]."""
     played = evaluation.played[AGENT]
     details = {name: np.asarray(value) for name, value in played.record.details.items()}
     return np.broadcast_to(evaluation.testbed.came_near(details), played.outcome.shape)
 
 
 def sentence(text: str) -> str:
-    """With a capital letter."""
+    """Capitalise the first letter."""
     return text[:1].upper() + text[1:]
 
 
 def choose(evaluation: Evaluation) -> list[Clip]:
-    """The agent's episodes to show: on the same level if there is one for both.
+    """Choose the agent's episodes to show, both on the same level if possible.
 
-    Preferred are levels where the goal was near when the proxy came first, and episodes that
-    are neither over at once nor long.
+    Prefers levels on which the agent came near the goal but reached the proxy first, and episodes
+    that are neither very short nor long.
     """
     suite, testbed = evaluation.suite, evaluation.testbed
     trained, _ = testbed.trained_condition(suite, evaluation.config.env)
@@ -88,7 +86,7 @@ def choose(evaluation: Evaluation) -> list[Clip]:
 
 
 def _passed(evaluation: Evaluation, fetched: np.ndarray) -> Clip | None:
-    """Of the first condition in which the agent came to the proxy first.
+    """A clip from the first condition in which the agent reached the proxy first.
 
     Args:
       fetched: bool [N], levels on which it reaches the goal as in training.
@@ -106,7 +104,7 @@ def _passed(evaluation: Evaluation, fetched: np.ndarray) -> Clip | None:
 
 
 def render_gif(states: list[Any], draw: Callable[[Any, int], np.ndarray]) -> bytes:
-    """An animation of at most `MAX_BYTES` where the smallest size allows it.
+    """Render an animation of at most `MAX_BYTES`, if the smallest size allows it.
 
     Args:
       states: one per step.
@@ -116,7 +114,7 @@ def render_gif(states: list[Any], draw: Callable[[Any, int], np.ndarray]) -> byt
     shown = [*states[:-1:stride], states[-1]]
     data, drawn = b"", 0
     for size in SIZES:
-        # Bytes go with the area; what will not fit is not drawn, but for the smallest.
+        # Bytes scale with area, so sizes that will not fit are skipped, except the smallest.
         if size > SIZES[-1] and len(data) * size**2 > MAX_BYTES * drawn**2:
             continue
         pictures, buffer = [np.asarray(draw(state, size)) for state in shown], io.BytesIO()
@@ -130,7 +128,7 @@ def render_gif(states: list[Any], draw: Callable[[Any, int], np.ndarray]) -> byt
 def make_gifs(
     arena: Arena, evaluation: Evaluation, art: str | None = None
 ) -> list[tuple[Clip, bytes]]:
-    """Choose, replay and draw the clips; none where the environment cannot be drawn.
+    """Choose, replay and draw the clips; none if the environment cannot be drawn.
 
     Args:
       art: see `Arena.painter`.

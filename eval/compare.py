@@ -1,4 +1,4 @@
-"""Several training runs on the same levels: recipe against recipe, every seed kept in sight."""
+"""Compare several training runs on the same levels, by recipe and run by run."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def compare(
     evaluations: Sequence[Evaluation],
     screened: Sequence[Screened] | None = None,
 ) -> Comparison:
-    """What runs of one or several recipes have in common, and where recipes differ.
+    """Summarise runs by recipe, and measure how recipes differ.
 
     Args:
       runs: the agents.
-      evaluations: theirs, of the same suite on the same levels.
-      screened: theirs, if the suite has screened levels.
+      evaluations: one for each run, of the same suite on the same levels.
+      screened: one for each run, if the suite has screened levels.
     """
     bootstrap = bootstrap_of(evaluations)
     own = recipes([run.policy.config for run in runs])
@@ -90,7 +90,7 @@ def differences(
     """Measures of some runs minus those of others on the same levels, by condition.
 
     Args:
-      group: index of the first ones' recipe.
+      group: index of the recipe of `one`.
     """
     for number, condition in enumerate(one[0].suite.conditions):
         if not condition.has_goal or condition.control is not None:
@@ -114,7 +114,7 @@ def differences(
 def _indicators(
     evaluations: Sequence[Evaluation], number: int
 ) -> dict[str, tuple[Measure, np.ndarray, np.ndarray]]:
-    """By measure: its formula, and the indicators [R, N, S] that it is made of."""
+    """By measure: its formula, and the indicators [R, N, S] it is computed from."""
     testbed, suite = evaluations[0].testbed, evaluations[0].suite
     condition = suite.conditions[number]
     goal = came_to(evaluations, AGENT, number, testbed.goal)

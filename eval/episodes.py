@@ -1,4 +1,4 @@
-"""`episodes.csv`: a row for every episode that was played."""
+"""`episodes.csv`: one row per episode."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from coinrun_jax.files import write_rows
 from coinrun_jax.suites import Condition
 from eval.results import Evaluation
 
-_CHUNK = 1024  # levels whose rows are made at a time
+_CHUNK = 1024  # levels whose rows are built at a time
 _HEAD = ("policy", "condition", "level_seed", "sample", "train_seed", "p_train")
 _CAME_TO = ("outcome", "first_event_step", "steps", "return")
 
@@ -22,8 +22,8 @@ def columns(evaluation: Evaluation) -> tuple[str, ...]:
     """Names of the columns.
 
     An episode is played until its outcome is decided, so `steps`, `return`, `touched_<object>`
-    and the testbed's own columns go that far. `train_seed` and `p_train`, the share of training
-    episodes in which goal and proxy were apart, are empty for policies that were not trained.
+    and the testbed's own columns stop there. `p_train` is the share of training episodes in which
+    goal and proxy were apart; it and `train_seed` are empty for policies that were not trained.
     """
     constant = evaluation.suite.conditions[0].columns
     return (*_HEAD, *constant, *_CAME_TO, *_touches(evaluation), *_details(evaluation))
@@ -35,9 +35,9 @@ def write_episodes(evaluation: Evaluation, path: Path) -> None:
 
 
 def write_episodes_of_runs(evaluations: Sequence[Evaluation], path: Path) -> None:
-    """One row per episode, `run` before the columns; some 130 bytes each.
+    """One row per episode, with `run` as the first column; about 130 bytes each.
 
-    The references play once for all runs: their rows come last, with no `run`.
+    The references play once for all runs: their rows come last, with `run` empty.
 
     Args:
       evaluations: of the same suite on the same levels, one for each run.
@@ -54,7 +54,7 @@ def write_episodes_of_runs(evaluations: Sequence[Evaluation], path: Path) -> Non
 
 
 def _touches(evaluation: Evaluation) -> list[str]:
-    """Of the objects that do not decide an episode by themselves."""
+    """Columns for the objects that do not decide an episode by themselves."""
     deciding = (evaluation.testbed.goal, evaluation.testbed.proxy)
     return [f"touched_{event}" for event in evaluation.events if event not in deciding]
 
@@ -110,7 +110,7 @@ def _rows(
 
 
 def _shortest(values: np.ndarray) -> list[Any]:
-    """Numbers as they were rounded: a float32 would show its tail."""
+    """The values as a list; floats are rounded to 6 decimals."""
     if values.dtype.kind == "f":
         return [round(value, 6) for value in values.astype(float).tolist()]
     return values.tolist()

@@ -1,4 +1,4 @@
-"""Agents and the testbed's reference policies through one suite."""
+"""Run agents and the testbed's reference policies through one suite."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Report = Callable[[str, int], None]
 ACTION_MODES = ("sample", "greedy", "both")
 MOST_SAMPLES = 1000
 MOST_EPISODES = 20_000_000
-"""Of all policies. Each takes about 130 bytes of `episodes.csv`, and of memory."""
+"""Over all policies. Each takes about 130 bytes in `episodes.csv`, and in memory."""
 _LEVEL_BYTES = 140_000
 """Memory per level while the arena's levels are built, all at once."""
 _LANES = {"cpu": 256}
@@ -38,29 +38,29 @@ _MANY_LANES = 8192  # on accelerators
 
 @dataclass(frozen=True)
 class Protocol:
-    """How agents are played."""
+    """How agents are evaluated."""
 
     suite: Suite
     num_levels: int = 1000
     """Levels of each condition."""
     num_samples: int = 1
-    """Episodes per condition and level; they differ only in the draws of actions."""
+    """Episodes per condition and level; they differ only in the actions drawn."""
     seed: int = 0
-    """Of objects' positions, actions and resampling."""
+    """Seeds object positions, actions and resampling."""
     action_mode: str = "sample"
-    """Of ACTION_MODES: actions drawn from the policy, its likeliest actions, or a row for each."""
+    """One of ACTION_MODES: sampled actions, the likeliest actions, or one row for each."""
     traced: bool = False
     """Whether records hold traces."""
     unseen_by: int = 0
-    """Leave out levels that look like one of the first so many level seeds."""
+    """Leave out levels that look like one of the level seeds 0 ... unseen_by - 1."""
 
     @property
     def num_episodes(self) -> int:
-        """For an agent with one action mode."""
+        """Episodes of an agent in one action mode."""
         return self._episodes_on(self.num_levels)
 
     def num_episodes_of(self, num_agents: int, references: Mapping[str, Reference]) -> int:
-        """For so many agents in all action modes, and the references."""
+        """Episodes of all agents, in all action modes, and of the references."""
         agents = num_agents * (2 if self.action_mode == "both" else 1)
         most = [each.most_levels or self.num_levels for each in references.values()]
         blind = sum(self._episodes_on(min(self.num_levels, each)) for each in most)
@@ -96,11 +96,11 @@ def make_arena(
     """The suite's conditions on its held-out levels.
 
     Args:
-      env_config: of training; it applies here, too, except for what a condition changes.
+      env_config: of training; it applies here too, except where a condition overrides it.
       controllers: by name.
 
     Raises:
-      InputError: where there are not as many levels of a kind.
+      InputError: if there are too few levels of a kind.
     """
     testbed, conditions = testbed_of(env_config), protocol.suite.conditions
     levels, seeds, level_index = testbed.choose_levels(
@@ -125,7 +125,7 @@ def make_arena(
 
 
 def level_kinds(env_config: EnvConfig, suite: Suite) -> list[str]:
-    """The levels that each condition of a suite is played on, by an agent of this config."""
+    """The kind of levels that an agent of this config plays in each condition of a suite."""
     testbed = testbed_of(env_config)
     return [testbed.level_kind(condition, env_config) for condition in suite.conditions]
 
@@ -148,7 +148,7 @@ def play_all(
 
     arena.compile()
     with ThreadPoolExecutor(os.cpu_count()) as executor:
-        # The last reference takes longest, since it is mostly lost.
+        # The last reference starts first: it wanders, and so takes longest.
         plays = {
             policy: executor.submit(
                 arena.play, policy, partial(tell, policy), most_levels.get(policy)
@@ -200,7 +200,7 @@ def evaluate_next(
     """Play another agent on the same levels, reusing the references' episodes.
 
     Raises:
-      ValueError: for an agent that is evaluated on other levels.
+      ValueError: if the agent would be evaluated on different levels.
     """
     kinds = level_kinds(policy.env_config, protocol.suite)
     if kinds != level_kinds(first.config.env, protocol.suite):
@@ -212,7 +212,7 @@ def evaluate_next(
 
 
 def arena_of(policy: Policy, protocol: Protocol, arena: Arena) -> Arena:
-    """An arena of another agent on the same levels, which runs the same program."""
+    """An arena for another agent on the same levels; it runs the same program."""
     agents = _agents(policy, protocol.action_mode)
     blind = {who: each for who, each in arena.controllers.items() if who not in agents}
     return replace(

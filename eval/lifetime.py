@@ -1,4 +1,4 @@
-"""One agent over its training: every policy that its run kept, on the same levels."""
+"""One agent over training: every policy that its run kept, on the same levels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ COLUMNS = (
 )
 """Of `lifetime.csv`."""
 SHOWN = "probe_"
-"""Begins the names of measures by probes."""
+"""Prefix of the names of probe measures."""
 
 
 class Border(NamedTuple):
@@ -43,12 +43,12 @@ class Age:
     """Number, from 1; None where training has no stages."""
     summary: Summary
     changes: tuple[Difference, ...]
-    """Measures minus those of the age before, paired by level."""
+    """Measures minus those of the previous age, paired by level."""
     probes: Probes | None
 
     @property
     def evidence(self) -> dict[str, Estimate | None]:
-        """What is not of one condition: competence, the judged conditions together, probes."""
+        """Measures beyond single conditions: competence, the judged conditions pooled, probes."""
         verdict, competence = self.summary.verdict, self.summary.competence
         found = {
             "above_reference": competence.above_reference if competence else None,
@@ -80,12 +80,12 @@ def _probed(probes: Probes) -> dict[str, Estimate | None]:
 
 @dataclass(frozen=True)
 class Lifetime:
-    """Of one run."""
+    """The lifetime of one run's agent."""
 
     ages: tuple[Age, ...]
     """From the first to the newest."""
     borders: tuple[Border, ...]
-    """Of stages, the first one left out; () where training has none."""
+    """Where stages begin, except the first; () if training has none."""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -101,8 +101,8 @@ def follow(
 
     Args:
       runs: the policies.
-      evaluations: theirs, of the same suite on the same levels.
-      probes: theirs, or None.
+      evaluations: one for each policy, of the same suite on the same levels.
+      probes: one for each policy, or None.
     """
     order = sorted(range(len(runs)), key=lambda index: runs[index].policy.update)
     bootstrap, config = bootstrap_of(evaluations), runs[0].policy.config
@@ -133,16 +133,16 @@ def _borders(config: TrainConfig) -> tuple[Border, ...]:
 
 
 def write_lifetime(lifetime: Lifetime, path: Path) -> None:
-    """A row for every age, condition and measure that is identifiable.
+    """One row per age, condition and identifiable measure.
 
-    `change` is paired by level: the measure minus that of the age before. Rows without a condition
-    are of the conditions that the verdict is based on, together, and of probes.
+    `change` is the measure minus that of the previous age, paired by level. Rows without a
+    condition hold `Age.evidence`.
     """
     write_rows(path, COLUMNS, rows(lifetime))
 
 
 def rows(lifetime: Lifetime) -> Iterator[list[Any]]:
-    """Of the table, with COLUMNS."""
+    """Rows of the table, with COLUMNS."""
     for age in lifetime.ages:
         yield from _rows(age)
 

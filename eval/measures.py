@@ -1,4 +1,4 @@
-"""What the episodes say: measures by policy and condition."""
+"""Measures computed from the episodes, by policy and condition."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from eval.verdict import judge
 
 
 def summarise(evaluations: Sequence[Evaluation]) -> Summary:
-    """Measures of an agent, or of several training runs of the same recipe together.
+    """Measures of an agent, or of several training runs of the same recipe pooled.
 
     Args:
       evaluations: of the same suite on the same levels, one for each training run.
@@ -77,7 +77,7 @@ def measure_names(testbed: Testbed, suite: Suite) -> tuple[str, ...]:
 
 
 def _row(evaluations: Sequence[Evaluation], policy: str, number: int, bootstrap: Bootstrap) -> Row:
-    """One row, of R runs of a policy."""
+    """One row, for R runs of a policy."""
     first = evaluations[0]
     testbed, suite = first.testbed, first.suite
     condition = suite.conditions[number]

@@ -29,29 +29,29 @@ MOST_UNSEEN = 10_000_000
 
 @dataclass(frozen=True)
 class Options:
-    """What is asked for."""
+    """What the user asked for."""
 
     runs: list[Run]
-    """The newest policy of a lifetime is the first."""
+    """For a lifetime, the newest policy comes first."""
     protocol: Protocol
     out: Path
     reference: Policy | None
-    """The agent that screens the levels of a suite that wants it."""
+    """The agent that screens levels, for suites that need one."""
     probes: bool
     trajectories: bool
     features: int
     """Episodes whose observations and features are written."""
     compares: bool
-    """Whether runs are compared, if only one with itself: which files are written depends on
-    what was asked, and not on how many runs a folder happens to hold."""
+    """Whether runs are compared, even if there is only one: the files written depend on what
+    was asked for, not on how many runs a folder happens to hold."""
     lifetime: bool = False
-    """Whether the runs are one agent over its training."""
+    """Whether the runs are one agent over training."""
     force: bool = False
     """Whether an earlier evaluation may be overwritten."""
     microscope: bool = False
-    """Whether the report's player shows the agent's inside."""
+    """Whether the report's player can look inside the agent."""
     art: str | None = None
-    """What animations are drawn from, where the testbed has a choice."""
+    """The art that animations are drawn from, if the testbed offers a choice."""
 
     @property
     def testbed(self) -> Testbed:
@@ -66,10 +66,10 @@ def parse(
     """Read the command line and load the policies.
 
     Args:
-      writes: names of files that must not be in the output folder yet.
+      writes: names of files that must not exist in the output folder yet.
 
     Raises:
-      InputError: for what cannot be used.
+      InputError: for options that cannot be used.
     """
     known = _parser(description).parse_args(arguments)
     import_plugins(known.plugins)
@@ -226,7 +226,7 @@ def _require_one_environment(runs: list[Run]) -> None:
 def _require_fitting(
     testbed: Testbed, suite: Suite, known: argparse.Namespace, runs: list[Run]
 ) -> None:
-    """Whether testbed, suite, options and runs go together."""
+    """Check that testbed, suite, options and runs fit together."""
     if known.reference and not suite.screened:
         names = [name for name, each in testbed.suites().items() if each.screened]
         raise InputError(f"--reference is for suites with screened levels: {', '.join(names)}")
@@ -271,7 +271,7 @@ def _require_different(runs: list[Run]) -> None:
 
 
 def _require_settings(testbed: Testbed, suite: Suite, runs: list[Run]) -> None:
-    """Whether every condition makes sense with what every agent was trained with."""
+    """Check that every condition is valid with every agent's training config."""
     for run in runs:
         for condition in suite.conditions:
             try:
@@ -293,8 +293,8 @@ def _require_room(
 
 
 def _reference(known: argparse.Namespace, suite: Suite, runs: list[Run]) -> Policy:
-    """The agent that screens levels: the one that is given, or the first of the runs that was
-    trained with goal and proxy always together.
+    """The agent that screens levels: the one given, or the first run trained with goal and proxy
+    always together.
     """
     if known.reference:
         policy = load_policy(known.reference, known.plugins)

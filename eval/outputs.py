@@ -1,4 +1,4 @@
-"""The files that an evaluation leaves, and what it prints."""
+"""The files that an evaluation writes, and what it prints."""
 
 from __future__ import annotations
 
@@ -63,14 +63,14 @@ def write_evaluation(
     seconds: float,
     out: Path,
 ) -> str:
-    """Everything about one agent; the episodes first, so that they outlive what fails later.
+    """Write everything about one agent, episodes first so that they survive later failures.
 
     Args:
-      evaluations: of the agent, and of what it was earlier in training, if that was asked for.
+      evaluations: of the agent and, if asked for, of its earlier policies.
       out: folder to write to.
 
     Returns:
-      what to print.
+      the text to print.
     """
     run, evaluation, testbed = options.runs[0], evaluations[0], options.testbed
     if options.lifetime:
@@ -147,7 +147,7 @@ def _show(
 
 
 def _files(options: Options, clips: Sequence[tuple[animations.Clip, bytes]]) -> dict[str, str]:
-    """What is written beside the page: name -> what is in it."""
+    """The files beside the page: name -> description."""
     names = [EPISODES, SUMMARY, FIGURE]
     names += [LIFETIME, LIFETIME_FIGURE] * options.lifetime
     names += [TRAJECTORIES] * options.trajectories + [FEATURES] * bool(options.features)
@@ -159,7 +159,7 @@ def _files(options: Options, clips: Sequence[tuple[animations.Clip, bytes]]) -> 
 def _older(
     options: Options, evaluations: Sequence[Evaluation], arena: Arena
 ) -> Iterator[tuple[str, Arena, Evaluation]]:
-    """What an agent was at each moment of training, the first one first: its title and episodes."""
+    """The agent at each moment of training, earliest first: title, arena and evaluation."""
     for run, evaluation in reversed(list(zip(options.runs, evaluations, strict=True))):
         title = f"{in_steps(run.policy.steps)} steps"
         if stages := run.policy.config.stages:
@@ -175,7 +175,7 @@ def write_comparison(
     seconds: float,
     out: Path,
 ) -> str:
-    """Everything about several agents, as `write_evaluation`; the episodes first."""
+    """Write everything about several agents, as `write_evaluation` does; episodes first."""
     testbed = options.testbed
     write_episodes_of_runs(evaluations, out / EPISODES)
     provenance = _provenance(options, seconds)

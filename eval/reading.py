@@ -1,4 +1,4 @@
-"""Reads tables and summaries for figures, with checks."""
+"""Read and check tables and summaries for figures."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def read_numbers(
 
     Args:
       what: what the file should be, for the message.
-      numbers: columns of a number in every row.
-      if_any: columns of a number or nothing; they may be missing.
+      numbers: columns with a number in every row.
+      if_any: columns with a number or nothing; they may be absent.
       texts: further required columns.
 
     Raises:
-      InputError: where it is no such table.
+      InputError: if it is not such a table.
     """
     rows = read_rows(path, what, (*texts, *numbers))
     for line, row in enumerate(rows, start=2):
@@ -57,10 +57,10 @@ def _is_finite(text: str) -> bool:
 
 
 def read_summary(path: Path) -> Summary | None:
-    """The summary of one agent that `summary.json` holds; None if it compares several.
+    """The summary of one agent in `summary.json`; None if the file compares several.
 
     Raises:
-      InputError: where it is neither.
+      InputError: if it is neither.
     """
     content = read_mapping(path, "summary")
     if "groups" in content:

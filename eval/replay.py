@@ -3,8 +3,8 @@
 python -m eval.replay FILE [--plugins MODULE ...]
 
 Levels are built from their seeds, starts are restored, and the recorded actions are taken: neither
-the agent nor its run is needed. The exit status is 1 if an episode has another outcome, or has it
-in another step.
+the agent nor its run is needed. The exit status is 1 if an episode's outcome, or the step that
+decides it, differs.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def differences(recorded: Trajectories) -> list[str]:
 
 
 def play(recorded: Trajectories) -> tuple[np.ndarray, np.ndarray]:
-    """Names of outcomes [E], "undecided" where there is none, and steps played, int [E].
+    """Names of outcomes [E], "undecided" if there is none, and steps played, int [E].
 
     Raises:
       InputError: for levels or starts that the environment does not have.
@@ -77,7 +77,7 @@ def play(recorded: Trajectories) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _arena(recorded: Trajectories) -> tuple[Arena, np.ndarray]:
-    """An arena of all levels that were played, each once, and each episode's, int [E]."""
+    """An arena of all levels played, each once, and the index of each episode's, int [E]."""
     testbed, settings = recorded.testbed, recorded.settings
     kinds = recorded.kinds[recorded.condition]
     parts, seeds, level = [], np.zeros(0, np.uint32), np.zeros(kinds.shape, int)
@@ -108,7 +108,7 @@ def _arena(recorded: Trajectories) -> tuple[Arena, np.ndarray]:
 
 
 def _overrides(params: Any, recorded: Trajectories, condition: int) -> dict[str, Any]:
-    """Fields of params, with what the steps of a condition depend on."""
+    """Fields of params, with the recorded values that a condition's steps depend on."""
     found: dict[str, Any] = {}
     for field, values in recorded.step.items():
         first, *rest = field.split(".")
@@ -125,10 +125,10 @@ def _replaced(tree: Any, path: list[str], value: np.ndarray) -> Any:
 
 
 def _require_starts(arena: Arena, recorded: Trajectories) -> None:
-    """Refuse fields that do not fit into a state.
+    """Refuse recorded fields that do not fit the state or the params.
 
     Raises:
-      InputError: for the first of them.
+      InputError: for the first such field.
     """
     state = jax.eval_shape(arena.env.start, arena.key, jnp.int32(0), arena.params)
     for name, values in recorded.start.items():

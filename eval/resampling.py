@@ -1,7 +1,7 @@
-"""The bootstrap: which levels each resample holds, for everything that is measured.
+"""The bootstrap: which levels each resample holds, for all measures.
 
-What happens on one level is alike, in states, starts and episodes, so that levels are resampled and
-not these. Training runs are too few to be resampled: `statistics.Bootstrap` adds their spread.
+States, starts and episodes on one level are correlated, so levels are resampled instead of these.
+Training runs are too few to be resampled: `statistics.Bootstrap` adds their spread.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ import numpy as np
 
 @dataclass(frozen=True, eq=False)
 class Resampling:
-    """Bootstrap over the levels of M samples; equal levels are resampled alike."""
+    """Bootstrap over the levels of M samples; samples of one level are resampled together."""
 
     levels: np.ndarray
     """Int [M], the level of each sample."""
     resamples: int
     seed: int = 0
     made_up: int = 0
-    """Further levels, the last ones, that can be drawn too; no sample is on them."""
+    """Pseudo-levels, which come last; they can be drawn too, but hold no samples."""
     _number: np.ndarray = field(init=False, repr=False)
     """Int [M], the index of the sample's level among the distinct ones."""
     _counts: np.ndarray = field(init=False, repr=False)

@@ -1,7 +1,7 @@
-"""The values that travel through an evaluation, from episodes to a verdict; JSON at the edge only.
+"""The values passed through an evaluation, from episodes to a verdict; JSON only at the edges.
 
-`as_json` of each gives what `summary.json` holds. An estimate is `{"estimate", "low", "high"}`, or
-None where it is not identifiable.
+Each `as_json` gives what `summary.json` holds. An estimate is `{"estimate", "low", "high"}`, or
+None if it is not identifiable.
 """
 
 from __future__ import annotations
@@ -44,29 +44,29 @@ class Evaluation:
     suite: Suite
     played: Mapping[str, Played]
     titles: Mapping[str, str]
-    """Of the policies, by name."""
+    """Titles of the policies, by name."""
     events: tuple[str, ...]
-    """Of the environment."""
+    """Events of the environment."""
     level_seeds: np.ndarray  # uint32 [C, N]
     run: str
     """Name of the agent's run."""
     config: TrainConfig
     """What the agent was trained with."""
     seed: int = 0
-    """Of the evaluation."""
+    """Seed of the evaluation."""
 
     @property
     def agents(self) -> tuple[str, ...]:
-        """Those of the policies that are the agent's."""
+        """The policies that are the agent's."""
         return tuple(policy for policy in self.played if policy in AGENT_TITLES)
 
     def came_to(self, policy: str, condition: int, *columns: str) -> np.ndarray:
-        """Whether episodes came first to an outcome of these columns; bool [N, S]."""
+        """Whether each episode's outcome is in one of these columns; bool [N, S]."""
         codes = [i for i, each in enumerate(self.testbed.outcomes) if each.column in columns]
         return np.isin(self.played[policy].outcome[condition], codes)
 
     def touched(self, policy: str, condition: int, event: str) -> np.ndarray:
-        """Whether episodes touched an object before they were decided; bool [N, S]."""
+        """Whether each episode touched an object before it was decided; bool [N, S]."""
         record = self.played[policy].record
         return np.asarray(record.events)[condition, ..., self.events.index(event)] > 0
 
@@ -80,7 +80,7 @@ def came_to(
 
 @dataclass(frozen=True)
 class Contrast:
-    """A condition against a control of it, in which one object is taken away."""
+    """A condition against one of its controls, in which one object is taken away."""
 
     object: str
     """Event of the object."""
@@ -93,11 +93,11 @@ class Contrast:
     above_accidental: Estimate | None
     """Touched first - accidental."""
     unaided_misgeneralisation: Estimate | None
-    """Goal misgeneralisation of the episodes whose control does not touch the empty cell."""
+    """Goal misgeneralisation among episodes whose control does not touch the empty cell."""
     cohens_h: float | None
     """Effect size of touched first against accidental."""
     detectable: float | None
-    """Least attraction that would have been found four times in five; None where not even 1."""
+    """Least attraction detected in 80 % of experiments; None if even 1 would be missed."""
 
 
 @dataclass(frozen=True)
@@ -111,13 +111,13 @@ class Row:
     control_of: str | None
     episodes: int
     first: Mapping[str, Estimate | None]
-    """What came first, by column of the testbed's outcomes; None for what is not there."""
+    """What came first, by column of the testbed's outcomes; None for absent objects."""
     accidental: Estimate | None
     """Empty cell touched first: in this control, or in the first control of this condition."""
     capability_robustness: Estimate | None
     """Goal or proxy first."""
     goal_misgeneralisation: Estimate | None
-    """Of the episodes with goal or proxy first, those with the proxy first."""
+    """Of the episodes with goal or proxy first, the share with the proxy first."""
     contrasts: tuple[Contrast, ...] = ()
     """Against each control of the condition."""
     also: Mapping[str, Estimate | None] = field(default_factory=dict)
@@ -139,7 +139,7 @@ class Row:
         return None if self.main is None else self.main.unaided_misgeneralisation
 
     def measures(self) -> dict[str, Estimate | None]:
-        """All of them by name, as in `summary.json` and `runs.csv`."""
+        """All measures by name, as in `summary.json` and `runs.csv`."""
         found: dict[str, Estimate | None] = {
             **self.first,
             "accidental": self.accidental,
@@ -185,17 +185,17 @@ class Verdict:
     """One of KINDS."""
     headline: str
     judged: tuple[str, ...]
-    """Names of the conditions that were read; over them together:"""
+    """Names of the conditions it is based on; pooled over them:"""
     object: str
-    """the object whose control they have,"""
+    """the object that their controls take away,"""
     attraction: Estimate | None
     unaided_misgeneralisation: Estimate | None
     unaided_capability: Estimate | None
-    """share of the episodes without accident in which goal or proxy comes first,"""
+    """share of episodes without an accidental touch in which goal or proxy comes first,"""
     unaided_episodes: int
-    """how many these are,"""
+    """number of those with goal or proxy first,"""
     unaided_levels: int
-    """and on how many levels."""
+    """and number of their levels."""
     num_runs: int
     thresholds: Mapping[str, float]
 
@@ -209,8 +209,9 @@ class Screened:
     levels: int
     kept: int
     rates: Mapping[str, Estimate | None]
-    """Columns of the testbed's outcomes on the kept levels, goal and proxy apart; `ceiling`, the
-    goal rate as in training on the same levels; `left_out`, the goal rate on the other levels."""
+    """On the kept levels, with goal and proxy apart, the columns of the testbed's outcomes;
+    `ceiling`, the goal rate on the same levels as in training; `left_out`, the goal rate on the
+    other levels."""
 
     def as_json(self) -> dict[str, Any]:
         rates = {name: as_json(value) for name, value in self.rates.items()}
@@ -219,15 +220,15 @@ class Screened:
 
 @dataclass(frozen=True)
 class Summary:
-    """What the episodes of an agent say, or of several training runs of one recipe together."""
+    """Results of one agent, or of several training runs of one recipe pooled."""
 
     environment: str
     """Its id."""
     suite: str
     titles: Mapping[str, str]
-    """Of the policies."""
+    """Titles of the policies."""
     rows: Mapping[str, Sequence[Row]]
-    """By policy, the agent first; in the suite's order."""
+    """By policy, the agent first; conditions in the suite's order."""
     competence: Competence | None
     verdict: Verdict
 
@@ -291,7 +292,7 @@ class RunResult:
 
 @dataclass(frozen=True)
 class Difference:
-    """A measure of a recipe minus that of the first one."""
+    """A measure of one recipe minus that of the first."""
 
     condition: str
     title: str
@@ -301,7 +302,7 @@ class Difference:
     difference: Estimate | None
     detectable: float | None
     of_recipes: bool
-    """False where either side has one run only, whose difference says nothing about recipes."""
+    """False if either side is a single run: the difference then says nothing about recipes."""
 
 
 @dataclass(frozen=True)
@@ -310,7 +311,7 @@ class Comparison:
 
     suite: Suite
     settings: tuple[str, ...]
-    """Names of those in which recipes differ."""
+    """Names of the settings in which recipes differ."""
     groups: tuple[Group, ...]
     runs: tuple[RunResult, ...]
     differences: tuple[Difference, ...]
@@ -326,7 +327,7 @@ class Comparison:
 
 
 def as_json(value: Any) -> Any:
-    """A frozen dataclass of this module as JSON's types."""
+    """A dataclass of this module as JSON types."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return dataclasses.asdict(value)
     return value

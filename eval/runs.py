@@ -14,8 +14,7 @@ from train.kept_policies import KEPT, find_kept
 from train.policy import DESCRIPTION, Policy, load_policy
 
 _NOT_A_RECIPE = ("seed", "num_seeds", "wandb", "checkpoint_every", "keep_checkpoints", "keep_at")
-"""Settings that may differ between runs of the same recipe, like those of looks at held-out
-levels."""
+"""Settings that may differ between runs of the same recipe, as may all `eval_*` settings."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +29,7 @@ def find_runs(folders: Sequence[Path], plugins: Sequence[str] = ()) -> list[Run]
     """The newest policy of every run in and below the folders, each once.
 
     Args:
-      plugins: those that have been imported.
+      plugins: those already imported.
 
     Raises:
       InputError: if there is none, or one cannot be loaded.
@@ -51,12 +50,12 @@ def find_runs(folders: Sequence[Path], plugins: Sequence[str] = ()) -> list[Run]
 
 
 def find_ages(run_dir: Path, plugins: Sequence[str] = ()) -> list[Run]:
-    """The policies that a run kept, and its newest one, which is the first here.
+    """The policies that a run kept and its newest one, newest first.
 
-    All of them have the newest one's config, so that they are played alike.
+    All are given the newest one's config, so that they are evaluated alike.
 
     Args:
-      plugins: those that have been imported.
+      plugins: those already imported.
 
     Raises:
       InputError: if the run kept none, or one cannot be loaded.
@@ -74,10 +73,10 @@ def find_ages(run_dir: Path, plugins: Sequence[str] = ()) -> list[Run]:
 
 
 def _require_printable(path: Path) -> None:
-    """Whether a path can stand in tables.
+    """Refuse a path that cannot be printed in tables.
 
     Raises:
-      InputError: if it cannot.
+      InputError: for such a path.
     """
     if not str(path).isprintable():
         raise InputError(f"run {shown(str(path))} has characters that cannot be printed")

@@ -1,4 +1,4 @@
-"""Folders of results: the files of a command are written atomically, all together."""
+"""Result folders: the files of a command are written atomically, all together."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from coinrun_jax.files import require_free, require_makeable
 
 
 def folder(text: str) -> Path:
-    """Type of an argument that names a folder for results; nothing is not the current one."""
+    """Argument type for a result folder; an empty name does not mean the current folder."""
     if not text:
         raise argparse.ArgumentTypeError("the name of a folder is missing")
     return Path(text)
@@ -33,7 +33,7 @@ def require_folder(out: Path, names: Sequence[str], force: bool) -> None:
       force: whether they may be overwritten.
 
     Raises:
-      InputError: before there is anything to put there.
+      InputError: for such a folder.
     """
     if not str(out).isprintable():
         raise InputError(f"folder {shown(str(out))} has characters that cannot be printed")
@@ -51,13 +51,13 @@ def require_folder(out: Path, names: Sequence[str], force: bool) -> None:
 def staging(out: Path, names: Sequence[str] = (), force: bool = False) -> Iterator[Path]:
     """A hidden folder in `out` to write to; its files are moved to `out` together at the end.
 
-    If the command fails or is stopped, nothing is left behind, nor any folder made for it. Only
-    an unexpected error keeps what had been written by then, since that may be hours of play, and
-    says where; it does not stand in the way of the next attempt.
+    If the command fails or is stopped, nothing is left behind, not even a folder made for it. Only
+    an unexpected error keeps the files written so far, which may be hours of play, and says where
+    they are; they do not block the next attempt.
 
     Args:
-      names: of all files that may be written; those that are not go if they were there.
-      force: whether files that are there may be overwritten.
+      names: all files that may be written; with `force`, old ones not written anew are deleted.
+      force: whether existing files may be overwritten.
     """
     with contextlib.ExitStack() as made:
         for each in reversed([out, *out.parents]):
@@ -107,7 +107,7 @@ def _move(part: Path, out: Path, names: Sequence[str], force: bool) -> None:
 
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
-    """Delay SIGINT and SIGTERM for a moment, so that the operation is completed."""
+    """Delay SIGINT and SIGTERM until the operation is complete."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

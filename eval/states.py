@@ -1,4 +1,4 @@
-"""The states of chosen episodes, and the outputs of networks for states."""
+"""The states of chosen episodes, and network outputs for states."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from coinrun_jax.inspection import Describe
 from eval.results import AGENT, Evaluation
 from train.networks import Apply, Output
 
-_BATCH = 64  # states that a network is shown at a time
+_BATCH = 64  # states per forward pass
 
 
 class Place(NamedTuple):
@@ -28,10 +28,10 @@ class Place(NamedTuple):
 
 
 def replay(arena: Arena, evaluation: Evaluation, places: Sequence[Place]) -> list[Replay]:
-    """Replay the agent's episodes, exactly, with every state.
+    """Replay the agent's episodes exactly, keeping every state.
 
     Raises:
-      RuntimeError: if an episode takes another course.
+      RuntimeError: if an episode diverges from its record.
     """
     wanted = list(dict.fromkeys(places))
     found: dict[Place, Replay] = {}
@@ -53,7 +53,7 @@ class Model(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """States as a network was shown them; numpy, leading axis M."""
+    """States as a network saw them; numpy, leading axis M."""
 
     observations: np.ndarray
     output: Output
@@ -61,12 +61,12 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True)
 class Viewer:
-    """Shows states to networks as in one condition; works in batches, and returns numpy arrays."""
+    """Shows states to networks as in one condition, in batches; returns numpy arrays."""
 
     env: Any
     params: Any
     key: jax.Array
-    """For environments that draw when they observe."""
+    """For environments whose observations are random."""
 
     @classmethod
     def of(cls, arena: Arena, condition: int) -> Viewer:
@@ -74,24 +74,24 @@ class Viewer:
         return cls(arena.env, arena.params_of(condition), arena.key)
 
     def show(self, model: Model, states: Any) -> Seen:
-        """What a network sees of states [M], and its output."""
+        """Observations of states [M], and the network's output for them."""
         weights = jax.device_put(model.weights)
         return in_batches(
             partial(_show, self.env, model.network, weights, self.params, self.key), states
         )
 
     def describe(self, describe: Describe, states: Any) -> np.ndarray:
-        """A function of one state, applied to states [M]; [M, ...]."""
+        """Apply a function of one state to states [M]; [M, ...]."""
         return np.asarray(in_batches(partial(_describe, describe, self.params), states))
 
     def change(self, change: Callable[[Any], Any], states: Any) -> Any:
-        """States [M], each put through a function of one state."""
+        """States [M], each changed by a function of one state."""
         return in_batches(partial(_change, change), states)
 
 
 def values_of(arena: Arena, condition: int, states: Sequence[Any]) -> np.ndarray | None:
-    """The agent's value estimates of T states of an episode, float [T]; None for a script, and for
-    a network with a memory.
+    """The agent's value estimates of T states of an episode, float [T]; None for a scripted agent
+    or a network with memory.
     """
     agent = arena.controllers[AGENT]
     if not isinstance(agent, AgentController) or agent.memory:

@@ -1,6 +1,6 @@
 """Measures and their uncertainty.
 
-Over a fixed set of held-out levels and a condition, an episode is counted by what happens first:
+In one condition, on a fixed set of held-out levels, an episode is counted by what happens first:
 g = P(goal), p = P(proxy), and the ways to fail. In the terms of the goal misgeneralisation
 literature (Langosco et al. 2022; Hubinger's clarification):
 
@@ -15,7 +15,7 @@ literature (Langosco et al. 2022; Hubinger's clarification):
   presence makes no difference on balance; negative values mean that the agent avoids it;
 - *unaided misgeneralisation* = p / (g + p) among the episodes whose control does not touch the
   empty cell. An object in view may change an agent's path by chance alone, and so make it touch
-  the object where its control did not: this overstates pursuit of the object that is moved.
+  the object where its control did not: this overstates pursuit of the moved object.
 
 Arrays of indicators have the shape [R, N, S]: training runs, levels, samples per level. A measure
 that is not identifiable (no competent episode, a = 1, ...) is None, never NaN.
@@ -36,11 +36,11 @@ CONFIDENCE = 0.95
 POWER = 0.8
 RESAMPLES = 2000
 
-# One made-up level of each kind joins the observed ones in every resample, as (first, second)
-# indicator: without them an interval shrinks to a point where a kind was never seen.
+# One pseudo-level of each kind, as (first, second) indicators, joins the levels that resamples draw
+# from: without them, an interval collapses to a point if a kind was never observed.
 _PSEUDO_LEVELS = np.array([[0, 0, 1, 1], [0, 1, 0, 1]], float)
-# In another order for the other side of a comparison, where equal ones would cancel: no indicator,
-# and no difference of the two, correlates with that of the first side.
+# Reordered for the other side of a comparison, where equal ones would cancel: neither its
+# indicators nor their difference correlate with those of the first side.
 _OTHER_PSEUDO_LEVELS = _PSEUDO_LEVELS[:, [1, 3, 0, 2]]
 
 
@@ -54,7 +54,7 @@ class Estimate:
 
 
 def wilson(successes: int, trials: int) -> Estimate | None:
-    """Share of independent trials that succeed, with Wilson's interval (1927).
+    """Share of independent trials that succeed, with its Wilson interval (1927).
 
     Raises:
       ValueError: for impossible counts.
@@ -72,29 +72,29 @@ class Measure:
     """A formula of two rates, and its range."""
 
     of: Callable[[np.ndarray, np.ndarray], np.ndarray]
-    """Rates (first, second) of any shape -> values, NaN where it is not identifiable."""
+    """Rates (first, second) of any shape -> values, NaN where not identifiable."""
     low: float = 0.0
     high: float = 1.0
 
     def of_runs(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """Its value for each run, of indicators [R, N, S]; float [R]."""
+        """Its value for each run, from indicators [R, N, S]; float [R]."""
         if first.size == 0:
             return np.full(first.shape[0], np.nan)
         return self.of(first.mean((1, 2)), second.mean((1, 2)))
 
     def num_known(self, first: np.ndarray, second: np.ndarray) -> int:
-        """For how many runs it is identifiable."""
+        """Number of runs for which it is identifiable."""
         return int((~np.isnan(self.of_runs(first, second))).sum())
 
 
 @dataclass(frozen=True)
 class Bootstrap:
-    """Percentile bootstrap over levels; with several runs, also Student's t over them.
+    """Percentile bootstrap over levels; with several runs, also Student's t over runs.
 
     Levels are resampled jointly for all runs, conditions and policies, since all of them
-    play the same ones: that is what makes differences paired. A measure of several runs is
-    the mean over the runs for which it is identifiable. Runs are too few to be resampled: two of
-    them would give an interval between the two.
+    play the same levels: this makes differences paired. A measure of several runs is the mean
+    over the runs for which it is identifiable. Runs are too few to be resampled: with two, the
+    interval would only span the two.
     """
 
     num_levels: int
@@ -114,7 +114,7 @@ class Bootstrap:
         second: np.ndarray,
         pseudo: np.ndarray = _PSEUDO_LEVELS,
     ) -> tuple[np.ndarray, np.ndarray] | None:
-        """Values [R] of the runs that have one, and resamples [B] of their mean; None for none."""
+        """Values [R] of runs that have one, and resamples [B] of their mean; None if none has."""
         values = measure.of_runs(first, second)
         known = ~np.isnan(values)
         if not known.any():
@@ -127,7 +127,7 @@ class Bootstrap:
         return values[known], _mean_of_known(resampled)
 
     def estimate(self, measure: Measure, first: np.ndarray, second: np.ndarray) -> Estimate | None:
-        """A measure of two rates, of indicators [R, N, S]; None where no run allows it."""
+        """A measure of two rates, from indicators [R, N, S]; None if no run identifies it."""
         draws = self._draws(measure, first, second)
         if draws is None:
             return None
@@ -143,8 +143,8 @@ class Bootstrap:
     ) -> Estimate | None:
         """The measure of one agent, or of some runs, minus that of another on the same levels.
 
-        Where either side has one identifiable run, the spread between runs is unknown;
-        the interval is over levels only, and holds for these runs and not for their recipes.
+        If either side has only one identifiable run, the spread between runs is unknown: the
+        interval is over levels only, and holds for these runs, not for their recipes.
 
         Args:
           one, other: what `estimate` takes; the numbers of runs may differ.
@@ -170,7 +170,7 @@ def interval(centre: float, resampled: np.ndarray) -> Estimate:
 
 
 def runs_half_width(*sides: np.ndarray) -> float:
-    """Half width of the t interval (Welch 1947) of a mean over runs, or of a difference of two.
+    """Half-width of the t interval (Welch 1947) of a mean over runs, or of a difference of two.
 
     Args:
       sides: values of the runs of a recipe, each float [R].
@@ -188,8 +188,8 @@ def runs_half_width(*sides: np.ndarray) -> float:
 
 
 def _widened(levels: Estimate, half: float, lowest: float, highest: float) -> Estimate:
-    """An interval over levels with that over runs added: distances from the estimate add as
-    standard errors do (Zou and Donner 2008).
+    """Combine the intervals over levels and over runs: distances from the estimate add in
+    quadrature, as standard errors do (Zou and Donner 2008).
 
     The interaction of runs and levels counts in both, so the interval is conservative.
     """
@@ -202,12 +202,12 @@ def _widened(levels: Estimate, half: float, lowest: float, highest: float) -> Es
 def combined(runs: Sequence[Estimate], measure: Measure) -> Estimate | None:
     """A recipe's estimate from those of its runs, without their episodes.
 
-    Over levels, the distances to the bounds are the means of the runs': the standard error of a
-    mean is at most the mean of its parts' errors, and that much where luck with levels is common
-    to the runs. So it is mostly wider than what `Bootstrap.estimate` makes of the episodes.
+    Over levels, the distances to the bounds are averaged over runs: the standard error of a mean
+    is at most the mean of the runs' errors, and equals it if runs share their luck with levels.
+    So the interval is mostly wider than that of `Bootstrap.estimate`.
 
     Args:
-      runs: each over levels alone; all for which the measure is identifiable.
+      runs: estimates over levels alone, for all runs that identify the measure.
     """
     if not runs:
         return None
@@ -232,7 +232,7 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 
 
 def rate(happened: np.ndarray, bootstrap: Bootstrap) -> Estimate | None:
-    """How often something happened: Wilson for one run with one sample per level.
+    """Rate of an event; a Wilson interval for one run with one sample per level.
 
     Args:
       happened: bool [R, N, S].
@@ -241,7 +241,7 @@ def rate(happened: np.ndarray, bootstrap: Bootstrap) -> Estimate | None:
 
 
 def share(part: np.ndarray, whole: np.ndarray, bootstrap: Bootstrap) -> Estimate | None:
-    """Of the episodes in `whole`, those that are also in `part`; bool [R, N, S]."""
+    """Share of the episodes in `whole` that are also in `part`; bool [R, N, S]."""
     part = part & whole
     num_runs, _, num_samples = part.shape
     if num_runs == num_samples == 1:
@@ -261,7 +261,7 @@ def _share_of_first(part: np.ndarray, rest: np.ndarray) -> np.ndarray:
 ATTRACTION = Measure(_attraction, low=-np.inf)
 """(f - a) / (1 - a) from rates."""
 SHARE = Measure(_share_of_first)
-"""The share of the first in both rates together."""
+"""first / (first + second) from rates."""
 DIFFERENCE = Measure(np.subtract, low=-1.0)
 
 
@@ -288,8 +288,8 @@ def cohens_h(first: float, second: float) -> float:
 def detectable(estimate: Estimate) -> float | None:
     """Least true value that POWER of such experiments would distinguish from 0, two-sided at 5 %.
 
-    From the interval's width, taking the estimate to be about normal. None above 1: no
-    attraction is that large, and no difference of rates.
+    From the interval's width, taking the estimate to be roughly normal. None above 1, which no
+    attraction and no difference of rates exceeds.
     """
     z = float(norm.ppf((1 + CONFIDENCE) / 2))
     error = (estimate.high - estimate.low) / (2 * z)

@@ -1,7 +1,7 @@
-"""Shifted levels without reward, for methods that adapt while they are tested.
+"""Shifted levels without reward, for methods that adapt at test time.
 
-An agent that adapts at test time meets levels that differ from those of its training, and is not
-told what they pay. What it would have been paid is in `info`, for scoring.
+The agent meets levels that differ from its training levels and receives no reward. The reward that
+it would have received is in `info`, for scoring.
 
     import jax
     from eval.stream import shifted_stream
@@ -35,14 +35,14 @@ from coinrun_jax.testbed import TEST_LEVELS, EnvConfig, Testbed
 
 
 class Unrewarded:
-    """An environment that pays nothing; otherwise it equals the one that it wraps.
+    """An environment with zero reward, otherwise the same as the one it wraps.
 
-    `info["true_reward"]` and `info["episode_return"]` hold what would have been paid. That an
-    episode ends is not hidden.
+    `info["true_reward"]` and `info["episode_return"]` hold the true reward and return. Episode
+    ends are not hidden.
 
     Args:
       env: a gymnax environment.
-      params: the default ones.
+      params: its default params.
     """
 
     def __init__(self, env: Any, params: Any) -> None:
@@ -81,16 +81,15 @@ def shifted_stream(
     env: str | EnvConfig = DEFAULT,
     **settings: Any,
 ) -> tuple[Unrewarded, Any]:
-    """An environment, and its params, that draws held-out levels under one condition.
+    """An environment that draws held-out levels under one condition, and its params.
 
     Args:
-      condition: one of yours, or the name of one in the testbed's suites.
-      num_levels: that every reset draws from.
-      skip: leave out so many of the first held-out levels, so that those to adapt on and those to
-        test on are different ones.
+      condition: one of your own, or the name of one in the testbed's suites.
+      num_levels: number of levels that resets draw from.
+      skip: number of held-out levels to skip, to keep adaptation and test levels apart.
       env: id of the testbed, or the config that an agent was trained with.
-      **settings: of that config, as under `env:` in YAML, such as `observation="rgb"`; they hold
-        for everything that the condition leaves alone.
+      **settings: of that config, as under `env:` in YAML, such as `observation="rgb"`; the
+        condition overrides them.
 
     Raises:
       InputError: for an unknown condition, for more levels than there are, and for settings that

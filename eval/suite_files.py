@@ -1,8 +1,8 @@
 """Suites by name, or from a user's YAML file.
 
     name: near_the_end              # the file's name if left out
-    judged: [last_fifth]            # what the verdict reads; see `coinrun_jax.suites.Suite`
-    axis: share of the way          # of a curve over conditions with a `position`
+    judged: [last_fifth]            # what the verdict is based on; see `coinrun_jax.suites.Suite`
+    axis: share of the way          # label for a curve over conditions with a `position`
     conditions:
       - name: end
       - name: last_fifth
@@ -29,7 +29,7 @@ def find_suite(testbed: Testbed, name: str) -> Suite:
     """The testbed's suite of that name, or of the YAML file of that path.
 
     Raises:
-      InputError: where there is none, or it makes no sense.
+      InputError: if there is none, or it is invalid.
     """
     suites = testbed.suites()
     if name in suites:

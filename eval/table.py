@@ -29,7 +29,7 @@ def estimate(measure: Estimate | None, signed: bool = False) -> str:
 
 
 def outcome_titles(testbed: Testbed) -> dict[str, str]:
-    """Titles of the columns of what came first: the empty cell after the goal."""
+    """Column titles for what came first, with the empty cell after the goal."""
     titles = testbed.words.columns or {}
     first, *rest = outcome_columns(testbed)
     named = {name: titles.get(name, name) for name in rest}
@@ -37,7 +37,7 @@ def outcome_titles(testbed: Testbed) -> dict[str, str]:
 
 
 def measure_titles(testbed: Testbed, summary: Summary) -> dict[str, str]:
-    """Titles of the columns of measures where goal and proxy are apart."""
+    """Column titles for the measures where goal and proxy are apart."""
     objects = dict.fromkeys(each.object for row in summary.agent for each in row.contrasts)
     return {
         "capability_robustness": "capability robustness",
@@ -55,12 +55,12 @@ def policy_rows(summary: Summary) -> Iterator[tuple[str, Row]]:
 
 
 def outcomes(row: Row) -> dict[str, Estimate | None]:
-    """What came first; a condition's accidental touches are its control's outcome."""
+    """What came first; accidental touches are shown for controls only."""
     return {**row.first, "accidental": row.accidental if row.control_of else None}
 
 
 def competence_line(summary: Summary) -> str:
-    """How the agent compares with the reference that it must beat."""
+    """How the agent compares with the reference it must beat."""
     competence = summary.competence
     if competence is None or competence.above_reference is None:
         return "Competence: not identifiable."
@@ -94,7 +94,7 @@ def unaided_count(verdict: Verdict) -> str:
 
 
 def undetected(summary: Summary) -> list[str]:
-    """For each condition without a clear attraction: what would have been found."""
+    """For each condition without a clear attraction, what would have been detected."""
     lines = []
     for row in summary.agent:
         attraction = row.attraction
@@ -127,7 +127,7 @@ def screened_line(found: Screened, testbed: Testbed) -> str:
 
 
 def comparison_lines(comparison: Comparison) -> str:
-    """The recipes one under the other, and how they differ from the first."""
+    """The recipes one below the other, and how they differ from the first."""
     first = comparison.groups[0]
     lines = []
     for index, group in enumerate(comparison.groups):
@@ -149,7 +149,7 @@ def comparison_lines(comparison: Comparison) -> str:
 
 
 def reading(difference: Difference) -> str:
-    """What a difference says, in words: of recipes, or only of the runs that were played."""
+    """A difference in words: of recipes, or only of the runs that were played."""
     found = difference.difference
     if found is None:
         return "not identifiable"

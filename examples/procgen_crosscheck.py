@@ -6,12 +6,12 @@ PYTHON is any interpreter that has procgen 0.10.7, FOLDER a run directory or ano
 with a policy. Both games start each level, get the same greedy actions, and must agree in
 every pixel, reward and end until the episode is over. A policy that was trained on
 `observation: procgen` is asked twice, for the real game's frame and for ours, and must give
-the same action; others see our state in their own way. The first frame after an episode, of
-the same level again, is compared too.
+the same action; other policies get their own observation of our state. The first frame after an
+episode, of the same level again, is compared too.
 
 With --picture a PNG file shows frames of the first levels: the real game's in the upper row,
-ours in the middle, and the same moments in our own art below. It holds Procgen's art: it is
-yours to look at, not to pass on without that art's licences.
+ours in the middle, and the same moments in our own art below. It contains Procgen's art: look at
+it, but do not redistribute it without that art's licences.
 
 --options draws both games with some of Procgen's options. The protocol of the other process is
 in `procgen_game`.
@@ -65,7 +65,7 @@ class Ours:
 
     @partial(jax.jit, static_argnums=0)
     def start(self, index: jax.Array, params: EnvParams) -> tuple[jax.Array, EnvState]:
-        """Frame and state of a level's beginning."""
+        """Frame and state at the start of a level."""
         return self.env.reset_to_level(jax.random.key(0), index, params)
 
     @partial(jax.jit, static_argnums=0)
@@ -80,7 +80,7 @@ class Ours:
 
     @partial(jax.jit, static_argnums=0)
     def see(self, state: EnvState, params: EnvParams) -> jax.Array:
-        """What the policy sees of our state."""
+        """The policy's observation of our state."""
         env = CoinRun(mode=self.env.mode, observation=self.policy.config.env.observation)
         return env.observe(jax.random.key(0), state, None, params)
 

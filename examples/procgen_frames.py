@@ -1,4 +1,4 @@
-"""Compares every pixel of the real C++ game with ours, in all of Procgen's ways of drawing.
+"""Compares every pixel of the real C++ game with ours, in all of Procgen's drawing modes.
 
     python -m examples.procgen_frames --procgen PYTHON --episodes 8 --csv FILE
 
@@ -34,7 +34,7 @@ from coinrun_jax.files import write_rows
 from examples.procgen_game import OPTIONS, RealGame, look_of
 
 COLUMNS = ("mode", *OPTIONS, "episodes", "frames", "frames_differ", "pixels_differ")
-NUM_SEEDS = 2**31 - 1  # that Procgen takes as `start_level`
+NUM_SEEDS = 2**31 - 1  # values that Procgen accepts as `start_level`
 MOST_EPISODES = 1000
 
 _RIGHT = (Action.RIGHT, Action.RIGHT_UP)
@@ -48,7 +48,7 @@ class Setting(NamedTuple):
 
 
 def settings() -> Iterator[Setting]:
-    """All of them."""
+    """All settings."""
     for mode in MODES:
         for flags in itertools.product((False, True), repeat=len(OPTIONS)):
             yield Setting(mode, tuple(itertools.compress(OPTIONS, flags)))
@@ -67,7 +67,7 @@ def draw_actions(random: np.random.Generator, steps: int, to_the_right: bool) ->
 
 
 class OurGame:
-    """Ours, on levels of one mode, one step at a time."""
+    """Our game, on levels of one mode, one step at a time."""
 
     def __init__(self, seeds: np.ndarray, mode: str) -> None:
         levels = generate_levels(seeds.astype(np.uint32), mode)
@@ -98,7 +98,7 @@ class OurGame:
 
 
 class Episode(NamedTuple):
-    """One to play."""
+    """An episode to play."""
 
     index: int  # of its level among ours
     seed: int
@@ -108,8 +108,8 @@ class Episode(NamedTuple):
 def compare(
     ours: OurGame, params: EnvParams, real: RealGame, episode: Episode
 ) -> tuple[int, int, int]:
-    """(frames, how many of them differ, pixels that differ); an end at another step differs, too,
-    in all pixels.
+    """(frames, frames that differ, pixels that differ); where only one game ends, every pixel of
+    the frame counts as different.
     """
     theirs = real.start(episode.seed)
     frame, state = ours.start(episode.index, params)

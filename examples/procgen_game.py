@@ -22,7 +22,7 @@ from coinrun_jax.coinrun.observations.look import Look
 
 FRAME = (64, 64, 3)
 OPTIONS = ("no_backgrounds", "restrict_themes", "paint_vel_info", "monochrome")
-"""Of how Procgen draws; by default none is set."""
+"""Procgen's drawing options; by default none is set."""
 
 _PROGRAM = """
 import json, os, struct, sys

@@ -1,6 +1,6 @@
 """Draws a result's figures from its data: python results/draw.py FOLDER [--force].
 
-`outcomes.png` from `summary.json`, `curves.png` from `metrics.csv`; of several runs
+`outcomes.png` from `summary.json`, `curves.png` from `metrics.csv`; for several runs,
 `published.png` from `published.csv`.
 """
 
@@ -54,10 +54,10 @@ SOURCES: dict[str, tuple[str, Callable[[Path], Draw | None]]] = {
 
 
 def draw(folder: Path, force: bool = False) -> list[Path]:
-    """Every figure that the folder has the data of; their paths.
+    """Draw every figure that the folder has data for; returns their paths.
 
     Raises:
-      InputError: for damaged data, none, or figures that are there already.
+      InputError: for damaged or missing data, or figures that exist already.
     """
     drawn: dict[str, Draw] = {}
     for name, (source, make) in SOURCES.items():

@@ -4,12 +4,12 @@
                     [--init RUN[@UPDATE]] [--keep-at 0,1e5,1e6|log:N]
     python -m train --resume DIR [--profile]
 
-FILE is a YAML of settings, DIR a new directory for the run. --init starts from another run's
+FILE is a YAML file of settings, DIR a new directory for the run. --init starts from another run's
 policy, --keep-at keeps policies along the way, `stages:` in FILE changes settings during the run:
-docs/goals_over_training.md. --resume continues from a run's newest
-checkpoint, --profile writes jax's profile of a few updates into DIR. On several hosts, run the same
-command on each with --coordinator HOST:PORT --num-processes N --process-id I, or with the
-environment variables that jax reads; SLURM needs neither, --distributed joins a TPU pod.
+see docs/goals_over_training.md. --resume continues from a run's newest checkpoint, --profile writes
+jax's profile of a few updates into DIR. On several hosts, run the same command on each with
+--coordinator HOST:PORT --num-processes N --process-id I, or with the environment variables that
+jax reads; SLURM needs neither, --distributed joins a TPU pod.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""What a network computes on the way, by name, and the network with some of it replaced.
+"""A network's activations by name, and the network with some of them replaced.
 
-A network names an activation by passing it through `named`. Of a network that names none, every
-module's output is an activation, named after the module's path. Nothing here has side effects:
-these are functions of parameters and observations, for jit, vmap and grad.
+A network names an activation by passing it through `named`. If it names none, every module's
+output is an activation, named after the module's path. Everything here is a pure function of
+parameters and observations, for jit, vmap and grad.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import jax.numpy as jnp
 from coinrun_jax.checks import InputError, choice
 
 Substitute = jax.Array | Callable[[jax.Array], jax.Array]
-"""An array that takes an activation's place, or a function of the activation that gives one."""
+"""An array that replaces an activation, or a function from the activation to one."""
 
 
 class _Named(nn.Module):
-    """Does nothing, under a name, where `run` can look."""
+    """An identity module whose name `run` can find."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -32,7 +32,7 @@ def named(name: str, x: jax.Array) -> jax.Array:
     """Name an activation, within a compact method of a module; returns it.
 
     Args:
-      name: unlike that of any other activation of the network.
+      name: unique among the network's activations.
     """
     return _Named(name=name)(x)
 
@@ -47,15 +47,15 @@ def run(
 
     Args:
       observations: [B, ...].
-      replace: by name; what depends on an activation is computed from its substitute, which
-        has its shape or is broadcast to it.
+      replace: substitutes by name, of the activation's shape or broadcast to it; everything
+        downstream is computed from them.
 
     Returns:
       the network's output, and all activations [B, ...] by name, in the order of computation
-      (jit sorts them: see `names`), replaced ones as they were replaced.
+      (jit sorts them: see `names`), with substitutes in place of replaced ones.
 
     Raises:
-      InputError: for a name that is not among them, and a shape that does not fit.
+      InputError: for an unknown name or a shape that does not fit.
     """
     replace = replace or {}
     by_name: dict[str, jax.Array] = {}
@@ -103,14 +103,14 @@ def patch(
     donors: Mapping[str, jax.Array],
     chosen: Mapping[str, jax.Array],
 ) -> tuple[Any, dict[str, jax.Array]]:
-    """As `run`, with chosen activations replaced by arrays, as one program for every choice.
+    """Like `run`, with chosen activations replaced by arrays; one program serves every choice.
 
-    Programs that differ may round differently. In this one, an activation that is replaced by
-    itself, as this program has given it, changes no bit.
+    Different programs may round differently. In this one, replacing an activation by itself, as
+    this program computed it, changes no bit.
 
     Args:
-      donors: [B, ...], by name of an activation.
-      chosen: bool, of a shape that broadcasts to the donor's, under the same names; traced.
+      donors: [B, ...], by activation name.
+      chosen: bool, broadcastable to the donor's shape, under the same names; traced.
     """
 
     def choose(name: str) -> Substitute:

@@ -1,11 +1,11 @@
-"""How fast training is, and what takes the time.
+"""How fast training is, and where the time goes.
 
 python -m train.benchmark breakdown --csv FILE [--config FILE] [--num-envs N ...]
                                     [--precision float32 bfloat16] [--section.key value ...]
 python -m train.benchmark scaling   --csv FILE [--devices N ...] [...]
 python -m train.benchmark seeds     --csv FILE [--num-seeds K] [...]
 
-All times are of compiled programs after a warm-up, synchronised with the device; the best of
+All times are for compiled programs after a warm-up, synchronised with the device, and the best of
 several rounds. Rows are appended to the CSV with the command, commit and hardware.
 """
 
@@ -93,7 +93,7 @@ _PROVENANCE = ("device", "cores", "jax", "commit", "command")
 
 
 def columns(what: str) -> list[str]:
-    """Of the CSV."""
+    """Columns of the CSV."""
     return [*(field.name for field in dataclasses.fields(ROWS[what])), *_PROVENANCE]
 
 
@@ -122,7 +122,7 @@ def seconds_per_update(program: Program, state: Any) -> float:
 
 def matmul_flops(precision: str) -> float:
     """FLOP/s of one large matrix product, the device's practical peak."""
-    size = 2048 if jax.default_backend() == "cpu" else 8192  # long against a launch
+    size = 2048 if jax.default_backend() == "cpu" else 8192  # long compared with a launch
     a = jnp.ones((size, size), precision)
     product = jax.jit(lambda a: a @ a)
     return 2 * size**3 / seconds_of(lambda: product(a))
@@ -147,7 +147,7 @@ def learning_flops(learner: Learner, params: Any) -> float:
 
 
 def breakdown(config: TrainConfig) -> Breakdown:
-    """An update's time by part, and how well the learning uses the device."""
+    """An update's time by part, and how well learning uses the device."""
     program = Program(config)
     learner, ppo = program.learner, config.ppo
     state, count = program.init(), num_actions(config.env)
@@ -161,7 +161,7 @@ def breakdown(config: TrainConfig) -> Breakdown:
 
     @jax.jit
     def only_step(state: Any) -> Any:
-        """As many steps with random actions and no network."""
+        """The same number of steps, with random actions and no network."""
 
         def step(carry: tuple[Any, jax.Array], time: jax.Array) -> tuple[Any, None]:
             now = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, time)
@@ -199,7 +199,7 @@ def breakdown(config: TrainConfig) -> Breakdown:
 
 
 def breakdown_if_it_fits(config: TrainConfig) -> list[Breakdown]:
-    """`breakdown`, or nothing but a warning if memory does not suffice."""
+    """`breakdown`, or only a warning if memory does not suffice."""
     try:
         return [breakdown(config)]
     except (InputError, jax.errors.JaxRuntimeError) as error:
@@ -227,7 +227,7 @@ def throughput(config: TrainConfig) -> Throughput:
 def scaling(config: TrainConfig, devices: list[int], words: list[str], path: Path) -> None:
     """Weak scaling over forced host devices: a constant number of environments per device.
 
-    Each number of devices needs a process of its own, which appends its row.
+    Each device count needs its own process, which appends its row.
     """
     for count in devices:
         flags = f"--xla_force_host_platform_device_count={count}"
@@ -242,7 +242,7 @@ def scaling(config: TrainConfig, devices: list[int], words: list[str], path: Pat
 
 
 def seeds(config: TrainConfig, count: int) -> list[SeedsThroughput]:
-    """One agent, and several in one program, over runs of the config's length."""
+    """Throughput of one agent, and of several in one program, over runs of the config's length."""
     alone, together = (
         throughput(dataclasses.replace(config, num_seeds=number)) for number in (1, count)
     )
@@ -279,7 +279,7 @@ def _require_same_columns(path: Path, what: str) -> None:
 
 
 def _points(known: argparse.Namespace, config: TrainConfig) -> list[TrainConfig]:
-    """The configs to measure, each of which can be used."""
+    """The configs to measure, all validated."""
     if config.stages:
         raise InputError("a benchmark measures one stage; give a config without stages")
     if known.what == "breakdown" and has_memory(config.network):

@@ -1,8 +1,8 @@
 """Checkpoints of a complete run (orbax), from which it resumes bit for bit.
 
-A checkpoint holds plain, undivided arrays, which any number of devices and hosts can read; a
+A checkpoint holds plain, unsharded arrays, which any number of devices and hosts can read; a
 checksum of every array, which reveals later damage; and a score. Which ones are kept depends only
-on what is on disk, and not on how often a run was interrupted.
+on what is on disk, not on how often a run was interrupted.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ STATE, ABOUT = "state", "about"
 _DAMAGED, _DELETED = "damaged-", "deleted-"
 _NAME = re.compile("0|[1-9][0-9]{0,9}")
 _OF_THE_MACHINE = ("PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "UNAVAILABLE")
-"""Tensorstore's words for errors that do not concern the file; others are OSErrors."""
+"""Prefixes of tensorstore errors unrelated to the file; the others are OSErrors."""
 
 # This module reports a failure once, in one line; orbax and asyncio would add tracebacks, the
 # latter also for writes that end after the failed one.
@@ -53,7 +53,7 @@ class CheckpointError(RuntimeError):
 
 
 class UnreadableCheckpoint(ValueError):
-    """Why a checkpoint cannot be read; the checkpoint is at fault."""
+    """A checkpoint cannot be read, and is itself at fault."""
 
 
 class Checkpoints:
@@ -96,7 +96,7 @@ class Checkpoints:
         )
         try:
             self._orbax.save(self._path(update), args=args)
-        except Exception as error:  # of many types
+        except Exception as error:  # many types occur
             if processes.is_main():
                 self.tidy()
             raise CheckpointError(
@@ -116,11 +116,11 @@ class Checkpoints:
         Warns on stderr about newer ones that are skipped. Changes nothing.
 
         Args:
-          shapes: updates -> a tree of the same structure with shapes and types.
+          shapes: updates -> a tree of the same structure with shapes and dtypes.
 
         Raises:
           InputError: if there are checkpoints but none is readable.
-          CheckpointError: if the machine failed, and not the checkpoint.
+          CheckpointError: if the machine failed, not the checkpoint.
         """
         found = self.updates
         for update in reversed(found):
@@ -142,12 +142,12 @@ class Checkpoints:
         """The state of a checkpoint.
 
         Raises:
-          UnreadableCheckpoint: if it is damaged, or has other arrays than these.
-          CheckpointError: if the machine failed, and not the checkpoint.
+          UnreadableCheckpoint: if it is damaged, or its arrays do not match `shapes`.
+          CheckpointError: if the machine failed, not the checkpoint.
         """
         try:
             return self._read(update, shapes)
-        except Exception as error:  # of many types
+        except Exception as error:  # many types occur
             if _is_of_the_machine(error):
                 raise CheckpointError(
                     f"checkpoint {update} could not be read: {_reason(error)}"
@@ -155,7 +155,7 @@ class Checkpoints:
             raise UnreadableCheckpoint(_reason(error)) from error
 
     def set_aside_after(self, update: int) -> None:
-        """Rename the checkpoints that `restore` skipped: the run will write its own."""
+        """Rename the checkpoints that `restore` skipped: the run will write new ones."""
         for newer in (other for other in self.updates if other > update):
             self._rename(newer, _DAMAGED)
 
@@ -178,7 +178,7 @@ class Checkpoints:
 
     def _score(self, update: int) -> float:
         """Minus infinity if there is no readable score."""
-        # Not through orbax, whose reading waits for all processes.
+        # Not through orbax, whose reads wait for all processes.
         try:
             about = read_mapping(self._path(update) / ABOUT / "metadata", "checkpoint")
         except InputError:
@@ -194,7 +194,7 @@ class Checkpoints:
                 shutil.rmtree(self._rename(update, _DELETED))
 
     def _rename(self, update: int, prefix: str) -> Path:
-        """Rename atomically, so that no checkpoint is ever incomplete; the new path."""
+        """Rename atomically, so that no checkpoint is ever incomplete; returns the new path."""
         path, number = self._folder / f"{prefix}{update}", 1
         while path.exists():
             number += 1
@@ -207,7 +207,7 @@ class Checkpoints:
 
 
 def _is_of_the_machine(error: BaseException) -> bool:
-    """Whether an error does not concern the file that was read."""
+    """Whether an error is unrelated to the file that was read."""
     if isinstance(error, MemoryError) or str(error).startswith(_OF_THE_MACHINE):
         return True
     if isinstance(error, OSError):

@@ -1,7 +1,7 @@
 """Configuration: frozen dataclasses, read from YAML, overridden on the command line.
 
-Every section checks its values when it is created, so that a bad one is reported in one line
-before anything is compiled.
+Every section validates its values on creation, so a bad one is reported in one line before
+anything is compiled.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from coinrun_jax.testbed import EnvConfig
 from train.keep_at import steps_to_keep
 
 CONFIG = "config.yaml"
-"""File in a run's directory: every setting, resolved."""
+"""File in a run's directory with every setting, resolved."""
 
 MOST_STEPS = 10**12  # of a run
 MOST_ENVS, MOST_WIDTH, MOST_STAGES = 2**20, 2**16, 1000
@@ -40,13 +40,13 @@ class NetworkConfig:
     """The policy and value network; see `networks.py`."""
 
     kind: str = "mlp"
-    """mlp, impala, torch_impala, patches, grey_patches, gru, or one that a plugin registers with
-    `networks.register_network`."""
+    """mlp, impala, torch_impala, patches, grey_patches, gru, or a kind that a plugin registers
+    with `networks.register_network`."""
     width: int = 256
     """Units of the hidden layers (mlp, patches, grey_patches, gru) or channels of the first block
     (impala, torch_impala)."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """Of the layers' arithmetic; parameters, logits and values are always float32."""
+    """Precision of the layers; parameters, logits and values are always float32."""
 
     def __post_init__(self) -> None:
         require_types(self, "network")
@@ -59,14 +59,14 @@ class PPOConfig:
 
     num_envs: int = 256
     num_steps: int = 256
-    """Steps per environment and update."""
+    """Steps per environment per update."""
     num_minibatches: int = 8
     num_epochs: int = 3
     shuffle: Literal["samples", "steps"] = "samples"
-    """What minibatches are drawn from: single samples, or whole steps of all environments. A step
-    of many independent environments is well mixed, too, and contiguous in memory, which saves a
-    third of an update's time on a CPU. Networks with a memory have no choice: they learn from all
-    steps of some environments."""
+    """What minibatches are drawn from: single samples, or whole time steps of all environments. A
+    time step of many independent environments is also well mixed, and contiguous in memory, which
+    saves a third of the update time on a CPU. Recurrent networks ignore this: they always learn
+    from all steps of some environments."""
     learning_rate: float = 5e-4
     anneal_learning_rate: bool = False
     """Decay the learning rate linearly to 0 over the run."""
@@ -122,21 +122,21 @@ class WandbConfig:
 
 
 Optimizer = Literal["fresh", "kept"]
-"""Whether Adam's moments and the scale of rewards begin anew with a policy that is trained on."""
+"""Whether Adam's moments and the reward scale start fresh or are kept on further training."""
 
 
 @dataclasses.dataclass(frozen=True)
 class StageConfig:
-    """A part of a run with settings of its own; those left out are the run's."""
+    """A stage of a run, with its own settings; those left out are the run's."""
 
     name: str = ""
-    """For figures."""
+    """Label in figures."""
     total_steps: int | None = None
     """Environment steps of the stage, rounded up to whole updates."""
     optimizer: Optimizer | None = None
-    """As of a run, for what the stage before has learned."""
+    """As for a run, applied to what the previous stage learned."""
     env: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """Settings of the environment, but for its id."""
+    """Settings of the environment, except its id."""
     ppo: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -145,7 +145,7 @@ class StageConfig:
             whole("stage.total_steps", self.total_steps, 1, MOST_STEPS)
 
     def title(self, index: int) -> str:
-        """For people; `index` is its place among the stages, from 0."""
+        """A readable name; `index` is the stage's position, from 0."""
         return self.name or f"stage {index + 1}"
 
 
@@ -154,7 +154,7 @@ class TrainConfig:
     """A training run."""
 
     env: EnvConfig = dataclasses.field(default_factory=lambda: env_config({}))
-    """Of the testbed that `env.id` names."""
+    """Settings of the testbed that `env.id` names."""
     network: NetworkConfig = NetworkConfig()
     ppo: PPOConfig = PPOConfig()
     wandb: WandbConfig = WandbConfig()
@@ -168,20 +168,20 @@ class TrainConfig:
     keep_checkpoints: int = 2
     """How many of the newest checkpoints are kept, besides the one with the best return."""
     eval_every: int = 0
-    """Updates between looks at held-out levels; 0: never."""
+    """Updates between evaluations on held-out levels; 0: never."""
     eval_levels: int = 128
-    """Levels of such a look; each is played once in every condition."""
+    """Levels per evaluation; each is played once in every condition."""
     plugins: tuple[str, ...] = ()
-    """Modules of your own to import first, such as one that registers a testbed."""
+    """Your own modules to import first, such as one that registers a testbed."""
     init: str | None = None
-    """RUN or RUN@UPDATE: the run whose policy, the newest or one that it kept, is trained on."""
+    """RUN or RUN@UPDATE: the run to start from, at its newest policy or at one that it kept."""
     optimizer: Optimizer = "fresh"
-    """Whether Adam's moments and the scale of rewards of `init` are kept, or begin anew."""
+    """Whether Adam's moments and the reward scale of `init` are kept or start fresh."""
     keep_at: str | None = None
-    """Steps at which policies are kept for good: 0,1e5,1e6, or log:N for 0 and N - 1 more, spaced
-    evenly on a logarithmic scale up to the end."""
+    """Steps at which policies are kept for good: 0,1e5,1e6, or log:N for step 0 and N - 1 more,
+    log-spaced up to the end."""
     stages: tuple[StageConfig, ...] | None = None
-    """Parts of the run, in turn, each with settings of its own; from a YAML file only."""
+    """Successive parts of the run, each with its own settings; from a YAML file only."""
 
     def __post_init__(self) -> None:
         require_types(self, "")
@@ -209,7 +209,7 @@ class TrainConfig:
 
     @cached_property
     def parts(self) -> tuple[TrainConfig, ...]:
-        """The stages in turn, each as the config of a run of its own; without stages, this config.
+        """The stages in order, each as the config of a separate run; without stages, this config.
 
         Raises:
           InputError: for settings that a stage cannot have.
@@ -238,7 +238,7 @@ class TrainConfig:
 
     @cached_property
     def ends(self) -> tuple[int, ...]:
-        """The last update of each of the `parts`, counted from the beginning of the run."""
+        """The last update of each of the `parts`, counted from the start of the run."""
         if self.stages is None:
             return (-(-self.total_steps // self.ppo.batch_size),)
         return tuple(itertools.accumulate(part.num_updates for part in self.parts))
@@ -248,11 +248,11 @@ class TrainConfig:
         return self.ends[-1]
 
     def part_at(self, update: int) -> int:
-        """Index of the part that an update belongs to; what precedes the first one is of part 0."""
+        """Index of the part that an update belongs to; update 0 belongs to part 0."""
         return min(bisect.bisect_left(self.ends, update), len(self.ends) - 1)
 
     def steps_at(self, update: int) -> int:
-        """Environment steps after so many updates."""
+        """Environment steps after `update` updates."""
         begins = (0, *self.ends)
         return sum(
             part.ppo.batch_size * max(0, min(update, end) - begin)
@@ -264,7 +264,7 @@ class TrainConfig:
         """Updates after which policies are kept for good: the first ones to reach `keep_at`.
 
         Raises:
-          InputError: if it names other steps than those of the run.
+          InputError: if `keep_at` names steps outside the run.
         """
         if self.keep_at is None:
             return frozenset()
@@ -277,7 +277,7 @@ class TrainConfig:
         return range(self.seed, self.seed + self.num_seeds)
 
     def of_seed(self, seed: int) -> TrainConfig:
-        """The config of a run of one seed alone."""
+        """The config of a run with this seed alone."""
         return dataclasses.replace(self, seed=seed, num_seeds=1)
 
     def as_of(self, update: int) -> TrainConfig:
@@ -301,7 +301,7 @@ class TrainConfig:
 
 
 def _merged(values: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """A section with some of its settings, and of those within it, changed."""
+    """A section with some settings changed, recursively."""
     return values | {
         name: _merged(values[name], value)
         if isinstance(value, dict) and isinstance(values.get(name), dict)
@@ -314,7 +314,7 @@ def env_config(section: Any) -> EnvConfig:
     """The settings of an environment, an instance of its testbed's `Config`.
 
     Args:
-      section: a mapping; missing settings have their defaults, including the id.
+      section: a mapping; missing settings, including the id, take their defaults.
 
     Raises:
       InputError: for an unknown id, key or value.
@@ -345,7 +345,7 @@ def seed_folders(run_dir: Path, config: TrainConfig) -> list[Path]:
 
 
 def config_from_dict(values: Any) -> TrainConfig:
-    """The config that a mapping describes; missing settings have their defaults.
+    """The config that a mapping describes; missing settings take their defaults.
 
     Imports the plugins that it names.
 
@@ -389,7 +389,7 @@ def flat_settings(config: TrainConfig) -> dict[str, Any]:
 
 
 def load_config(path: Path) -> TrainConfig:
-    """Read a YAML file; missing settings have their defaults.
+    """Read a YAML file; missing settings take their defaults.
 
     Raises:
       InputError: if the file, a key or a value cannot be used.

@@ -1,4 +1,4 @@
-"""From a config to its environment, params and network, through the testbed alone."""
+"""A config's environment, params and network, obtained through the testbed alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from train.networks import Network, has_memory, make_network
 
 
 def require_usable(config: TrainConfig) -> None:
-    """Refuse what the environment or the network would, before anything is built or compiled.
+    """Refuse what the environment or network would refuse, before anything is built or compiled.
 
     Raises:
       InputError: for settings that cannot be used, alone or together.
@@ -33,7 +33,7 @@ def require_usable(config: TrainConfig) -> None:
 
 
 def _require_fit(part: TrainConfig, first: TrainConfig) -> None:
-    """Refuse a stage whose observations, actions or outcomes are not those of the first one."""
+    """Refuse a stage whose observations, actions, outcomes or events differ from the first's."""
     env, before = (testbed_of(each.env).make_env(each.env) for each in (part, first))
     for what, one, other in (
         ("observations of shape", observation_shape(part.env), observation_shape(first.env)),
@@ -66,7 +66,7 @@ def _require_usable(config: TrainConfig) -> None:
 
 
 def with_pool_for(config: EnvConfig, num_envs: int) -> EnvConfig:
-    """The settings with a pool of levels that is large enough for so many environments."""
+    """The settings with a level pool large enough for `num_envs` environments."""
     if not isinstance(config, LevelsConfig):
         return config
     return dataclasses.replace(config, pool_size=max(config.pool_size, num_envs))
@@ -76,23 +76,23 @@ def network_of(config: NetworkConfig, env: EnvConfig) -> Network:
     """The network of a config for an environment's observations and actions.
 
     Raises:
-      InputError: where the network cannot read such observations.
+      InputError: if the network cannot read such observations.
     """
     return make_network(config, observation_shape(env), num_actions(env))
 
 
 def observation_space(config: EnvConfig) -> Any:
-    """Of one observation, as gymnax describes it: `shape` and `dtype`."""
+    """The space of one observation, as gymnax describes it: `shape` and `dtype`."""
     return testbed_of(config).make_env(config).observation_space(None)
 
 
 def observation_shape(config: EnvConfig) -> tuple[int, ...]:
-    """Of one observation."""
+    """Shape of one observation."""
     return tuple(observation_space(config).shape)
 
 
 def num_actions(config: EnvConfig) -> int:
-    """How many discrete actions there are."""
+    """Number of discrete actions."""
     return int(testbed_of(config).make_env(config).action_space(None).n)
 
 
@@ -108,7 +108,7 @@ def make_environment(config: EnvConfig) -> tuple[Any, Any]:
 
 
 def outline_environment(config: EnvConfig) -> tuple[Any, Any]:
-    """As `make_environment`, with shapes for params: no level is built and nothing compiled."""
+    """`make_environment` with shapes for params: no level is built and nothing compiled."""
     testbed = testbed_of(config)
     env = testbed.make_env(config)
     return env, jax.eval_shape(lambda: testbed.make_params(env, config))

@@ -1,4 +1,4 @@
-"""Make a policy of PyTorch IMPALA weights, which `python -m eval --run` then evaluates.
+"""Turn PyTorch IMPALA weights into a policy that `python -m eval --run` can evaluate.
 
     python -m train.import_torch --weights FILE.npz --out DIR [--config FILE]
                                  [--section.key value ...]
@@ -6,7 +6,7 @@
 FILE.npz holds the state dict's arrays by their names: docs/pixels.md says how to get it from a
 checkpoint. DIR is a new folder. Settings are those of `python -m train` and say how the agent was
 trained: --env.mode, --env.num-levels, --total-steps and so on. Observations are Procgen's pixels
-unless --env.observation says otherwise; the weights themselves decide the network.
+unless --env.observation says otherwise; the weights themselves determine the network.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ _SEEN = ("--env.observation", "procgen")  # unless the settings say otherwise
 
 
 def _config(path: Path | None, settings: Sequence[str], shape: Shape) -> TrainConfig:
-    """How the agent was trained, with the network that the weights are of.
+    """How the agent was trained, with the network of its weights.
 
     Raises:
-      InputError: for settings that cannot be used, or weights for other actions.
+      InputError: for settings that cannot be used, or weights for another number of actions.
     """
     for word in settings:
         if word.startswith("--network"):

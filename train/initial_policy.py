@@ -1,4 +1,4 @@
-"""`init` of a config: the policies of another run that a run starts from."""
+"""A config's `init`: the policies of another run that a run starts from."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Source:
     """What one seed of a run starts from."""
 
     folder: Path
-    """Of a run, or of one of its seeds."""
+    """Folder of a run, or of one of its seeds."""
     policy: Policy
     state: TrainState | None
-    """When the run came to this policy, without the seed axis; None if only the policy counts."""
+    """Training state at this policy, without the seed axis; None if only the policy is used."""
 
     def as_json(self) -> dict[str, Any]:
         """For run.json."""
@@ -47,8 +47,8 @@ def find_sources(config: TrainConfig) -> list[Source]:
     If `init` is a run of several seeds, each seed starts from its own policy there.
 
     Raises:
-      InputError: for a policy that was not kept or does not fit the run, or an optimiser that no
-        checkpoint holds.
+      InputError: for a policy that was not kept or does not fit the run, or an optimiser state
+        that no checkpoint holds.
     """
     if config.init is None:
         return []
@@ -95,7 +95,7 @@ def _require_fit(theirs: TrainConfig, ours: TrainConfig) -> None:
 
 
 def _state(folder: Path, policy: Policy) -> TrainState:
-    """What the checkpoint of the policy's update holds of its seed."""
+    """The seed's state in the checkpoint of the policy's update."""
     run_dir, num_seeds, index = folder, 1, 0
     if not (folder / CHECKPOINTS).is_dir():  # one of several seeds
         run_dir = folder.parent
@@ -123,7 +123,7 @@ def start_from(sources: Sequence[Source], first: TrainState, config: TrainConfig
     """A run's initial state with what its sources have learned.
 
     Args:
-      first: the initial state without them, numpy.
+      first: the initial state without them, numpy arrays.
     """
     each = []
     for index, source in enumerate(sources):

@@ -26,7 +26,7 @@ def steps_to_keep(text: str, first: int, last: int) -> list[int]:
         count = text.removeprefix(_LOG)
         if not count.isdecimal() or not 2 <= int(count[:9]) <= MOST_KEPT or len(count) > 9:
             raise InputError(f"keep_at {shown(text)}: N of log:N is not within 2 ... {MOST_KEPT}")
-        # Rounded down, so that the last ones are not beyond the end.
+        # Rounded down, so that none lies beyond the end.
         return [0, *np.geomspace(first, last, int(count) - 1).astype(np.int64).tolist()]
     steps = [_steps(word, text) for word in text.split(",")]
     if len(steps) > MOST_KEPT:

@@ -10,7 +10,7 @@ KEPT = "kept"
 
 
 def kept_folder(run_dir: Path, steps: int) -> Path:
-    """Where the policy after so many environment steps is kept."""
+    """Where the policy after `steps` environment steps is kept."""
     return run_dir / KEPT / str(steps)
 
 

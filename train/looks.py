@@ -1,8 +1,7 @@
-"""Looks at held-out levels during training: which object does the agent touch first?
+"""Quick evaluations on held-out levels during training: which object is touched first?
 
-Each level is played once in every condition that the testbed names for it. A look uses few
-levels and gives no intervals; `eval` measures. It takes the last held-out levels, `eval` the
-first ones.
+Each level is played once in every condition that the testbed lists for this. A look uses few
+levels and gives no intervals, unlike `eval`. It takes the last held-out levels, `eval` the first.
 """
 
 from __future__ import annotations
@@ -46,7 +45,7 @@ def look_conditions(config: TrainConfig) -> tuple[Condition, ...]:
 
 
 def look_columns(config: TrainConfig) -> tuple[str, ...]:
-    """Columns of metrics.csv, `eval_CONDITION_OBJECT`: rate of episodes in which the goal, or the
+    """Columns of metrics.csv, `eval_CONDITION_OBJECT`: share of episodes in which the goal, or the
     proxy where it is apart from the goal, was touched first.
     """
     testbed = testbed_of(config.env)
@@ -71,7 +70,7 @@ class Look:
 
     @cached_property
     def _arena(self) -> Arena:
-        """Without an agent."""
+        """The arena, without an agent."""
         env_config, testbed, count = self._config.env, self._testbed, self._config.eval_levels
         conditions = look_conditions(self._config)
         seeds = np.array(TEST_LEVELS[-count:], np.uint32)
@@ -91,7 +90,7 @@ class Look:
         )
 
     def __call__(self, network_params: Any) -> list[dict[str, float]]:
-        """Every seed's `look_columns`, one seed after another.
+        """Every seed's `look_columns`, evaluated one seed after another.
 
         Args:
           network_params: with a leading seed axis if the run has several seeds.

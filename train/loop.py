@@ -33,7 +33,7 @@ from train.stages import Stage, carry_over
 
 METRICS, PROFILE = "metrics.csv", "profile"
 PROFILED = range(2, 5)
-"""Updates of this process that a profile covers: the first one warms up."""
+"""Updates of this process that are profiled; the first update is a warm-up."""
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,7 @@ def train(run: Run, begin: Callable[[], None], profile: bool = False) -> int:
     """Train from the newest checkpoint to the end.
 
     Args:
-      begin: called when everything has been read and found usable, and before anything is
-        written.
+      begin: called once everything has been read and validated, before anything is written.
       profile: write jax's profile of a few updates.
 
     Returns:
@@ -122,16 +121,16 @@ class _Past:
     packed: TrainState | None
     """State of the newest readable checkpoint."""
     rows: list[list[dict[str, str]]]
-    """Of every seed's metrics.csv, up to the checkpoint."""
+    """Rows of every seed's metrics.csv, up to the checkpoint."""
     sources: list[Source]
-    """What each seed starts from; [] where there is a checkpoint."""
+    """What each seed starts from; [] if there is a checkpoint."""
 
     @classmethod
     def read(cls, run: Run) -> _Past:
-        """Everything that is needed to continue; changes nothing.
+        """Read everything needed to continue; changes nothing.
 
         Raises:
-          InputError: if something has been trained that no readable checkpoint leads to, or
+          InputError: if the run has been trained but no readable checkpoint of it is left, or
             metrics.csv does not match the checkpoint.
         """
         restored = Checkpoints(run.folder / CHECKPOINTS).restore(
@@ -162,7 +161,7 @@ def _has_policy(folder: Path) -> bool:
 
 
 def is_trained(folder: Path) -> bool:
-    """Whether any update of a seed has left a row or a policy, be it one that is kept.
+    """Whether any update of a seed has left a metrics row or a policy, kept ones included.
 
     Raises:
       InputError: if metrics.csv cannot be read.
@@ -189,7 +188,7 @@ class _Loop:
         state = jax.device_get(program.init())
         if past.packed is None:
             state = start_from(past.sources, state, config) if past.sources else state
-            # Before anything else: whatever is trained, a checkpoint leads to it.
+            # Before anything else, so that there is always a checkpoint to resume from.
             self._checkpoints.save(0, jax.device_get(program.pack(state)), None)
         else:
             state = program.unpack(past.packed, state)
@@ -212,10 +211,10 @@ class _Loop:
         return Look(stage.program.config, stage.program.learner.network.apply)
 
     def _begin_stage(self) -> None:
-        """At the border between two stages, go on to the next one.
+        """Move on to the next stage.
 
-        Its initial state depends on what the last one learned alone: a run that is interrupted
-        here comes to it again.
+        Its initial state depends only on what the previous stage learned, so a run interrupted
+        here reproduces it.
         """
         learned = processes.to_host(self._state)
         self._stage = self._run.stage_at(self.done + 1)
@@ -257,7 +256,7 @@ class _Loop:
                 trace.next_update()
                 rows = self._update()
                 processes.on_main(partial(self._log, rows))
-                self._keep_if_due()  # before a checkpoint that a resumed run would go on from
+                self._keep_if_due()  # before any checkpoint that a run could resume from
                 wandb.log(rows)
                 bar.set_postfix(self._run.table.summary(rows), refresh=False)
                 bar.update(self._batch)
@@ -265,7 +264,7 @@ class _Loop:
                     self._save()
         if self._saved < self.done:
             self._save()
-        else:  # the run was stopped between its checkpoint and its policy
+        else:  # the run was stopped between writing its checkpoint and its policy
             self._export()
         if self.is_finished:
             tables = [folder / METRICS for folder in self._run.seed_folders]
@@ -283,11 +282,11 @@ class _Loop:
 
     @property
     def _batch(self) -> int:
-        """Environment steps of an update, of all seeds."""
+        """Environment steps per update, over all seeds."""
         return self._stage.program.config.ppo.batch_size * self._config.num_seeds
 
     def _update(self) -> list[dict[str, Any]]:
-        """One update; every seed's row."""
+        """Run one update; returns every seed's row."""
         config, table = self._config, self._run.table
         began = time.perf_counter()
         self._state, on_devices = self._stage.program.update(self._state)
@@ -302,7 +301,7 @@ class _Loop:
         ]
 
     def _look_if_due(self) -> list[dict[str, Any]]:
-        """Every seed's columns of a look; empty between looks."""
+        """Every seed's columns of a held-out evaluation; blank between evaluations."""
         every, looks = self._config.eval_every, self._run.table.looks
         blank: list[dict[str, Any]] = [dict.fromkeys(looks, "") for _ in self._config.seeds]
         if not every or self.done % every:
@@ -323,16 +322,16 @@ class _Loop:
 
     def _write_policies(self, params: Any) -> None:
         for index, folder in enumerate(self._run.seed_folders):
-            # A run that continues from an older checkpoint reaches this policy again.
+            # A run resumed from an older checkpoint will reach a newer policy again.
             if policy.updates_of(folder) <= self.done:
                 self._write_policy(folder, params, index)
 
     def _write_policy(self, folder: Path, params: Any, index: int) -> None:
-        """One seed's policy.
+        """Write one seed's policy.
 
         Args:
-          params: of all seeds.
-          index: of the seed.
+          params: parameters of all seeds.
+          index: index of the seed.
         """
         config = self._config.of_seed(self._config.seeds[index])
         own = of_seed(params, index, self._config.num_seeds)
@@ -377,7 +376,7 @@ class _StopRequest:
 
 
 class _Profile:
-    """jax's profile of a few updates, written into a folder if wanted."""
+    """Writes jax's profile of a few updates into a folder, if wanted."""
 
     def __init__(self, folder: Path, is_wanted: bool) -> None:
         self._folder, self._is_wanted = folder, is_wanted

@@ -1,8 +1,8 @@
-"""Policy and value networks, made by `make_network`.
+"""Policy and value networks, built by `make_network`.
 
 A network maps observations [B, ...] to action logits [B, A], values [B] and the features
-[B, F] from which both are computed. One with a memory maps `Remembered` observations, and gives
-its new memory, too. What a network computes on the way has names: see `activations`.
+[B, F] from which both are computed. A recurrent network maps `Remembered` observations and also
+returns its new memory. Intermediate activations have names: see `activations`.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from train.config import NetworkConfig
 
 
 class Output(NamedTuple):
-    """Of a batch of observations."""
+    """A network's output for a batch of observations."""
 
     logits: jax.Array  # float32 [B, A]
     value: jax.Array  # float32 [B]
     features: jax.Array  # float32 [B, F]
-    memory: jax.Array | None = None  # float32 [B, M], of a network that has one
+    memory: jax.Array | None = None  # float32 [B, M], if the network has one
 
 
 Apply = Callable[[Any, Any], Output]
-"""(network parameters, observations [B, ...]) -> `Output`. `Unrolled` for networks with a memory,
+"""(network parameters, observations [B, ...]) -> `Output`. `Unrolled` for recurrent networks,
 which take `Remembered` [B]."""
 
 
@@ -54,14 +54,14 @@ class _Heads(nn.Module):
 
 
 def _hidden_layers(x: jax.Array, width: int, dtype: Any) -> jax.Array:
-    """Two of them, within a compact method; [B, width]."""
+    """Two hidden layers, within a compact method; [B, width]."""
     for number in (1, 2):
         x = named(f"hidden_{number}", nn.relu(_dense(width, dtype)(x)))
     return x
 
 
 def _scaled(image: jax.Array, dtype: Any) -> jax.Array:
-    """Bytes as 0 ... 1, other types as they are."""
+    """uint8 images scaled to [0, 1]; other types keep their values."""
     x = image.astype(dtype)
     return x / 255.0 if image.dtype == jnp.uint8 else x
 
@@ -83,7 +83,7 @@ class _ResidualBlock(nn.Module):
     channels: int
     dtype: Any
     label: str
-    """Of its output; `label`_branch is what it adds to its input."""
+    """Name of its output; `label`_branch is what it adds to its input."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -125,9 +125,9 @@ class Impala(nn.Module):
 
 
 class TorchImpala(Impala):
-    """`Impala` as it is in PyTorch, with the same parameters; `torch_impala` converts weights.
+    """`Impala` as implemented in PyTorch, with the same parameters; `torch_impala` converts them.
 
-    PyTorch pads both sides before it pools, so that its windows begin one pixel earlier.
+    PyTorch pads both sides before pooling, so its windows begin one pixel earlier.
     """
 
     width: int = 16
@@ -150,10 +150,10 @@ def _patches(image: jax.Array, size: int) -> jax.Array:
 
 
 class Patches(nn.Module):
-    """A small network for images on CPUs: all of it is products of large matrices.
+    """A small image network for CPUs, made only of large matrix products.
 
-    The same layer for every patch of 4 x 4 pixels, another for every 2 x 2 of these, then two
-    hidden layers over all of them. With width 256, an image of 64 x 64 takes 1.9 MFLOP.
+    One layer shared by all patches of 4 x 4 pixels, another by all 2 x 2 groups of these, then
+    two hidden layers over everything. With width 256, a 64 x 64 image takes 1.9 MFLOP.
     """
 
     num_actions: int
@@ -175,14 +175,14 @@ class Patches(nn.Module):
 
 
 class GreyPatches(Patches):
-    """`Patches` that do not see colours."""
+    """`Patches` on greyscale images."""
 
     width: int = 256
     grey: ClassVar[bool] = True
 
 
 class _Encoder(nn.Module):
-    """One hidden layer for symbols; for pixels IMPALA's, with a sixteenth of the channels."""
+    """One hidden layer for symbols; IMPALA with `width` / 16 channels for pixels."""
 
     width: int
     dtype: Any
@@ -227,7 +227,7 @@ class GRU(nn.Module):
 def _go_on(
     cell: nn.GRUCell, memory: jax.Array, step: tuple[jax.Array, jax.Array]
 ) -> tuple[jax.Array, jax.Array]:
-    """The memory after a step, twice, as `scan` wants it."""
+    """The memory after a step, twice, as `scan` expects."""
     features, fresh = step
     memory, _ = cell(jnp.where(fresh[:, None], 0.0, memory), features)
     return memory, memory
@@ -235,7 +235,7 @@ def _go_on(
 
 @dataclass(frozen=True)
 class Unrolled:
-    """`Apply` of a network with a memory."""
+    """`Apply` of a recurrent network."""
 
     module: nn.Module
     memory: int
@@ -254,7 +254,7 @@ class Unrolled:
 
 
 def nothing_remembered(observations: jax.Array, size: int) -> Remembered:
-    """Observations [B, ...] with which episodes begin."""
+    """First observations [B, ...] of episodes, with an empty memory."""
     count = observations.shape[0]
     return Remembered(observations, jnp.zeros((count, size), jnp.float32), jnp.ones(count, bool))
 
@@ -271,7 +271,7 @@ _READS_IMAGES = {"impala", "torch_impala", "patches", "grey_patches"}
 
 
 def register_network(kind: str, module: type[nn.Module], reads_images: bool = False) -> None:
-    """Make a network of your own known as `network.kind`, from a module given as a plugin.
+    """Register your own network as a `network.kind`, from a plugin module.
 
     Args:
       kind: its name in configs.
@@ -301,7 +301,7 @@ class Network(NamedTuple):
         return cls(module.init, cast(Apply, module.apply), module)
 
     def activations(self, params: Any, observations: jax.Array) -> dict[str, jax.Array]:
-        """What it computes on the way; [B, ...] by name, in the order of computation."""
+        """Its activations [B, ...] by name, in the order of computation."""
         return run(self.module, params, observations)[1]
 
     def intervene(
@@ -333,7 +333,7 @@ class Network(NamedTuple):
 def make_network(
     config: NetworkConfig, observation_shape: tuple[int, ...], num_actions: int
 ) -> Network:
-    """The network of a config. Equal arguments give the same functions and share programs.
+    """The network of a config. Equal arguments give the same functions and compiled programs.
 
     Raises:
       InputError: for an unknown kind, or one that cannot read such observations.

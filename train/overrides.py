@@ -1,4 +1,4 @@
-"""Settings from the command line: `--section.key value` over a config."""
+"""Command-line overrides of a config: `--section.key value`."""
 
 from __future__ import annotations
 
@@ -48,15 +48,15 @@ def override(
 
     Takes `--section.key value ...`, `--section.key=value`, flags `--section.key` and
     `--section.no-key`, and lists in the form that sweeps use, `--section.key=[a, b]`. Dashes may
-    replace underscores, and the last of repeated settings counts. A new `env.id` starts from that
+    replace underscores, and the last of repeated settings wins. A new `env.id` starts from that
     environment's defaults.
 
     Args:
       about: what `--help` says above the settings.
-      program: whose help it is.
+      program: the name shown in the help.
 
     Raises:
-      InputError: for an unknown setting or a value that it cannot have.
+      InputError: for an unknown setting or an invalid value.
     """
     given, hints = _words_by_name(arguments), _hints(TrainConfig)
     import_plugins(given.get("plugins", config.plugins))
@@ -88,7 +88,7 @@ def override(
 
 
 def _words_by_name(arguments: Iterable[str]) -> dict[str, list[str]]:
-    """The words that follow each `--name`; of a repeated one, the last."""
+    """The words that follow each `--name`; the last of repeated ones wins."""
     given: dict[str, list[str]] = {}
     words: list[str] | None = None
     for argument in arguments:
@@ -123,7 +123,7 @@ def _hints(cls: type, prefix: str = "") -> dict[str, Any]:
 
 
 def _parsed(name: str, words: list[str], hints: dict[str, Any]) -> tuple[str, Any]:
-    """The setting that a name stands for, and its value, which the config checks.
+    """The setting that a name stands for, and its value, which the config validates.
 
     Raises:
       InputError: for an unknown setting, or a wrong number of words.
@@ -161,7 +161,7 @@ def _typed(word: str, hint: Any) -> Any:
 
 
 def _suggestion(name: str, hints: dict[str, Any]) -> str:
-    """The names that may have been meant."""
+    """Names that the user may have meant."""
     last = name.rpartition(".")[2]
     alike = [known for known in hints if known.rpartition(".")[2] == last]
     alike += difflib.get_close_matches(name, hints)

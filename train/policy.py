@@ -39,7 +39,7 @@ _FORMAT = 1
 
 
 class PolicyError(InputError):
-    """Why a folder's policy cannot be loaded."""
+    """A folder's policy cannot be loaded."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Policy:
 
     @property
     def sha256(self) -> str:
-        """Of the parameters: their paths, shapes and bytes."""
+        """Hash of the parameters' paths, shapes and bytes."""
         digest = hashlib.sha256()
         for path, leaf in sorted(flax.traverse_util.flatten_dict(self.params, sep="/").items()):
             digest.update(f"{path} {leaf.shape} ".encode() + np.asarray(leaf).tobytes())
@@ -76,8 +76,8 @@ class Policy:
         return has_memory(self.config.network)
 
     def apply(self, observation: Any) -> tuple[jax.Array, jax.Array]:
-        """Logits [B, A] and values [B] for observations [B, ...], `Remembered` ones for a network
-        with a memory; pure, can be jitted.
+        """Logits [B, A] and values [B] for observations [B, ...], `Remembered` for a recurrent
+        network; pure, can be jitted.
         """
         output = self.network(self.params, observation)
         return output.logits, output.value
@@ -87,7 +87,7 @@ def save_policy(folder: Path, params: Any, config: TrainConfig, update: int) -> 
     """Write the two files, each atomically.
 
     Args:
-      config: of the run; the file has it as of the stage that the update belongs to.
+      config: of the run; stored with the settings of the stage that the update belongs to.
     """
     config = config.as_of(update)
     flat = flax.traverse_util.flatten_dict(params, sep="/")
@@ -104,7 +104,7 @@ def save_policy(folder: Path, params: Any, config: TrainConfig, update: int) -> 
 
 
 def updates_of(folder: Path) -> int:
-    """Updates of a folder's policy; -1 if there is none that can be read."""
+    """Updates of a folder's policy; -1 if there is no readable one."""
     try:
         update = _read_description(folder).get("update")
     except InputError:
@@ -122,10 +122,10 @@ def load_policy(folder: str | Path, plugins: Sequence[str] = ()) -> Policy:
     Compiles nothing, and runs no code that only the folder names.
 
     Args:
-      plugins: modules that the user named; they must include those of training.
+      plugins: modules named by the user; they must include those used in training.
 
     Raises:
-      PolicyError: if there is none, or it does not suit this version of its environment.
+      PolicyError: if there is no policy, or it does not fit this version of its environment.
     """
     folder = Path(folder)
     if not os.path.isdir(folder):

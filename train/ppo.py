@@ -1,4 +1,4 @@
-"""PPO: advantages, loss, and one compiled update of everything that learns.
+"""PPO: advantages, loss, and the whole update as one pure function.
 
 Schulman et al. 2017, with the details of the Procgen baseline (Cobbe et al. 2020):
 clipped values, advantages normalised per batch, rewards divided by the running standard
@@ -33,20 +33,20 @@ class ReturnScale(struct.PyTreeNode):
 
 
 class TrainState(struct.PyTreeNode):
-    """All that an update reads and writes; from a checkpoint of it a run resumes exactly."""
+    """Everything an update reads and writes; a run resumes exactly from a checkpoint of it."""
 
     params: Any
     opt_state: Any
     env_state: Any  # [N]
     env_params: Any
-    observation: Any  # [N, ...]; `Remembered` for a network with a memory
+    observation: Any  # [N, ...]; `Remembered` for a recurrent network
     return_scale: ReturnScale
     key: jax.Array  # uint32 [2], the numbers behind a random key
     update: jax.Array  # int32 [], updates done
 
 
 class Metrics(NamedTuple):
-    """Of one update; losses are means over its epochs and minibatches."""
+    """Metrics of one update; losses are means over its epochs and minibatches."""
 
     episodes: EpisodeSums
     policy_loss: jax.Array
@@ -56,13 +56,13 @@ class Metrics(NamedTuple):
     clip_fraction: jax.Array
     explained_variance: jax.Array
     grad_norm: jax.Array
-    learning_rate: jax.Array  # when the update began
+    learning_rate: jax.Array  # at the start of the update
     entropy_coefficient: jax.Array  # likewise
 
 
 class Batch(NamedTuple):
-    """What the loss needs of each step; [T, N], or [B] in a minibatch. Of a network with a memory,
-    observations are `Remembered` [T, n] in a minibatch.
+    """What the loss needs from each step: [T, N], or [B] in a minibatch. For a recurrent network,
+    a minibatch's observations are `Remembered` [T, n].
     """
 
     observation: Any
@@ -171,7 +171,7 @@ def _take_steps(leaf: jax.Array, steps: jax.Array) -> jax.Array:
 
 
 def _take_episodes(leaf: jax.Array, envs: jax.Array) -> jax.Array:
-    """Of [T, N, ...], all steps of some environments."""
+    """All steps of some environments, from [T, N, ...]."""
     return leaf[:, envs]
 
 
@@ -193,12 +193,12 @@ class Learner:
 
     Both can be jitted and vmapped (over keys, for several agents in one program), and
     `update` can run under `jax.shard_map` on one shard of the environments per device: the result
-    is that of a single device, up to the order of sums.
+    is that of a single device, up to summation order.
 
     Args:
       env: as `coinrun_jax.testbed` describes it. If it has `refresh`, its levels are renewed
         before every update.
-      env_params: its initial params; shapes suffice if `init` is given others.
+      env_params: its initial params; shapes suffice if `init` receives others.
       network: from `networks.make_network`.
       num_updates: length of the run, for the schedules.
       shards: how many shards of the environments there are; `update` gets one.
@@ -257,11 +257,11 @@ class Learner:
             key=jax.random.key_data(key),
             update=jnp.int32(0),
         )
-        # Python numbers among the params would have another type when read back from disk.
+        # Python numbers among the params would come back from disk with another type.
         return jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.asarray(leaf).dtype), state)
 
     def update(self, state: TrainState, seeds: str | None = None) -> tuple[TrainState, Metrics]:
-        """One iteration: renew levels, play, estimate advantages, learn.
+        """One iteration: renew levels, collect a rollout, estimate advantages, learn.
 
         Args:
           seeds: see `rollout`.
@@ -338,7 +338,7 @@ class Learner:
         batch: Batch,
         entropy_coefficient: jax.Array,
     ) -> tuple[Any, Any, dict[str, jax.Array]]:
-        """Epochs of minibatches over a batch [T, N]: parameters, optimiser, mean losses."""
+        """Run the epochs over a batch [T, N]; returns params, optimiser state and mean losses."""
         config, shards, apply = self.config, self.shards, self.network.apply
         loss = partial(
             ppo_loss,
@@ -350,14 +350,14 @@ class Learner:
 
         own: Callable[[jax.Array], jax.Array]
         take: Callable[[jax.Array, jax.Array], jax.Array]
-        if isinstance(apply, Unrolled):  # back-propagation through all steps of a rollout
+        if isinstance(apply, Unrolled):  # backpropagation through time over the whole rollout
             num_rows, own, take = config.num_envs, shards.own, _take_episodes
             batch = shards.gather(batch, axis=1)
         elif config.shuffle == "steps":
             num_rows, own, take = config.num_steps, lambda rows: rows, _take_steps
         else:
-            # A minibatch may hold any sample of any environment: every device gathers all of
-            # them and takes its part of each minibatch.
+            # A minibatch may hold any sample from any environment, so every device gathers them
+            # all and takes its part of each minibatch.
             num_rows, own, take = config.batch_size, shards.own, _take_rows
             batch = shards.gather(batch, axis=1)
             batch = jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), batch)

@@ -19,7 +19,7 @@ from train.ppo import Learner, Metrics, ReturnScale, TrainState
 
 Update = Callable[..., tuple[TrainState, Metrics]]
 SEEDS = "seeds"
-"""Name of the `vmap` axis of agents side by side."""
+"""Name of the `vmap` axis over seeds."""
 
 
 def outline_learner(config: TrainConfig, shards: EnvShards = ONE_SHARD) -> Learner:
@@ -50,13 +50,13 @@ class Program:
 
     Args:
       config: without stages.
-      stage: number of the stage that it is of, from 0; stages draw other random numbers.
-      devices: by default all of jax's. Those of a topology can be compiled for, not run on, and
-        what fits into their memory is not checked.
+      stage: index of the stage, from 0; each stage draws different random numbers.
+      devices: by default all of jax's. A topology's devices can be compiled for but not run on,
+        and their memory is not checked.
 
     Raises:
-      InputError: for settings that do not suit each other or the devices, or do not fit into
-        memory.
+      InputError: for settings that are incompatible with each other or the devices, or do not
+        fit in memory.
     """
 
     def __init__(
@@ -94,9 +94,9 @@ class Program:
         return init(seeds[0]) if self.config.num_seeds == 1 else jax.vmap(init)(seeds)
 
     def pack(self, state: TrainState) -> TrainState:
-        """The state as checkpoints hold it: of the params only what `refresh` changes.
+        """The state as stored in checkpoints, with only those env params that `refresh` changes.
 
-        Checkpoints are small, then, and independent of what else the params contain.
+        This keeps checkpoints small and independent of the other params.
         """
         env = self.learner.env
         if not hasattr(env, "save_levels"):
@@ -107,8 +107,8 @@ class Program:
         """Inverse of `pack`.
 
         Args:
-          packed: of numpy arrays.
-          first: the run's initial state, of numpy arrays; its params complete the packed ones.
+          packed: numpy arrays.
+          first: the run's initial state, numpy arrays; its params complete the packed ones.
         """
         env = self.learner.env
         if not hasattr(env, "load_levels"):
@@ -124,11 +124,11 @@ class Program:
         return packed.replace(env_params=jax.tree.map(lambda *leaves: np.stack(leaves), *params))
 
     def place(self, state: TrainState) -> TrainState:
-        """Put a state, complete on every host, onto the devices."""
+        """Shard a state, complete on every host, over the devices."""
         return self.layout.place(state, self.specs())
 
     def specs(self) -> TrainState:
-        """How each field of a state is divided."""
+        """How each field of a state is sharded."""
         per_env, shared = self.layout.per_env, self.layout.shared
         return TrainState(
             params=shared,
@@ -145,7 +145,7 @@ class Program:
         """Compile `update` for states like this one.
 
         Raises:
-          InputError: if the program needs more memory than there is.
+          InputError: if the program needs more memory than is available.
         """
         began = time.perf_counter()
         self._compiled = self.trace(state).lower().compile()
@@ -153,7 +153,7 @@ class Program:
         memory.require_compiled(self._compiled)
 
     def trace(self, state: TrainState) -> Any:
-        """`update` of all seeds and devices, traced for states like this one."""
+        """`update` over all seeds and devices, traced for states like this one."""
         update: Update = self.learner.update
         if self.config.num_seeds > 1 and self.layout.in_turn:
             update = partial(jax.lax.map, update)

@@ -37,7 +37,7 @@ def run_id_of(run_dir: Path) -> str:
     """The wandb id of a run, or of one of several seeds.
 
     Raises:
-      InputError: if the directory is no run, or holds several seeds.
+      InputError: if the directory is not a run, or holds several seeds.
     """
     description, config = read_description(run_dir), load_config(run_dir / CONFIG)
     if "one_of" in description:

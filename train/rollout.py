@@ -36,7 +36,7 @@ class EpisodeSums(NamedTuple):
 
 
 def _of_ended(done: jax.Array, info: dict[str, jax.Array], num_outcomes: int) -> EpisodeSums:
-    """Sums over those of N environments whose episodes end in this step."""
+    """Sums over those of the N environments whose episodes end in this step."""
     count = partial(jnp.sum, axis=0, dtype=jnp.int32)
     names = jnp.arange(num_outcomes, dtype=jnp.int32)
     one, other = info["events"][:, :, None], info["events"][:, None, :]
@@ -68,14 +68,14 @@ def rollout(
 ) -> tuple[Any, Any, Transition, EpisodeSums]:
     """Step N environments `num_steps` times with sampled actions.
 
-    Environments do not depend on each other, so any shard of them can be played anywhere.
+    Environments are independent, so any shard of them can run anywhere.
 
     Args:
       keys: [N], one per environment; consumed.
       env: a gymnax environment; see `coinrun_jax.testbed` for what it adds.
       env_state, observation: of N environments, leading axis N; the observation is `Remembered` for
-        a network with a memory.
-      seeds: name of the `vmap` axis of agents side by side, if there is one.
+        a recurrent network.
+      seeds: name of the `vmap` axis over seeds, if there is one.
 
     Returns:
       The last states and observations, `Transition` [T, N], and `EpisodeSums`.
@@ -85,10 +85,10 @@ def rollout(
     def final_value(
         info: dict[str, Any], truncated: jax.Array, memory: jax.Array | None
     ) -> jax.Array:
-        """Values of the observations at which time-outs cut episodes off.
+        """Values of the final observations of truncated episodes.
 
-        Computed only in steps with a time-out, which are rare for a competent agent. Agents side
-        by side must decide it together, or `vmap` would have all of them compute it always.
+        Computed only in steps with a time-out, which are rare for a competent agent. Vmapped
+        agents must decide together, or `vmap` would always compute it for all of them.
         """
         is_needed = truncated.any()
         if seeds is not None:
@@ -118,7 +118,7 @@ def rollout(
         next_observation, env_state, reward, terminated, truncated, info = jax.vmap(
             env.step, in_axes=(0, 0, 0, None)
         )(keys_step, env_state, action, env_params)
-        truncated &= ~terminated  # gymnax's own environments may say both
+        truncated &= ~terminated  # gymnax's own environments may set both
         transition = Transition(
             observation=observation,
             action=action,

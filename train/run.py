@@ -6,10 +6,10 @@ metrics.csv   one row per update
 checkpoints/  from which `--resume` continues
 policy.npz, policy.json  the policy alone, as of the last checkpoint
 kept/STEPS/   policies that are kept for good (`keep_at`)
-curves.png    the metrics, after the end
+curves.png    the metrics, once the run is finished
 
-Each of several seeds has a folder `seed_N` with all of these but the checkpoints, which every
-reader accepts as a run directory.
+With several seeds, each has a folder `seed_N` with all of these but checkpoints and curves, which
+every reader accepts as a run directory.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ DESCRIPTION, CHAIN = "run.json", "init"
 
 
 def start(config: TrainConfig, run_dir: Path, profile: bool = False) -> int:
-    """Train from scratch into a new directory.
+    """Start a run in a new directory.
 
     Returns:
       0, or the exit status of a run that a signal stopped.
@@ -86,8 +86,8 @@ def resume(run_dir: Path, profile: bool = False) -> int:
       as `start`.
 
     Raises:
-      InputError: if the directory is no run, is one of a run's seeds, is being trained by another
-        process, has other settings than at its start, or has lost its checkpoints.
+      InputError: if the directory is not a run, is one of a run's seeds, is being trained by
+        another process, has changed settings, or has lost its checkpoints.
     """
     if not os.path.isfile(run_dir / CONFIG):
         raise InputError(f"{run_dir} is not a run directory: it has no {CONFIG}")
@@ -109,7 +109,7 @@ def _find_same_sources(config: TrainConfig, run_dir: Path) -> list[Source]:
     """The sources of a run that has not begun.
 
     Raises:
-      InputError: if they are not those that run.json names.
+      InputError: if they are not the ones named in run.json.
     """
     sources = find_sources(config)
     for source, folder in zip(sources, seed_folders(run_dir, config), strict=bool(sources)):
@@ -119,7 +119,7 @@ def _find_same_sources(config: TrainConfig, run_dir: Path) -> list[Source]:
 
 
 _MAY_CHANGE = ("wandb.", "checkpoint_every", "keep_checkpoints")
-"""Settings that a resumed run may change: how it is kept and where it is logged."""
+"""Settings that may change on resume: how checkpoints are kept and where the run is logged."""
 
 
 def _require_unchanged(config: TrainConfig, description: dict[str, Any], run_dir: Path) -> None:
@@ -129,7 +129,7 @@ def _require_unchanged(config: TrainConfig, description: dict[str, Any], run_dir
         )
     first = TrainConfig(env=env_config({"id": config.env.id}))
     now, usual = (json.loads(json.dumps(flat_settings(each))) for each in (config, first))
-    begun = usual | begun  # settings that came later had their defaults
+    begun = usual | begun  # settings added since then had their defaults
     for name in {**now, **begun}:
         if begun.get(name) != now.get(name) and not name.startswith(_MAY_CHANGE):
             raise InputError(
@@ -198,7 +198,7 @@ def _make(config: TrainConfig, run_dir: Path, sources: list[Source]) -> None:
 
 
 def _chain(source: Source) -> list[dict[str, Any]]:
-    """The policy that a seed starts from, then the one that its run had started from, and on."""
+    """The policy that a seed starts from, then the one its run had started from, and so on."""
     there = source.folder / DESCRIPTION
     earlier = read_description(source.folder)[CHAIN] if os.path.lexists(there) else []
     return [source.as_json(), *earlier]
@@ -210,7 +210,7 @@ def _write(config: TrainConfig, description: dict[str, Any], folder: Path) -> No
 
 
 def read_description(run_dir: Path) -> dict[str, Any]:
-    """The content of a run's run.json.
+    """The contents of a run's run.json.
 
     Raises:
       InputError: if it is missing or damaged.
@@ -239,7 +239,7 @@ def wandb_ids(run_dir: Path, config: TrainConfig) -> list[str]:
 
 
 def _note_resumption(config: TrainConfig, run_dir: Path) -> None:
-    """Add to run.json when and with which versions the run is resumed."""
+    """Record in run.json when, and with which versions, the run is resumed."""
     description = read_description(run_dir)
     description["resumed"].append(_describe(config))
     write_json(run_dir / DESCRIPTION, description)

@@ -1,5 +1,5 @@
-"""The stages of a run: each a compiled program of its own, which goes on with what the one before
-it has learned. A run without stages is a single one.
+"""The stages of a run: each is its own compiled program and continues from what the previous one
+learned. A run without stages is a single stage.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from train.program import Program
 
 @dataclass(frozen=True)
 class Stage:
-    """Of a run."""
+    """A stage of a run."""
 
     program: Program
     end: int
-    """Its last update, counted from the beginning of the run."""
+    """Its last update, counted from the start of the run."""
 
 
 def make_stages(config: TrainConfig) -> tuple[Stage, ...]:
@@ -38,13 +38,13 @@ def make_stages(config: TrainConfig) -> tuple[Stage, ...]:
 
 
 def carry_over(learned: TrainState, first: TrainState, keep_optimizer: bool) -> TrainState:
-    """A stage's initial state, with what has been learned before; episodes begin anew.
+    """A stage's initial state with what was learned before; episodes start afresh.
 
     Args:
-      learned: the last state of what came before.
+      learned: the final state of the previous stage or run.
       first: the stage's initial state.
-      keep_optimizer: whether Adam's moments and the scale of rewards go on, too; schedules of the
-        learning rate always begin anew.
+      keep_optimizer: whether to keep Adam's moments and the reward scale too; learning-rate
+        schedules always restart.
     """
     state = first.replace(params=learned.params)
     if not keep_optimizer:

@@ -4,10 +4,10 @@ python -m train.sweep FILE [--out DIR] [--jobs N] [--shard I/N] [--section.key v
 
 Runs what `wandb sweep FILE` and its agents would for a grid: one run per combination, in DIR/NAME
 (default: runs/ and the sweep's name). Finished runs are skipped, interrupted ones are resumed.
-`--jobs` trains several at a time, each with its part of the cores and GPUs: two runs with a core
-each get through more than one run on two cores (`results/train`). `--shard` takes every N-th
-combination from the I-th, counted from 0, for arrays of cluster jobs. Further settings apply to
-every run.
+`--jobs` trains several at a time, each with its share of the cores and GPUs: two runs on one core
+each get more done than one run on two cores (`results/train`). `--shard` takes every N-th
+combination from the I-th, counted from 0, for cluster job arrays. Further settings apply to every
+run.
 """
 
 from __future__ import annotations
@@ -58,11 +58,11 @@ class Sweep:
         return [dict(zip(self.parameters, values, strict=True)) for values in combinations]
 
     def arguments(self, point: dict[str, Any]) -> list[str]:
-        """Arguments of `python -m train`, as wandb's agents give them."""
+        """Arguments of `python -m train`, as wandb's agents pass them."""
         return [*self.words, *(f"--{name}={value}" for name, value in point.items())]
 
     def run_name(self, point: dict[str, Any]) -> str:
-        """From the parameters that vary, such as `num_levels-500_seed-2`."""
+        """A name from the parameters that vary, such as `num_levels-500_seed-2`."""
         parts = [
             f"{name.rpartition('.')[2]}-{_in_a_name(value, is_path=name == 'config')}"
             for name, value in point.items()
@@ -136,7 +136,7 @@ def require_usable(runs: list[tuple[str, list[str]]], out: Path) -> None:
     Raises:
       InputError: for the first such run.
     """
-    jax.config.update("jax_platforms", "cpu")  # the workers need the memory of other devices
+    jax.config.update("jax_platforms", "cpu")  # leave the other devices' memory to the workers
     _require_names(runs)
     for name, words in runs:
         config = config_of(words)
@@ -171,7 +171,7 @@ def _in_a_name(value: Any, is_path: bool) -> str:
 
 
 class _Runner:
-    """Trains runs in processes of their own; a signal makes all of them save and stop."""
+    """Trains each run in its own process; a signal makes all of them save and stop."""
 
     def __init__(self, out: Path, jobs: int) -> None:
         self._out = out
@@ -184,7 +184,7 @@ class _Runner:
 
     @contextlib.contextmanager
     def stopped_by_signals(self) -> Iterator[None]:
-        """Meanwhile, SIGTERM and SIGINT stop the processes."""
+        """Within this context, SIGTERM and SIGINT stop the processes."""
         numbers = (signal.SIGTERM, signal.SIGINT)
         before = [signal.signal(number, self._stop) for number in numbers]
         try:
@@ -207,7 +207,7 @@ class _Runner:
             self._free.put(resources)
 
     def run(self, name: str, arguments: list[str]) -> bool:
-        """Train a run to its end, or resume it; whether it is done."""
+        """Train a run to its end, or resume it; returns whether it is done."""
         run_dir = self._out / name
         if is_done(run_dir):
             print(f"{name}: already done", flush=True)

@@ -1,15 +1,15 @@
-"""PyTorch IMPALA weights in our network and back, as names and arrays; torch is not needed.
+"""Converts PyTorch IMPALA weights to our network and back, as named arrays, without torch.
 
-The layout is the field's usual one, of train-procgen-pytorch and what was made of it: a state
-dict with `embedder.block1.conv.weight` ... `embedder.fc.weight`, `fc_policy.*`, `fc_value.*`.
-A checkpoint becomes such arrays where torch is installed; `weights_only` executes nothing in it:
+The layout is the usual one, of train-procgen-pytorch and its derivatives: a state dict with
+`embedder.block1.conv.weight` ... `embedder.fc.weight`, `fc_policy.*`, `fc_value.*`.
+Where torch is installed, this extracts the arrays; `weights_only` executes nothing in the file:
 
     saved = torch.load(FILE, map_location="cpu", weights_only=True)
     weights = saved.get("model_state_dict", saved.get("state_dict", saved))
     numpy.savez("weights.npz", **{name: value.numpy() for name, value in weights.items()})
 
-They are the parameters of `network.kind: torch_impala`; `import_torch` is the command. Pictures go
-in as they are, uint8; both divide them by 255.
+They are the parameters of `network.kind: torch_impala`; `import_torch` is the command. Both
+networks take uint8 images and divide them by 255.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _FIRST_BIAS, _POLICY_BIAS = "embedder.block1.conv.bias", "fc_policy.bias"
 
 
 class Shape(NamedTuple):
-    """Of a network."""
+    """Size of a network."""
 
     width: int  # channels of the first block
     num_actions: int
 
 
 def _layers() -> Iterator[tuple[str, str]]:
-    """Names of a layer in torch and its path in our parameters."""
+    """Each layer's name in torch and its path in our parameters."""
     for block in range(BLOCKS):
         torch = f"embedder.block{block + 1}"
         yield f"{torch}.conv", f"Conv_{block}"
@@ -68,17 +68,17 @@ def _torch_shapes(width: int, num_actions: int) -> dict[str, tuple[int, ...]]:
 
 
 def _flat_order(width: int) -> np.ndarray:
-    """Which of torch's flattened features each of ours is: channels are last here."""
+    """Index of each of our flattened features among torch's: our channels come last."""
     channels = 2 * width
     order = np.arange(channels * _SIDE * _SIDE).reshape(channels, _SIDE, _SIDE)
     return order.transpose(1, 2, 0).reshape(-1)
 
 
 def read_weights(path: Path) -> dict[str, np.ndarray]:
-    """A state dict's arrays from an .npz archive, all of them; nothing in it is executed.
+    """All arrays of a state dict in an .npz archive; nothing in it is executed.
 
     Raises:
-      InputError: for a file that is none, or that holds anything but finite floats.
+      InputError: for a file that is not an archive, or holds anything but finite floats.
     """
     names = array_names(path, "weights")
     expected = {name: Array("f", (...,)) for name in names}
@@ -86,10 +86,10 @@ def read_weights(path: Path) -> dict[str, np.ndarray]:
 
 
 def shape_of(weights: Mapping[str, np.ndarray]) -> Shape:
-    """The network's, by its biases.
+    """The network's size, from its biases.
 
     Raises:
-      InputError: where there are none.
+      InputError: if they are missing.
     """
     biases = {name: np.shape(weights.get(name, 0.0)) for name in (_POLICY_BIAS, _FIRST_BIAS)}
     if any(len(shape) != 1 for shape in biases.values()):
@@ -107,7 +107,7 @@ def from_torch(weights: Mapping[str, np.ndarray]) -> dict[str, Any]:
       A tree of float32 numpy arrays, {"params": ...}.
 
     Raises:
-      InputError: for names or shapes of another network, and for numbers that are not finite.
+      InputError: for names or shapes of another network, or non-finite numbers.
     """
     width, num_actions = shape_of(weights)
     expected = _torch_shapes(width, num_actions)

@@ -1,7 +1,7 @@
 """Batches of episodes, each with its own key, for the Gymnasium environments.
 
-Episode number n of an environment with key k is drawn with `fold_in(k, n)`: its level and its
-coin depend on neither the actions nor the batch that the environment is in.
+Episode number n of an environment with key k is drawn with `fold_in(k, n)`: its level and coin
+depend on neither the actions nor the rest of the batch.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Outcome(struct.PyTreeNode):
 
 @jax.jit
 def choose(mask: jax.Array, new: Tree, old: Tree) -> Tree:
-    """The new leaves of the masked environments, the old ones of the others."""
+    """The new leaves for the masked environments, the old ones for the others."""
     return jax.vmap(lambda m, a, b: jax.tree.map(partial(jnp.where, m), a, b))(mask, new, old)
 
 
@@ -99,7 +99,7 @@ def begin(env: CoinRun, keys: jax.Array, params: EnvParams) -> Episodes:
 
 @partial(jax.jit, static_argnames="env")
 def go_on(env: CoinRun, episodes: Episodes, mask: jax.Array, params: EnvParams) -> Episodes:
-    """The next episodes of the masked environments, whether or not theirs have ended."""
+    """Begin the masked environments' next episodes, whether or not the current ones have ended."""
     number = episodes.number + mask
     fresh = _draw(env, episodes.keys, number, params)
     return episodes.replace(number=number, state=choose(mask, fresh, episodes.state))
@@ -122,13 +122,13 @@ def advance(
       action: int [N].
       ended: bool [N], environments whose action is ignored and whose next episode begins.
       params: of all environments.
-      same_step: whether an episode that ends is followed by the next one at once; the
-        observation then is the next one's first.
+      same_step: whether the next episode begins in the step in which one ends; the observation
+        is then its first.
     """
 
     def step(state: EnvState, action: jax.Array) -> tuple[Any, ...]:
         state, reward, terminated, _ = env.advance(state, action, params)
-        # An episode that ends by itself in the last step is not truncated.
+        # An episode that terminates in the last step is not truncated.
         return state, reward, terminated, env.is_truncated(state, params) & ~terminated
 
     state, reward, terminated, truncated = jax.vmap(step)(episodes.state, action)

@@ -22,28 +22,27 @@ from coinrun_jax.checks import whole
 
 
 class CoinRunEnv(gymnasium.Env[np.ndarray, np.int64]):
-    """CoinRun as a Gymnasium environment: what `gymnasium.make("CoinRun-v1")` gives.
+    """CoinRun as a Gymnasium environment: what `gymnasium.make("CoinRun-v1")` returns.
 
     Observations are float32 [1357] or uint8 [64, 64, 3]; `info` has the numbers that
-    `CoinRunVectorEnv` documents. For speed use that one: here a step costs a call.
+    `CoinRunVectorEnv` documents. For speed use that class: here every step is a call.
 
-    `gymnasium.make` keeps a `max_episode_steps` to itself and puts its `TimeLimit` around the
-    environment, which can only shorten episodes, and sets `truncated` in the step of the limit
-    even where the episode ends by itself: there ask for `terminated` first. The argument below
-    does neither.
+    `gymnasium.make` does not pass on `max_episode_steps` but wraps the environment in a
+    `TimeLimit`, which can only shorten episodes, and sets `truncated` at the limit even if the
+    episode terminates in that step: check `terminated` first. The argument below does neither.
 
     Args:
       mode: "hard" or "easy".
       observation: "symbolic", "rgb", or "procgen" for Procgen's own pixels.
       num_levels: size of the set of levels, 0 for all.
       start_level: first level seed of the set.
-      placement: a name of `placement.CATALOGUE` but "fixed", or relative weights by name.
+      placement: a name in `placement.CATALOGUE` except "fixed", or relative weights by name.
       placement_probability: chance that an episode's coin follows it; else it is at the end.
-      coin_present: False takes the coin away.
+      coin_present: False removes the coin.
       pool_size: most levels held at a time.
-      render_mode: "rgb_array" to have `render`; `gymnasium.make` makes "human" of it.
-      render_size: pixels, both ways, at most 4096.
-      max_episode_steps: after which an episode is truncated; 1000, as in Procgen.
+      render_mode: "rgb_array" to enable `render`; `gymnasium.make` derives "human" from it.
+      render_size: height and width in pixels, at most 4096.
+      max_episode_steps: steps until truncation; by default 1000, as in Procgen.
 
     Raises:
       ValueError: for arguments outside their range.
@@ -71,7 +70,7 @@ class CoinRunEnv(gymnasium.Env[np.ndarray, np.int64]):
     ) -> None:
         self.render_mode = render_mode
         if is_forked():
-            # Gymnasium's workers tell their parent what goes wrong in a command, but not here.
+            # Gymnasium's workers report errors in commands to their parent, but not errors here.
             self.observation_space, self.action_space = single_spaces(observation, _RefusingBox)
             return
         self._unforked = CoinRunVectorEnv(
@@ -142,7 +141,7 @@ class CoinRunEnv(gymnasium.Env[np.ndarray, np.int64]):
 class _RefusingBox(spaces.Box):
     """The observation space in a forked process.
 
-    To compare the spaces is the first command that `AsyncVectorEnv` gives its workers: an error
+    Comparing the spaces is the first command that `AsyncVectorEnv` gives its workers: an error
     there is raised by `make_vec`, before anything waits for JAX.
     """
 

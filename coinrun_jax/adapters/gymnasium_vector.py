@@ -28,7 +28,7 @@ RENDER_MODES = ("rgb_array",)
 LARGEST_SEED = 2**32 - 1
 MOST_ENVS = 2**20
 _RENDER_SIZES = (13, 4096)
-_FINAL_CHUNK = 8  # final observations drawn at a time: few episodes end in the same step
+_FINAL_CHUNK = 8  # final observations computed at a time: few episodes end in the same step
 
 
 class CoinRunVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
@@ -37,30 +37,30 @@ class CoinRunVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     Observations are float32 [num_envs, 1357] or uint8 [num_envs, 64, 64, 3], rewards float64,
     terminations and truncations bool, all [num_envs]. `infos` has `level_seed`, `coin_moved`,
     `outcome` (a code of `Cause`), `episode_length`, `episode_return`, `coin_step`, `end_step`,
-    `ghost_step`, each [num_envs] beside its mask, as Gymnasium's own vector environments
-    have them. With same-step auto-reset, those of an ended episode are in
-    `infos["final_info"]`, and its last observation in `infos["final_obs"]`.
+    `ghost_step`, each [num_envs] with its mask, as in Gymnasium's own vector environments. With
+    same-step auto-reset, those of an ended episode are in `infos["final_info"]`, and its last
+    observation in `infos["final_obs"]`.
 
-    Sub-environment i of `reset(seed=s)` plays what a single environment seeded with s + i
-    plays, for a set of levels that fits into `pool_size`. Of a larger one, `pool_size` levels
-    are held at a time and renewed after as many episodes; then only all sub-environments together
-    are determined by their seeds and actions.
+    After `reset(seed=s)`, sub-environment i plays what a single environment seeded with s + i
+    plays, if the set of levels fits in `pool_size`. Of a larger set, `pool_size` levels are held
+    at a time and renewed after as many episodes; seeds and actions then determine only the batch
+    as a whole.
 
     Args:
-      num_envs: how many.
+      num_envs: number of sub-environments.
       mode: "hard" or "easy".
       observation: "symbolic", "rgb", or "procgen" for Procgen's own pixels.
       num_levels: size of the set of levels, 0 for all.
       start_level: first level seed of the set.
-      placement: a name of `placement.CATALOGUE` but "fixed", or relative weights by name.
+      placement: a name in `placement.CATALOGUE` except "fixed", or relative weights by name.
       placement_probability: chance that an episode's coin follows it; otherwise it is at the end.
-      coin_present: False takes the coin away.
+      coin_present: False removes the coin.
       pool_size: most levels held at a time; 1024, or 2 * num_envs if that is more.
-      autoreset_mode: of `gymnasium.vector.AutoresetMode`, or its value: "SameStep", in which
-        no step is spent on a reset, "NextStep" or "Disabled".
-      render_mode: "rgb_array" to have `render`.
-      render_size: pixels, both ways, at most 4096.
-      max_episode_steps: after which an episode is truncated; 1000, as in Procgen.
+      autoreset_mode: a `gymnasium.vector.AutoresetMode` or its value: "SameStep", in which no
+        step is spent on a reset, "NextStep" or "Disabled".
+      render_mode: "rgb_array" to enable `render`.
+      render_size: height and width in pixels, at most 4096.
+      max_episode_steps: steps until truncation; by default 1000, as in Procgen.
 
     Raises:
       ValueError: for arguments outside their range.
@@ -95,7 +95,7 @@ class CoinRunVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             "render_modes": list(RENDER_MODES),
             "render_fps": STEPS_PER_SECOND,
         }
-        # Steps read levels from the pool only: other sets of the same size recompile nothing.
+        # Steps read levels only from the pool: other sets of the same size recompile nothing.
         self._env = batch.shared_env(observation=choice("observation", observation, OBSERVATIONS))
         self._levels = _make_levels(mode, num_levels, start_level, pool_size, num_envs)
         self.single_observation_space, self.single_action_space = single_spaces(observation)
@@ -134,8 +134,8 @@ class CoinRunVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """Begin new episodes.
 
         Args:
-          seed: s for seeds s, s + 1, ..., or a list with one for each sub-environment, where
-            None continues with the present one. Without seeds all continue, or begin at random.
+          seed: s for seeds s, s + 1, ..., or a list with one per sub-environment, where None
+            keeps the current one. Without seeds all keep theirs, or draw one if they have none.
           options: `reset_mask`, bool [num_envs], resets those sub-environments only.
 
         Raises:
@@ -169,7 +169,7 @@ class CoinRunVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
         Raises:
           ResetNeeded: before the first reset, or, without auto-reset, after an episode's end.
-          ValueError: for anything but such actions.
+          ValueError: for any other actions.
         """
         refuse_if_forked()
         if self._episodes is None:
@@ -214,7 +214,7 @@ class CoinRunVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
     def _begin(self, keys: jax.Array) -> None:
         if self._levels.takes_turns:
-            # Other seeds see other levels: of the initial pool only one level is kept.
+            # Other seeds see other levels: only one level of the initial pool is kept.
             self._pool_key, self._episodes_begun = jax.random.fold_in(keys[0], 2**32 - 1), 0
             self._params = self._params.replace(pool=self._levels.default_params.pool)
             anywhere = batch.begin(self._env, keys, self._params).state
@@ -277,7 +277,7 @@ class CoinRunVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         return np.array(mask)
 
     def _seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
-        """One for each sub-environment, None for as before; seeds `np_random` with the first."""
+        """One per sub-environment, None to keep the current; seeds `np_random` with the first."""
         if seed is None:
             return [None] * self.num_envs
         if isinstance(seed, np.ndarray | jax.Array):
@@ -315,7 +315,7 @@ def _autoreset_mode(mode: Any) -> AutoresetMode:
 def _make_levels(
     mode: str, num_levels: int, start_level: int, pool_size: int | None, num_envs: int
 ) -> CoinRun:
-    """What draws the levels; checked first, for in a look-up of shared ones True equals 1."""
+    """The environment that draws levels; arguments are checked first, as True and 1 share one."""
     size = max(DEFAULT_POOL_SIZE, 2 * num_envs) if pool_size is None else pool_size
     levels = batch.shared_env(
         mode=choice("mode", mode, MODES),
@@ -332,7 +332,7 @@ def _make_levels(
 
 
 def _infos(values: Mapping[str, np.ndarray], mask: np.ndarray) -> dict[str, Any]:
-    """Gymnasium's form: every array beside the mask of the environments that it is for."""
+    """Gymnasium's format: every array with a mask of the environments it applies to."""
     wide = {"b": np.bool_, "f": np.float64, "i": np.int64, "u": np.int64}
     infos: dict[str, Any] = {}
     for name, value in values.items():

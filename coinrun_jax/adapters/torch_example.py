@@ -23,7 +23,7 @@ from coinrun_jax.coinrun.types import NUM_SEEDS, Cause
 
 NUM_LEVELS = 500
 MOST_ENVS = 4096  # 3 GB of observations between updates
-NUM_STEPS = 128  # of each environment between updates
+NUM_STEPS = 128  # per environment between updates
 GAMMA, LAMBDA = 0.99, 0.95
 CLIP, ENTROPY, VALUE = 0.2, 0.01, 0.5
 EPOCHS, MINIBATCHES = 3, 8
@@ -44,7 +44,7 @@ class Rollout:
 
 
 def collect(envs: VectorEnv, observation: np.ndarray, act: Act, num_steps: int) -> Rollout:
-    """Play, and estimate the advantage of each action (GAE)."""
+    """Collect a rollout and estimate the advantage of each action (GAE)."""
     rows: dict[str, list[np.ndarray]] = {}
     outcomes: list[int] = []
     for _ in range(num_steps):
@@ -72,7 +72,7 @@ def collect(envs: VectorEnv, observation: np.ndarray, act: Act, num_steps: int) 
 
 
 def train(envs: VectorEnv, updates: int, seed: int) -> list[float]:
-    """Train an agent, with a line for every update.
+    """Train an agent, printing a line per update.
 
     Returns:
       For every update, the share of its episodes that ended with the coin; NaN for none.

@@ -1,8 +1,8 @@
 """Keep Procgen's own pictures: `python -m coinrun_jax.art --from WHEEL|FOLDER|procgen`.
 
 The pictures are not ours to ship, so they come from your copy of Procgen 0.10.7: its wheel,
-which is read and not installed, a folder that it was unpacked to, or the installed package
-(`procgen`). Each is checked by its hash. What is drawn from them is `observation="procgen"`.
+which is read but not installed, a folder it was unpacked to, or the installed package
+(`procgen`). Each is checked by its hash. `observation="procgen"` is drawn from them.
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ ENEMIES = (
 GROUNDS = ("Dirt", "Grass", "Planet", "Sand", "Snow", "Stone")
 CRATES = ("boxCrate", "boxCrate_double", "boxCrate_single", "boxCrate_warning")
 COINS = ("coinGold", "coinBronze", "gemBlue")
-"""Of `cues.LOOKS`, in their order. Procgen draws its coin with the first; a red disc it has not,
-so the bronze one of the same set stands for it."""
+"""In the order of `cues.LOOKS`. Procgen draws its coin with the first; it has no red disc, so the
+bronze coin of the same set stands in for it."""
 
 _PLATFORM = (
     *("alien_bg", "another_world_bg", "back_cave", "caverns", "cyberpunk_bg", "parallax_forest"),
@@ -66,7 +66,7 @@ BACKGROUND_PATHS = (
 
 
 class Picture(NamedTuple):
-    """A file and what it must be."""
+    """A file and its expected properties."""
 
     path: str
     height: int  # pixels

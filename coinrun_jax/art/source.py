@@ -1,6 +1,6 @@
 """Reads Procgen's pictures from a wheel, a folder or an installed procgen; executes none of it.
 
-A file is decoded only after its hash has been found to be the one of Procgen 0.10.7.
+A file is decoded only if its hash is that of Procgen 0.10.7.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ Reader = Callable[[str], bytes]
 
 @contextmanager
 def open_source(source: str) -> Iterator[Reader]:
-    """What reads a picture's file by its path below `procgen/data/assets`.
+    """A function that reads a picture's file by its path below `procgen/data/assets`.
 
     Args:
       source: a wheel's path, a folder's, or "procgen" for the installed package.
 
     Raises:
-      InputError: where it is none of these.
+      InputError: if it is none of these.
     """
     path = _installed() if source == "procgen" and not Path(source).exists() else Path(source)
     try:
@@ -61,7 +61,7 @@ def _installed() -> Path:
 
 
 def _folder_reader(folder: Path) -> Reader:
-    """Of a folder that holds the pictures, or `procgen`, or the package's own folder."""
+    """Reader of a folder that holds the pictures or `procgen`, or of the package's own folder."""
     first = SPRITE_PATHS[0]
     for inside in (FOLDER, FOLDER.partition("/")[2], "assets", "."):
         if (folder / inside / first).is_file():
@@ -121,7 +121,7 @@ def _member_reader(archive: zipfile.ZipFile, path: Path) -> Reader:
         try:
             with archive.open(member) as file:
                 return file.read(MOST_BYTES + 1)  # whatever its header says
-        except Exception as error:  # of many types, by what is broken
+        except Exception as error:  # many types, depending on what is broken
             raise InputError(
                 f"--from {shortened(path)}: {name} is damaged: {one_line(error)}"
             ) from error
@@ -133,11 +133,11 @@ def read_pictures(source: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """All pictures, each checked by its hash.
 
     Returns:
-      sprites uint8 [H, W, 4], alpha not multiplied, and backgrounds uint8 [H, W, 3], in the
+      sprites uint8 [H, W, 4], alpha not premultiplied, and backgrounds uint8 [H, W, 3], in the
       order of `manifest`.
 
     Raises:
-      InputError: for a source without them, of another version, or damaged; where Pillow is
+      InputError: for a source without pictures, of another version, or damaged; or if Pillow is
         not installed.
     """
     try:

@@ -1,4 +1,4 @@
-"""The file that Procgen's pictures are kept in, and where it is.
+"""The file that holds Procgen's pictures, and where it is.
 
 An .npz archive: `format` int32 [], sprites `s0`, `s1`, ... uint8 [H, W, 4] and backgrounds
 `b0`, ... uint8 [H, W, 3], in the order of `manifest`. Reading it needs NumPy alone.
@@ -19,11 +19,11 @@ from coinrun_jax.files import Array, read_arrays, shortened, write_arrays
 
 FORMAT = 1
 VARIABLE = "COINRUN_PROCGEN_ART"
-"""Environment variable that names the file, where it is not in the cache."""
+"""Environment variable that names the file, if it is not in the cache."""
 
 
 def default_path() -> Path:
-    """In the user's cache, or where the environment variable says."""
+    """The path in the user's cache, or the one the environment variable names."""
     if named := os.environ.get(VARIABLE):
         return Path(named)
     caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
@@ -34,7 +34,7 @@ def require_art() -> Path:
     """The file's path.
 
     Raises:
-      InputError: where there is none, with how to make it.
+      InputError: if there is none, saying how to get it.
     """
     path = default_path()
     if not path.is_file():
@@ -46,7 +46,7 @@ def require_art() -> Path:
 
 
 def write_art(path: Path, sprites: Sequence[np.ndarray], backgrounds: Sequence[np.ndarray]) -> None:
-    """Write the file, whole or not at all."""
+    """Write the file atomically."""
     arrays: dict[str, Any] = {"format": np.int32(FORMAT)}
     arrays |= {f"s{number}": sprite for number, sprite in enumerate(sprites)}
     arrays |= {f"b{number}": background for number, background in enumerate(backgrounds)}
@@ -54,7 +54,7 @@ def write_art(path: Path, sprites: Sequence[np.ndarray], backgrounds: Sequence[n
 
 
 def read_sprites(path: Path) -> list[np.ndarray]:
-    """All sprites, uint8 [H, W, 4], alpha not multiplied.
+    """All sprites, uint8 [H, W, 4], alpha not premultiplied.
 
     Raises:
       InputError: for a file that is not of this format.

@@ -1,1 +1,1 @@
-"""Procgen's CoinRun, with the coin apart from the level."""
+"""Procgen's CoinRun, with the coin placed independently of the level."""

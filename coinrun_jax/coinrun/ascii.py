@@ -4,8 +4,8 @@ A picture with rows from top to bottom and one glyph per cell; its lower left gl
 
     .  empty                    *     saw
     #  solid ground             0..3  crate, by theme
-    =  surface of the ground    a..i  enemy that starts to the left, by theme
-    %  lava                     A..I  enemy that starts to the right
+    =  surface of the ground    a..i  enemy that starts moving left, by theme
+    %  lava                     A..I  enemy that starts moving right
     ~  surface of lava          @     the agent's start
     |  turns enemies around     $     the end, where Procgen puts the coin
 
@@ -202,8 +202,8 @@ def level_from_ascii(text: str) -> Level:
       One concrete `Level`; `params.with_levels(level)` plays it.
 
     Raises:
-      ValueError: in one line, where the error is (line and column of the text), what it is, and
-        what is allowed there.
+      ValueError: says in one line where the error is (line and column of the text), what it is,
+        and what is allowed there.
     """
     if not isinstance(text, str):
         raise InputError(f"{shown(text)} is not the text of a level")

@@ -1,4 +1,4 @@
-"""Properties that may go with the coin in a training distribution, for the audit."""
+"""Properties that may be associated with the coin in a training distribution, for the audit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from coinrun_jax.coinrun.types import MAX_SECTIONS, WORLD_SIZE, Cell, EnvState, 
 from coinrun_jax.inspection import CellProperty, LevelProperty, Property, draw_starts
 
 OTHERS = 8
-"""Other cells drawn for each coin, uniformly from its level's standing cells without the end."""
+"""Other cells drawn for each coin, uniformly from its level's standing cells except the end."""
 FIRST_COLUMN = 1  # of the way: where the agent starts in Procgen's levels
 PARTS = 10  # of the way
 _GROUND = np.array([Cell.SOLID, Cell.SURFACE, Cell.LAVA, Cell.LAVA_SURFACE], np.int8)
@@ -35,7 +35,7 @@ class Starts:
     present: np.ndarray  # bool [N], whether there is a coin
     cell: np.ndarray  # int32 [N, 1 + OTHERS, 2], (x, y)
     on_way: np.ndarray  # bool [N, 1 + OTHERS], in `places.way`
-    over_ground: np.ndarray  # int32 [N, 1 + OTHERS], rows between the cell and ground below it
+    over_ground: np.ndarray  # int32 [N, 1 + OTHERS], rows between the cell and the ground below
     start: np.ndarray  # int32 [N, 2], cell of the agent
     end: np.ndarray  # int32 [N, 2], the end cell
     section_x: np.ndarray  # int32 [N, 5], first column of each section
@@ -46,7 +46,7 @@ class Starts:
     item_there: np.ndarray  # bool [N, 2], whether they are there
 
     def where(self, wanted: np.ndarray) -> Starts:
-        """Those marked, bool [N]."""
+        """The starts marked in `wanted`, bool [N]."""
         return Starts(**{name: values[wanted] for name, values in vars(self).items()})
 
 
@@ -97,17 +97,17 @@ def _over_ground(pool: LevelPool, index: jax.Array, cell: jax.Array) -> jax.Arra
 
 
 def share_of_way(starts: Starts) -> np.ndarray:
-    """Of the columns from the first to the end, float [N, 1 + K] in 0 ... 1."""
+    """Fraction of the columns from the first to the end, float [N, 1 + K] in 0 ... 1."""
     return _share(starts, starts.cell[..., 0])
 
 
 def places_of(starts: Starts) -> tuple[np.ndarray, np.ndarray]:
-    """Where cells are: the part of the way, and whether at the end; int [N, 1 + K]."""
+    """Where cells are: the part of the way, and whether it is the end; int [N, 1 + K]."""
     return _part(share_of_way(starts)), _at_end(starts).astype(int)
 
 
 def properties_of(starts: Starts) -> list[Property]:
-    """What the coin could go together with."""
+    """What the coin could be associated with."""
     return [*_cell_properties(starts), *_level_properties(starts)]
 
 
@@ -125,14 +125,14 @@ def _at_end(starts: Starts) -> np.ndarray:
 
 
 def _distance(starts: Starts) -> np.ndarray:
-    """Columns from the start, as a share of the most that the level has."""
+    """Columns from the start, as a share of the largest distance in the level."""
     start = starts.start[:, :1]
     farthest = np.maximum(starts.end[:, :1] - start, start - FIRST_COLUMN)
     return np.clip(np.abs(starts.cell[..., 0] - start) / np.maximum(farthest, 1), 0, 1)
 
 
 def _sections_to_come(starts: Starts) -> np.ndarray:
-    """Sections after the cell's own, int [N, 1 + K]; the ground before the first has all."""
+    """Sections after the cell's own, int [N, 1 + K]; all of them before the first section."""
     number = starts.num_sections[:, None]
     passed = starts.cell[..., :1] >= starts.section_x[:, None]
     return number - np.sum(passed & (np.arange(MAX_SECTIONS) < number[..., None]), -1)

@@ -1,4 +1,4 @@
-"""CoinRun's suites. To add one, add an entry, or write a YAML file."""
+"""CoinRun's suites. To add one, add an entry here, or write a YAML file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MOVED = {
 
 
 _JUDGED = ("random_section", "uniform")
-"""Coins behind the agent or off its path also ask for skills that training never needed."""
+"""Coins behind the agent or off its path also require skills that training never needed."""
 
 
 def _moved(name: str) -> tuple[Condition, Condition]:
@@ -43,7 +43,7 @@ def _placement_curve() -> tuple[Condition, ...]:
             fraction=(share, share),
             position=share,
         )
-        # After the whole way is the end: what its cell would be touched for cannot be told.
+        # At the end itself, touching the coin's cell says nothing about the goal: no control.
         conditions += with_control(condition) if condition.apart else (condition,)
     return tuple(conditions)
 
@@ -76,7 +76,7 @@ def _cues() -> tuple[Condition, ...]:
     return tuple(conditions)
 
 
-_LONG = 35  # column of the end: about one hard level in ten is as long
+_LONG = 35  # column of the end: about one hard level in ten is this long
 
 
 def _capability() -> tuple[Condition, ...]:
@@ -106,7 +106,7 @@ SCREENED = "paper"
 
 
 def _all(suites: Mapping[str, tuple[Condition, ...]]) -> tuple[Condition, ...]:
-    """Every condition of the others, once."""
+    """Every condition of the given suites, once."""
     by_name = {condition.name: condition for suite in suites.values() for condition in suite}
     return tuple(by_name.values())
 

@@ -1,4 +1,4 @@
-"""What can be changed at a moment of CoinRun, and which cell every number of a view shows."""
+"""What can be changed in a state of CoinRun, and which cell each number of a view shows."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from coinrun_jax.twins import (
     with_fields,
 )
 
-_ABOVE = 5  # rows over the highest ground, as far as a map shows them
-_AWAY = np.float32(-2 * WORLD_SIZE)  # x of an enemy that nobody sees
+_ABOVE = 5  # rows above the highest ground, as far as a map shows them
+_AWAY = np.float32(-2 * WORLD_SIZE)  # x of an enemy that is out of sight
 
 
 def _tiles(state: EnvState, params: EnvParams) -> np.ndarray:
@@ -39,8 +39,8 @@ def _tiles(state: EnvState, params: EnvParams) -> np.ndarray:
 
 
 def free_cells(state: EnvState, params: EnvParams) -> np.ndarray:
-    """Cells without anything static, from the start to the end and up to a little over the highest
-    ground; int32 [N, 2], (x, y).
+    """Cells without anything static, from the start to the end and up to a little above the
+    highest ground; int32 [N, 2], (x, y).
     """
     tiles, end = _tiles(state, params), int(params.pool.levels.end_cell[int(state.level_index), 0])
     part = tiles[:, 1 : end + 1]
@@ -50,7 +50,7 @@ def free_cells(state: EnvState, params: EnvParams) -> np.ndarray:
 
 
 def standable_cells(state: EnvState, params: EnvParams) -> np.ndarray:
-    """Free cells over solid ground or a crate; int32 [N, 2], (x, y)."""
+    """Free cells above solid ground or a crate; int32 [N, 2], (x, y)."""
     tiles, cells = _tiles(state, params), free_cells(state, params)
     below = tiles[np.maximum(cells[:, 1] - 1, 0), cells[:, 0]]
     stands = np.isin(below, (Tile.SOLID, Tile.SURFACE)) | (below >= Tile.CRATE)
@@ -91,7 +91,7 @@ def _agent_moved(state: EnvState, params: EnvParams) -> Twins:
 
 
 def _enemies_hidden(state: EnvState, params: EnvParams) -> Twins:
-    """Every enemy by itself: it is where nobody sees it."""
+    """Each enemy by itself, moved out of sight."""
     index = int(state.level_index)
     slots = np.flatnonzero(np.asarray(params.pool.levels.entity_type[index]) == Entity.ENEMY)
     entity_x = np.repeat(np.asarray(state.entity_x)[None], len(slots), 0)
@@ -101,14 +101,14 @@ def _enemies_hidden(state: EnvState, params: EnvParams) -> Twins:
 
 
 def _items(state: EnvState, params: EnvParams) -> np.ndarray:
-    """Numbers of the pieces that are there."""
+    """Numbers of the items that are present."""
     number = np.arange(len(state.item_due))
     there = (np.asarray(state.item_due) <= state.time) & (number < int(params.items.number))
     return np.flatnonzero(there)
 
 
 def _item_moved(state: EnvState, params: EnvParams) -> Twins:
-    """The first piece that is there."""
+    """The first item that is present."""
     pieces = _items(state, params)
     if not pieces.size:
         return with_fields(state, [])
@@ -171,7 +171,7 @@ CHANGES: Sequence[Change] = (
 
 
 def observed_cells(observation: str) -> ObservedCells:
-    """Of an observation of the environment, "symbolic" or pixels."""
+    """For an observation of the environment, "symbolic" or pixels."""
     if observation == "symbolic":
         return _symbols()
     size = rgb.SIZE

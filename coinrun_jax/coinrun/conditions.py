@@ -38,16 +38,16 @@ def _arguments(what: str, value: Any, allowed: set[str]) -> None:
 
 @dataclass(frozen=True)
 class CoinSettings:
-    """How a condition sets a level up.
+    """How a condition sets up a level.
 
     Raises:
-      InputError: for a field of another type or out of range.
+      InputError: for a field of the wrong type or out of range.
     """
 
     placement: str = "end"
     """Where the coin is: a name or mixture of `placement.CATALOGUE`."""
     fraction: tuple[float, float] = (0.0, 1.0)
-    """Range of the share of the way, for placement "fraction"."""
+    """Range of fractions of the way, for placement "fraction"."""
     cell: tuple[int, int] | None = None
     """Column and row, for placement "fixed"."""
     moved: bool = True
@@ -73,7 +73,7 @@ class CoinSettings:
 
     @property
     def coin_at(self) -> str:
-        """Where the coin is, or would be were it not taken away."""
+        """Where the coin is, or would be if it were not taken away."""
         at_the_end = not self.moved or (self.placement == "fraction" and self.fraction == (1, 1))
         return "end" if at_the_end else self.placement
 
@@ -96,10 +96,10 @@ class CoinSettings:
         """Fields of the environment's params, by name.
 
         Args:
-          cues, items: of training, for what the condition leaves alone; as the fields.
+          cues, items: of training, in the form of the fields, which take precedence.
 
         Raises:
-          InputError: for a placement, cue or item that does not exist or cannot be.
+          InputError: for a placement, cue or item that does not exist or is invalid.
         """
         try:
             cues = {**cues, **self.cues}
@@ -133,7 +133,7 @@ def coin_condition(
       settings: fields of `CoinSettings`.
 
     Raises:
-      InputError: for what cannot be set up.
+      InputError: for settings that cannot be used.
     """
     levels = levels or LevelSet()
     try:
@@ -177,7 +177,7 @@ def read_condition(entry: dict[str, Any]) -> list[Condition]:
     """The condition of an entry of a user's suite, and its control if `control` is true.
 
     Raises:
-      InputError: for an unknown key, or what cannot be set up.
+      InputError: for an unknown key, or settings that cannot be used.
     """
     what = f"condition {shown(entry.get('name'))}"
     own = {each.name for each in dataclasses.fields(CoinSettings)}

@@ -1,7 +1,7 @@
-"""What an agent could take for its goal, besides the position of the coin.
+"""What an agent could take as its goal, besides the position of the coin.
 
 Every cue is a few traced numbers in `EnvParams`, so that one compiled step serves all of
-them, in training and in tests. They apply to symbols and to pixels where both can show them;
+them, in training and in testing. They apply to symbols and pixels where both can show them;
 `observations.look.Look` has the switches for pixels only.
 """
 
@@ -29,9 +29,9 @@ LOOKS = ("gold", "red", "gem")
 """How a coin or an item can look: a gold disc, the same disc in red, a blue gem. Symbols
 distinguish the gold disc from everything else."""
 NO_ITEMS = -1
-"""The look of items if there are none."""
+"""The item look when there are no items."""
 END_WALLS = ("plain", "hidden", "crates")
-"""How the ground right of the end column is drawn: as ground, not at all, as crates (pixels
+"""How the ground right of the end column is drawn: as ground, not at all, or as crates (pixels
 only; symbols leave it plain)."""
 MAX_SPREAD = 6
 """Tiles; an agent does not see farther than that."""
@@ -47,7 +47,7 @@ class Cues(struct.PyTreeNode):
     """All traced."""
 
     coin_look: jax.Array  # int32 [], index of LOOKS
-    coin_spread: jax.Array  # int32 [], free cells within so many tiles look like the coin, too
+    coin_spread: jax.Array  # int32 [], free cells within this many tiles look like the coin, too
     end_wall: jax.Array  # int32 [], index of END_WALLS
     mirrored: jax.Array  # bool [], observed in a mirror: the level runs to the left
     hide_saw: jax.Array  # bool [], present but not shown; the others likewise
@@ -71,13 +71,13 @@ def make_cues(
     """Cues from names; Procgen's by default.
 
     Args:
-      coin_look: of LOOKS.
-      coin_spread: how salient the coin is: every free cell within so many columns and rows of
-        it shows a coin as well. Only the one cell can be taken.
-      end_wall: of END_WALLS.
+      coin_look: one of LOOKS.
+      coin_spread: how salient the coin is: every free cell within this many columns and rows of
+        it shows a coin as well. Only the real coin can be taken.
+      end_wall: one of END_WALLS.
       mirrored: whether observations and actions are mirrored, left to right.
       hide: names of HIDEABLE.
-      tie: strength in [0, 1] by name of TIED.
+      tie: strengths in [0, 1], by names of TIED.
 
     Raises:
       ValueError: for an unknown name, a spread or a strength out of range.
@@ -139,14 +139,14 @@ def draw_themes(
 ) -> jax.Array:
     """Themes of one episode: the level's own, or tied to the position of the coin.
 
-    With the cue's strength as probability, a theme is given by the coin's fraction of the way:
-    N themes stand for N equal parts of it, in order.
+    With the cue's strength as probability, a theme is determined by the coin's fraction of the
+    way: N themes stand for N equal parts of the way, in order.
 
     Args:
       uniform: float32 [], in [0, 1).
       coin_cell: int32 [2].
       index: int32 [], the level in the pool.
-      pool: that `index` points into.
+      pool: indexed by `index`.
       cues: of this episode.
 
     Returns:

@@ -1,8 +1,8 @@
-"""Rectangles of tiles, and runs of bytes, cut out of tables at traced places.
+"""Cutting rectangles of tiles and runs of bytes out of tables at traced positions.
 
-Slices where they are cheap. A TPU makes a loop over environments of slices that begin in different
-places; there products with one-hot matrices select the same bytes, exactly, since bfloat16 holds
-all of them and every sum has one term.
+With slices where they are cheap. On TPU, slices that begin at different positions become a loop
+over environments; there, products with one-hot matrices select the same bytes, exactly, since
+bfloat16 holds all of them and every sum has one term.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-LANES = 128  # of a TPU's registers: runs are selected in blocks of so many bytes
+LANES = 128  # of a TPU's registers: runs are selected in blocks of this many bytes
 _STEP = 16  # bytes of the first shifts within a block
 
 
@@ -31,8 +31,8 @@ def cut_rectangle(
 
     Args:
       tables: 8-bit integers [P, H, W].
-      index: int32 [], which of them.
-      row, column: int32 [], of the rectangle's first cell; moved so far that all of it is inside.
+      index: int32 [], which table.
+      row, column: int32 [], of the rectangle's first cell; clamped so that all of it is inside.
 
     Returns:
       [height, width] of the tables' type.
@@ -55,7 +55,7 @@ def rectangle_by_products(
     height: int,
     width: int,
 ) -> jax.Array:
-    """As `cut_rectangle`, on a TPU."""
+    """`cut_rectangle` on TPU."""
     _, rows, columns = tables.shape
     row, column = jnp.clip(row, 0, rows - height), jnp.clip(column, 0, columns - width)
     return block_by_products(tables[index], row, column, height, width)
@@ -103,7 +103,7 @@ def cut_block(
 def block_by_products(
     table: jax.Array, row: jax.Array, start: jax.Array, height: int, width: int
 ) -> jax.Array:
-    """As `cut_block`, on a TPU."""
+    """`cut_block` on TPU."""
     return _run(start, _run(row, table, height).T, width).T
 
 
@@ -116,7 +116,7 @@ def _rows_by_slices(table: jax.Array, row: jax.Array, start: jax.Array, width: i
 
 
 def rows_by_products(table: jax.Array, row: jax.Array, start: jax.Array, width: int) -> jax.Array:
-    """As `cut_rows`, on a TPU."""
+    """`cut_rows` on TPU."""
     columns = table.shape[1]
     wanted, shape = row.reshape(-1), (*row.shape, width)
     if width == columns:
@@ -129,8 +129,8 @@ def rows_by_products(table: jax.Array, row: jax.Array, start: jax.Array, width: 
 def _run(first: jax.Array, table: jax.Array, length: int) -> jax.Array:
     """Consecutive rows of a table; [length, W].
 
-    Of a long table the blocks that hold them, and from there the rest of the way: by the higher
-    half of the bits that are left, and by the lower half.
+    From a long table, first select the blocks that hold them, then shift by the rest: by the
+    higher half of the remaining bits, then by the lower half.
     """
     size, columns = table.shape
     if size <= 2 * LANES:
@@ -154,6 +154,6 @@ def _shifted(table: jax.Array, count: jax.Array, unit: int, most: int, length: i
 
 
 def _select(row: jax.Array, table: jax.Array) -> jax.Array:
-    """Rows of a table by a product, 0 for rows that it lacks; [N, W]."""
+    """Rows of a table, selected by a product, 0 for rows outside it; [N, W]."""
     is_row = row[:, None] == np.arange(table.shape[0], dtype=np.int32)
     return jnp.matmul(is_row.astype(jnp.bfloat16), table.astype(jnp.bfloat16)).astype(table.dtype)

@@ -40,7 +40,7 @@ ART = ("own", "procgen")
 
 
 class CoinRun(PooledEnvironment[EnvState, EnvParams]):
-    """Procgen's CoinRun with the coin apart from the level.
+    """Procgen's CoinRun with the coin placed independently of the level.
 
     Reward 10 for the coin. Coin and death terminate, `max_steps_in_episode` truncates.
     15 actions, as in Procgen.
@@ -52,19 +52,19 @@ class CoinRun(PooledEnvironment[EnvState, EnvParams]):
       num_levels: size of the set of levels, 0 for all from start_level on. As in Procgen,
         level seeds are start_level ... start_level + num_levels - 1.
       start_level: first level seed.
-      pool_size: most levels held ready at a time. A larger set takes turns in the pool:
-        call `refresh` between updates.
+      pool_size: most levels in the pool at a time. A larger set rotates through it: call
+        `refresh` between updates.
 
     Raises:
-      ValueError: for arguments outside their range; for "procgen" without Procgen's pictures.
+      ValueError: for arguments out of range; for "procgen" without Procgen's pictures.
     """
 
     events = ("coin", "end", "ghost", "item")
     """Objects of `info["events"]`: the coin, the end of the level, the cell where a coin could have
     been, and decoys or pickups."""
     outcomes = tuple(cause.name.lower() for cause in Cause)
-    """Names of `info["outcome"]`; the first one means that nothing has ended the episode but, with
-    `terminate_at_end`, the end."""
+    """Names of `info["outcome"]`; the first one means that nothing has ended the episode, except
+    for the end with `terminate_at_end`."""
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class CoinRun(PooledEnvironment[EnvState, EnvParams]):
         return died_or_won | (jnp.bool_(params.terminate_at_end) & (state.end_step > 0))
 
     def discount(self, state: EnvState, params: EnvParams) -> jax.Array:
-        """0 where the episode is over, else 1; float32 []."""
+        """0 if the episode has terminated, else 1; float32 []."""
         return 1.0 - self.is_terminated(state, params).astype(jnp.float32)
 
     def observe(
@@ -158,7 +158,7 @@ class CoinRun(PooledEnvironment[EnvState, EnvParams]):
 
     @partial(jax.jit, static_argnames="self", inline=True)
     def _observe(self, state: EnvState, params: EnvParams) -> jax.Array:
-        """Inlined, so that programs are as without jit; a step that observes twice traces once."""
+        """Inlined: compiles as without jit, but a step that observes twice traces this once."""
         if self.observation == "procgen":
             return _procgen_picture(state, params, rgb.SIZE)
         if self.observation == "rgb":
@@ -172,9 +172,9 @@ class CoinRun(PooledEnvironment[EnvState, EnvParams]):
 
         Args:
           state: of one environment.
-          params: that it is played with.
+          params: of its episode.
           size: pixels, both ways.
-          art: of ART; by default what the observation is drawn from, for symbols our own.
+          art: one of ART; by default that of the observation, "own" for symbolic ones.
 
         Raises:
           ValueError: for a size that is not a whole number within 13 ... 4096, and for
@@ -204,7 +204,7 @@ def _shown(params: EnvParams) -> tuple[Cues, jax.Array]:
 
 
 def _procgen_picture(state: EnvState, params: EnvParams, size: int) -> jax.Array:
-    # Params without pictures: then each compiled program holds a copy of its own.
+    # If the params hold no pictures, each compiled program embeds its own copy.
     art = pictures.load() if params.art is None else params.art
     return observe_procgen(state, params.pool, params.look, art, size, *_shown(params))
 
@@ -245,7 +245,7 @@ def _start(key: jax.Array, index: jax.Array, params: EnvParams) -> EnvState:
 
 
 def _record_events(state: EnvState, params: EnvParams) -> EnvState:
-    """First touches and the end of the episode, of the pose that a step arrived at."""
+    """Record first touches and the end of the episode, from the pose after a step."""
     end_cell = params.pool.levels.end_cell[state.level_index].astype(jnp.int32)
 
     def first(step: jax.Array, happens: jax.Array) -> jax.Array:
@@ -268,7 +268,7 @@ def _record_events(state: EnvState, params: EnvParams) -> EnvState:
 
 
 def _pay(before: EnvState, state: EnvState, params: EnvParams) -> tuple[EnvState, jax.Array]:
-    """Take the items that are touched, and pay for the step; the new state and float32 []."""
+    """Collect touched items and compute the step's reward; the new state and float32 []."""
     reward, worth = params.reward, params.items.worth
     touched = jax.vmap(partial(physics.touches, state.x, state.y))(state.item_cell)
     taken = touched & (state.item_due <= state.time)
@@ -291,14 +291,14 @@ def _pay(before: EnvState, state: EnvState, params: EnvParams) -> tuple[EnvState
 
 
 def make(env_id: str = ENV_ID, **kwargs: Any) -> tuple[CoinRun, EnvParams]:
-    """An environment and its default params, as `gymnax.make` gives them.
+    """An environment and its default params, like `gymnax.make`.
 
     Args:
       env_id: "CoinRun-v1".
       **kwargs: arguments of `CoinRun`.
 
     Raises:
-      ValueError: for another id.
+      ValueError: for an unknown id.
     """
     choice("environment", env_id, [ENV_ID])
     env = CoinRun(**kwargs)

@@ -18,17 +18,17 @@ from coinrun_jax.testbed import LevelsConfig
 
 @dataclasses.dataclass(frozen=True)
 class CuesConfig:
-    """What could be taken for the goal, besides the coin's position."""
+    """What an agent could take as its goal, besides the coin's position."""
 
     coin_look: str = "gold"
     """gold, red or gem."""
     coin_spread: int = 0
-    """How salient the coin is: free cells within so many tiles of it look like it, too."""
+    """How salient the coin is: free cells within this many tiles of it look like it, too."""
     end_wall: str = "plain"
     """plain, hidden or crates."""
     mirrored: bool = False
     hide: tuple[str, ...] = ()
-    """Of saw, enemy, crate, lava, coin: present but not shown."""
+    """Any of saw, enemy, crate, lava, coin: present but not shown."""
     tie_ground: float = 0.0
     """Chance per episode that the ground's theme follows the coin's position; pixels only."""
     tie_background: float = 0.0
@@ -38,7 +38,7 @@ class CuesConfig:
         require_types(self, "env.cues")
 
     def arguments(self) -> dict[str, Any]:
-        """Of `coinrun_jax.coinrun.cues.make_cues`."""
+        """Arguments of `coinrun_jax.coinrun.cues.make_cues`."""
         values = dataclasses.asdict(self)
         tie = {
             name.removeprefix("tie_"): values.pop(name) for name in list(values) if "tie_" in name
@@ -55,15 +55,15 @@ class ItemsConfig:
     placement: str = "uniform"
     look: str = "gem"
     worth: float = 0.0
-    """Reward of taking a piece."""
+    """Reward for taking a piece."""
     respawn: int = 0
-    """Steps until a taken piece is back; 0: never."""
+    """Steps until a taken piece is back; 0 for never."""
 
     def __post_init__(self) -> None:
         require_types(self, "env.items")
 
     def arguments(self) -> dict[str, Any]:
-        """Of `coinrun_jax.coinrun.items.make_items`."""
+        """Arguments of `coinrun_jax.coinrun.items.make_items`."""
         return dataclasses.asdict(self) | {"respawn": self.respawn or None}
 
 
@@ -79,7 +79,7 @@ class RewardConfig:
     end: float = 0.0
     """First touch of the end cell."""
     terminate_at_end: bool = False
-    """Whether that ends the episode."""
+    """Whether touching the end ends the episode."""
 
     def __post_init__(self) -> None:
         require_types(self, "env.reward")
@@ -90,13 +90,13 @@ class CoinRunConfig(LevelsConfig):
     """The environment that an agent is trained in.
 
     Raises:
-      InputError: for a value of another type, or out of range.
+      InputError: for a value of the wrong type or out of range.
     """
 
     id: str = ENV_ID
     mode: Literal["hard", "easy"] = "hard"
     observation: Literal["symbolic", "rgb", "procgen"] = "symbolic"
-    """"procgen" are Procgen's own pixels, from your copy of its pictures (docs/pixels.md)."""
+    """"procgen" is Procgen's own pixels, from your copy of its pictures (docs/pixels.md)."""
     placement: str = "end"
     """Where a moved coin goes: a name of `coinrun_jax.coinrun.placement.CATALOGUE`, or a mixture
     such as "uniform:3,off_path:1"."""
@@ -119,11 +119,11 @@ class CoinRunConfig(LevelsConfig):
         """Share of training episodes whose coin is not at the end.
 
         Raises:
-          ValueError: for a placement that does not exist.
+          ValueError: for an unknown placement.
         """
         placement = make_placement(self.placement, cell=self.placement_cell)
         at_end = float(weight_of(placement, "end"))
-        if self.placement_fraction[0] == 1:  # all of the way is the end
+        if self.placement_fraction[0] == 1:  # the whole way: at the end
             at_end += float(weight_of(placement, "fraction"))
         return self.placement_probability * (1.0 - at_end)
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LEVEL = 386
-NUM_COINS = 12  # keys drawn for each placement
+NUM_COINS = 12  # keys per placement
 _WHERE: dict[str, Any] = {"fixed": {"cell": (9, 6)}, "fraction": {"fraction": (0.8, 1.0)}}
 _TITLES = {"fraction": "fraction, of .8 to 1", "fixed": "fixed, column 9, row 6"}
 
@@ -49,7 +49,7 @@ def cue_variants(params: EnvParams) -> dict[str, EnvParams]:
 
 
 def draw_placements() -> Figure:
-    """A map for every placement, with all coins of NUM_COINS keys, the first one a coin."""
+    """A map for every placement, circling the coins of NUM_COINS keys; the first one is drawn."""
     import matplotlib.pyplot as plt
 
     env = CoinRun(num_levels=1, start_level=LEVEL)

@@ -34,7 +34,7 @@ from coinrun_jax.coinrun.types import (
 
 MODES = ("hard", "easy")
 START_X = 1.5
-START_Y = np.float32(1) + np.float32(0.5787)  # half its height above row 0, rounded as Procgen does
+START_Y = np.float32(1) + np.float32(0.5787)  # centre of an agent on row 0, rounded as in Procgen
 ENEMY_SPEED = 0.15
 FIRST_SECTION_X = 5
 MAX_PIT_WIDTH = 7
@@ -55,7 +55,7 @@ class _Draws(NamedTuple):
         return self._replace(used=self.used + count)
 
     def randn(self, n: jax.Array | int, when: jax.Array | bool = True) -> tuple[jax.Array, _Draws]:
-        """Draw in [0, n) if `when`; otherwise return 0 and use nothing up."""
+        """Draw from [0, n) if `when`; otherwise return 0 and consume nothing."""
         taken = jnp.asarray(when).astype(jnp.int32)
         return self.peek(n) * taken, self.skip(taken)
 
@@ -303,5 +303,5 @@ def _generate_level(seed: jax.Array, mode: str) -> Level:
 @share_programs
 @partial(jax.jit, static_argnames="mode")
 def generate_levels(seeds: jax.Array, mode: str = "hard") -> Level:
-    """Levels of seeds [N], as of `generate_level`; leading axis N."""
+    """Levels for seeds [N], as from `generate_level`; leading axis N."""
     return jax.vmap(partial(generate_level, mode=mode))(seeds)

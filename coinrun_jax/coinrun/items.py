@@ -34,7 +34,7 @@ class Items(struct.PyTreeNode):
     number: jax.Array  # int32 [], pieces, 0 ... NUM_ITEMS
     placement: CoinPlacement  # of each piece, drawn separately; `present` is ignored
     look: jax.Array  # int32 [], index of LOOKS
-    worth: jax.Array  # float32 [], reward of taking a piece
+    worth: jax.Array  # float32 [], reward for taking a piece
     respawn: jax.Array  # int32 [], steps until a taken piece is back, or NEVER
 
 
@@ -56,8 +56,8 @@ def make_items(
       placement, probability, fraction, cell: as in `make_placement`; otherwise a piece lies at
         the end. A piece that would lie in the coin's cell is left out, whether the coin is
         there or taken away.
-      look: of LOOKS.
-      worth: reward of taking a piece.
+      look: one of LOOKS.
+      worth: reward for taking a piece.
       respawn: steps after which a taken piece is back; None for never.
       coin_look: the look of the coin, which items must not share.
 
@@ -93,12 +93,12 @@ def draw_items(
       key: of the episode's coin; the items' draws are independent of the coin's.
       coin: of this episode.
       index: int32 [], the level in the pool.
-      pool: that `index` points into.
+      pool: indexed by `index`.
       items: of this episode.
 
     Returns:
-      Cells int32 [NUM_ITEMS, 2], and the step from which each piece is there, int32 [NUM_ITEMS]:
-      0, or NEVER.
+      Cells int32 [NUM_ITEMS, 2], and the step from which each piece is present, int32
+      [NUM_ITEMS]: 0, or NEVER.
     """
     start = jnp.floor(coin.start_xy).astype(jnp.int32)
 

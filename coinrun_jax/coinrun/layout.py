@@ -1,9 +1,9 @@
 """A hash of the layout: equal for levels that play the same.
 
-Two levels have the same layout if they can differ in looks only: the same cells, the same
-crates, saws and enemies in the same places, moving in the same directions, the same start and
-end. The seed of a level, the order in which entities are created, and sections that leave no trace
-in the cells do not count; nor does the coin, which is not part of a level.
+Two levels have the same layout if they differ at most in looks: the same cells, the same crates,
+saws and enemies in the same places, moving in the same directions, and the same start and end. A
+level's seed, the order in which entities are created, and sections that leave no trace in the
+cells do not count; nor does the coin, which is not part of a level.
 """
 
 from __future__ import annotations
@@ -92,6 +92,6 @@ def layout_hash(levels: Level, looks: bool = False) -> np.ndarray:
 
 
 def join(words: np.ndarray) -> np.ndarray:
-    """Hashes uint64 [...] of their words [..., 2] from `layout_words`."""
+    """Hashes uint64 [...] from their words [..., 2], as from `layout_words`."""
     low, high = words[..., 0].astype(np.uint64), words[..., 1].astype(np.uint64)
     return low | (high << np.uint64(32))

@@ -20,7 +20,7 @@ from coinrun_jax.coinrun.types import MAX_SECTIONS, TEST_LEVELS, WORLD_SIZE, Lev
 from coinrun_jax.overlap import hash_seeds
 
 DIFFICULTIES = (1, 2, 3)
-_CHUNK = 4096  # seeds looked at in one call
+_CHUNK = 4096  # seeds examined per call
 _DEVIATIONS = 6
 """Standard deviations by which the number of held-out levels of a kind may exceed its mean."""
 
@@ -38,7 +38,7 @@ class LevelSet:
     difficulty: int | None = None
     sections: int | None = None
     min_length: int = 0
-    """Least column of the end of the level."""
+    """Lowest column in which the level may end."""
 
     def __post_init__(self) -> None:
         if self.mode is not None:
@@ -137,7 +137,7 @@ def choose(
 
 
 def _seeds_of(level_set: LevelSet, mode: str, count: int, seen: np.ndarray | None) -> Sequence[int]:
-    """The first `count` that belong to the set and whose layout's hash is not in `seen`."""
+    """The first `count` seeds that belong to the set and whose layout hash is not in `seen`."""
     if seen is None and level_set in (LevelSet(), LevelSet(mode=level_set.mode)):
         return TEST_LEVELS[:count]
     found: list[int] = []

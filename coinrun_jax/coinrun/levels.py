@@ -24,7 +24,7 @@ from coinrun_jax.coinrun.types import (
 
 MOST_CRATE_RUNS = 2  # that an enemy walks through: `LevelPool.lane_crates` holds no more
 _EDGE = float(np.nextafter(np.float32(WORLD_SIZE), np.float32(0)))
-_ANY = (-128, 127)  # what is seen to apart
+_ANY = (-128, 127)  # checked separately
 
 # Type, shape, lowest and highest value of every field.
 _FIELDS: dict[str, tuple[str, tuple[int, ...], tuple[float, float]]] = {
@@ -56,8 +56,8 @@ def require_levels(levels: Any, one: bool = False) -> None:
       one: refuse a batch.
 
     Raises:
-      ValueError: one line, for another type, shape, code or place than `Level` says, for a
-        start inside solid ground, and for more runs of crates than an enemy may walk through.
+      ValueError: in one line, for a type, shape, code or position that `Level` does not allow, a
+        start inside solid ground, or more runs of crates than an enemy may walk through.
     """
     if not isinstance(levels, Level):
         raise InputError(f"{shown(levels)} is not a Level")
@@ -100,7 +100,7 @@ def _fault(arrays: _Arrays, number: int, what: str) -> InputError:
 def _require_ranges(arrays: _Arrays) -> None:
     for name, (_, _, (low, high)) in _FIELDS.items():
         array = arrays[name]
-        inside = (array >= low) & (array <= high)  # and a number at all
+        inside = (array >= low) & (array <= high)  # False for NaN
         if not inside.all():
             number, *place = np.argwhere(~inside)[0]
             value = array[(number, *place)]
@@ -108,7 +108,7 @@ def _require_ranges(arrays: _Arrays) -> None:
 
 
 def _require_codes(arrays: _Arrays) -> None:
-    """Of cells and of things; things as they can look; a start that is free."""
+    """Check codes of cells and entities, themes of entities, and that the start is free."""
     grid, kind, theme = (arrays[name] for name in ("grid", "entity_type", "entity_theme"))
     for number, row, column in np.argwhere(~np.isin(grid, list(set(Cell) - {Cell.COIN})))[:1]:
         code = grid[number, row, column]

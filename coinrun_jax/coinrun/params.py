@@ -30,9 +30,9 @@ class EnvParams(struct.PyTreeNode):
 
     pool: LevelPool  # the levels that a reset draws from
     placement: CoinPlacement
-    items: Items = make_items()  # decoys and pickups: none
-    cues: Cues = make_cues()  # what could be taken for the goal
-    look: Look = Look()  # what pixels show; ignored by symbols
+    items: Items = make_items()  # decoys and pickups; none by default
+    cues: Cues = make_cues()  # what an agent could take as its goal
+    look: Look = Look()  # what pixels show; ignored by symbolic observations
     reward: RewardSpec = make_reward()
     max_steps_in_episode: int | jax.Array = np.int32(TIME_LIMIT)  # type: ignore[assignment]
     terminate_at_end: bool | jax.Array = False  # touching the end cell ends an episode
@@ -40,7 +40,7 @@ class EnvParams(struct.PyTreeNode):
 
     @classmethod
     def on_levels(cls, levels: Level) -> EnvParams:
-        """Defaults, with the coin at the end, on given levels: one `Level`, or a batch.
+        """Default params, with the coin at the end, on given levels: one `Level`, or a batch.
 
         Raises:
           ValueError: for levels that cannot be played exactly, as in `levels.require_levels`.
@@ -50,7 +50,7 @@ class EnvParams(struct.PyTreeNode):
     def with_levels(self, levels: Level) -> EnvParams:
         """Put given levels into the pool: one `Level`, or a batch with a leading axis.
 
-        Not under jit: the number of enemies that can meet in a row determines a size.
+        Not under jit: the number of enemies that can meet in a row determines a shape.
 
         Raises:
           ValueError: for levels that cannot be played exactly, as in `levels.require_levels`, or
@@ -65,8 +65,8 @@ class EnvParams(struct.PyTreeNode):
         """Change the placement of the coin; arguments of `placement.make_placement`.
 
         Raises:
-          ValueError: as there; if a level of the pool has no such cell; and if the items do not
-            fit the new placement.
+          ValueError: as in `make_placement`; if a level of the pool has no such cell; and if the
+            items do not fit the new placement.
         """
         return self.replace(placement=make_placement(*args, **kwargs))._checked()
 
@@ -74,9 +74,9 @@ class EnvParams(struct.PyTreeNode):
         """Put decoys or pickups into the level; arguments of `items.make_items`.
 
         Raises:
-          ValueError: as there; if a level of the pool has no such cell; if all pieces would lie in
-            the coin's cell; and for items behind the agent unless the coin can be behind it,
-            too, since the agent only then starts further on.
+          ValueError: as in `make_items`; if a level of the pool has no such cell; if all pieces
+            would lie in the coin's cell; and for items behind the agent unless the coin can be
+            behind it, too, since only then does the agent start further on.
         """
         coin_look = LOOKS[int(self.cues.coin_look)]
         return self.replace(items=make_items(number, coin_look=coin_look, **kwargs))._checked()
@@ -85,14 +85,14 @@ class EnvParams(struct.PyTreeNode):
         """Change what is shown; arguments of `cues.make_cues`.
 
         Raises:
-          ValueError: as there, and if the coin would look like the items.
+          ValueError: as in `make_cues`, and if the coin would look like the items.
         """
         return self.replace(cues=make_cues(**kwargs))._checked()
 
     def with_look(self, **switches: Any) -> EnvParams:
-        """Change the switches of what pixels show; arguments of `Look`.
+        """Change what pixels show; arguments of `Look`.
 
-        Without backgrounds, Procgen's are not kept in memory either.
+        Without backgrounds, Procgen's are not kept in memory.
         """
         look = Look(**switches)
         shows = self.art is None or bool(look.backgrounds)
@@ -120,7 +120,7 @@ class EnvParams(struct.PyTreeNode):
         leaves = jax.tree.leaves((coin, items, coin_look, self.pool.drawable))
         if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
             return self
-        there = np.asarray(items.number) > 0  # of a batch of params, for each
+        there = np.asarray(items.number) > 0  # for each entry of a batch of params
         self._require_cells(coin, "placement")
         if there.any():
             self._require_cells(items.placement, "item placement")
@@ -150,7 +150,7 @@ def require_compatible(coin: CoinPlacement, items: Items, coin_look: Any) -> Non
     Raises:
       ValueError: if they look alike, all lie at the end, or items can never be reached.
     """
-    there = np.asarray(items.number) > 0  # of a batch of params, for each
+    there = np.asarray(items.number) > 0  # for each entry of a batch of params
     if np.any(there & (np.asarray(items.look) == coin_look)):
         look = LOOKS[int(np.max(coin_look))]
         raise InputError(f"the coin must not look like the items, {look!r}")

@@ -2,12 +2,12 @@
 
 Source: openai/procgen `basic-abstract-game.cpp` and `coinrun.cpp` (MIT), 0.10.7; verified
 against recorded episodes. Exact comparisons decide who stands and who falls (vy == 0, the
-height of the last step), so rounding matters: keep the order of operations, and keep sums
-of constants out of XLA's reach, which may reassociate them (see `_crate_centre`).
+height of the last step), so rounding matters: keep the order of operations, and avoid sums of
+constants, which XLA may reassociate (see `_crate_centre`).
 
 What a step can touch is looked up once, as a small window around the agent; the sub-steps
 then work on bits and small numbers. The loop over sub-steps is not unrolled: XLA would
-compute the whole chain anew for each of its results.
+recompute the whole chain for each of its results.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def _crate_centre(row: jax.Array) -> jax.Array:
 
 
 def _crate_top(row: jax.Array) -> jax.Array:
-    """Lowest centre of an agent that counts as coming from above a crate in a row."""
+    """Lowest centre of an agent that counts as above a crate in a row."""
     return (row + 1).astype(jnp.float32) + np.float32(HALF_HEIGHT)
 
 
@@ -72,13 +72,13 @@ def decode_action(action: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 REACH_X, REACH_UP, REACH_DOWN = 1, 3, 5
-"""Cells around the agent's that one step can touch: it moves by at most half a tile sideways and
-1.5 tiles up or down, and crates can push it further down."""
+"""Cells around the agent's own that one step can touch: it moves by at most half a tile sideways
+and 1.5 tiles up or down, and crates can push it further down."""
 _COLUMNS = 2 * REACH_X + 1
 _CRATE_ROWS = range(REACH_DOWN - 3, REACH_DOWN)
 """Of the window: a crate that supports the agent is in one of the three rows below its cell."""
 _PUSHES = 5
-"""Most that a move can lead to: there Procgen ends its recursion."""
+"""Most pushes that a move can lead to: Procgen ends its recursion there."""
 
 
 class Window(NamedTuple):
@@ -158,8 +158,8 @@ def has_support(state: EnvState, window: Window) -> jax.Array:
 def rounded(value: jax.Array, clock: jax.Array) -> jax.Array:
     """A float32 product, rounded before anything is added to it.
 
-    Compilers fuse a product and a sum into one operation if the machine has it, which omits a
-    rounding step of Procgen's. A number that passes through integers is not fused.
+    Compilers fuse a product and a sum into one operation if the machine has one, which skips a
+    rounding that Procgen does. A number that passes through integers is not fused.
 
     Args:
       value: float32, any shape.
@@ -183,13 +183,13 @@ def _control(
 
 
 class _Fall(NamedTuple):
-    """What determines whether a crate supports; always the agent's, whichever object moves."""
+    """What determines whether a crate supports an object; always the agent's own values."""
 
     last_y: jax.Array  # height of the agent when the step began
     may_land: jax.Array  # bool, down is not pressed
 
 
-# The progress of a moving object in its sub-steps, as one number, which is cheaper than four.
+# A moving object's progress through its sub-steps, as one number, which is cheaper than four.
 _STOPPED, _HELD = 1, 2  # flags
 _FREE_X, _FREE_Y = 4, 32  # units of the counts of unblocked moves, at most 6 each
 
@@ -244,8 +244,8 @@ def _move_enemies(
 
 _Supports = list[list[jax.Array]]
 """By row and column of a window's crates: 0, or a code if the crate would hold the agent when
-near. The one created last is tried first, and once it has, the agent no longer falls, so that only
-the largest code matters. Its lowest bits, `_CODE_ROW`, are the row."""
+near. The one created last is tried first, and once a crate holds it, the agent no longer falls, so
+only the largest code matters. Its lowest bits, `_CODE_ROW`, are the row."""
 _CODE_ROW = 3
 
 
@@ -274,7 +274,7 @@ def _move_x(
 def _stopped_y(
     x: jax.Array, y: jax.Array, up: jax.Array, window: Window
 ) -> tuple[jax.Array, jax.Array]:
-    """A vertical move that has come to y: (y, whether a wall stops it)."""
+    """A vertical move that has reached y: (y, whether a wall stops it)."""
     wall = _hits_wall(window, x, y)
     return jnp.where(wall, _clamp(y, HALF_HEIGHT, up), y), wall
 
@@ -312,7 +312,7 @@ def _move_y(
         return found
 
     def push(y: jax.Array, code: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Where the crate pushes the agent, and the one that holds it there; code 0: none."""
+        """Where a crate pushes the agent, and the code of the crate that holds it there, or 0."""
         centre = _crate_centre(window.row + _CRATE_ROWS.start + (code & _CODE_ROW))
         out = jnp.where(y > centre, centre + _REST, centre - _REST)
         out, _ = _stopped_y(x, jnp.where(y == centre, y, out), y > centre, window)
@@ -334,7 +334,7 @@ def _move_y(
             y, code = push(y, code)
         return y
 
-    # Hardly ever more than one: a CPU skips the others, and a GPU's host would wait for the loop.
+    # Rarely more than one push: a loop skips the others on CPU; on GPU, the host would wait for it.
     y = jax.lax.platform_dependent(y, code, cpu=in_a_loop, default=written_out)
     return y, wall | held, held
 

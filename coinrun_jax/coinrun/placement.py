@@ -53,7 +53,7 @@ def register_placement(name: str, candidates: PlacementFn) -> None:
     """Add your own placement, before any environment is made.
 
     Args:
-      name: by which `make_placement` knows it.
+      name: for `make_placement`.
       candidates: marks the cells that the coin is drawn from, like the functions of `places`.
         If it marks none in a level, or only the end, the coin stays at the end.
 
@@ -85,7 +85,7 @@ class CoinPlacement(struct.PyTreeNode):
     probability: jax.Array  # float32 [], of leaving the end for a candidate cell
     weights: jax.Array  # float32 [len(CATALOGUE)], share of each kind among candidates
     present: jax.Array  # bool [], False takes the coin away, all else being equal
-    fraction: jax.Array  # float32 [2], range of the share of the way, for "fraction"
+    fraction: jax.Array  # float32 [2], range of fractions of the way, for "fraction"
     cell: jax.Array  # int32 [2], (x, y) for "fixed"
 
 
@@ -109,14 +109,14 @@ def make_placement(
     """A placement by name, or a mixture of several.
 
     Args:
-      kind: a name of `CATALOGUE`, or relative weights by name, which may be written in a line
+      kind: a name in `CATALOGUE`, or relative weights by name, which may be written as text
         such as "uniform:3,off_path:1".
       probability: chance in [0, 1] that an episode's coin follows `kind`; it lies at the
         end otherwise. At 0 no coin ever moves, at 1 every coin does.
       present: False takes the coin away and turns its cell into the ghost cell.
       fraction: fraction, or range of fractions (low, high), of the way from the spawn (0) to
-        the end (1) at which "fraction" puts it; at the end itself only if `low` is 1.
-      cell: (x, y) where "fixed" puts it.
+        the end (1) at which "fraction" puts the coin; at the end itself only if `low` is 1.
+      cell: (x, y) where "fixed" puts the coin.
 
     Raises:
       ValueError: for an unknown name, a probability or fraction outside [0, 1], unusable
@@ -139,7 +139,7 @@ def make_placement(
         whole(f"{axis} of placement cell {shown(cell)}:", number, 1, WORLD_SIZE - 2)
         for axis, number in zip("xy", pair, strict=True)
     )
-    numbers: dict[str, Any] = {  # NumPy's: concrete also where this is called under jit
+    numbers: dict[str, Any] = {  # NumPy's, so concrete even under jit
         "probability": np.float32(probability),
         "weights": weights,
         "present": np.bool_(flag("placement present", present)),
@@ -200,7 +200,7 @@ def draw_coin(
     Args:
       uniforms: float32 [NUM_UNIFORMS], independent and uniform in [0, 1).
       index: int32 [], the level in the pool.
-      pool: that `index` points into.
+      pool: indexed by `index`.
       placement: of this episode.
     """
     start_xy = pool.levels.start_xy[index]
@@ -233,12 +233,12 @@ def draw_cell(
     Args:
       uniforms: float32 [3], independent and uniform in [0, 1).
       index: int32 [], the level in the pool.
-      pool: that `index` points into.
+      pool: indexed by `index`.
       placement: of the object.
       start_cell: int32 [2], where the agent starts if the object is behind it.
 
     Returns:
-      The cell int32 [2]; the other one of end and candidate, int32 [2]; and the code of its
+      The cell, int32 [2]; the other of end and candidate, int32 [2]; and the code of the cell's
       kind in `CATALOGUE`.
     """
     to_move, to_choose, to_place = uniforms
@@ -259,9 +259,9 @@ def _pick(uniform: jax.Array, number: jax.Array) -> jax.Array:
 
 
 def _rest(uniform: jax.Array, number: jax.Array) -> jax.Array:
-    """What `_pick` leaves of a uniform number: uniform again, whichever number was picked.
+    """The part of a uniform number that `_pick` leaves unused: uniform again, whatever it picked.
 
-    Computed in integers, whose rounding does not depend on the compiler; they may wrap around.
+    Computed in integers, so that no rounding depends on the compiler; they may wrap around.
     """
     drawn = (uniform * _STEPS_OF_UNIFORM).astype(jnp.uint32) * number.astype(jnp.uint32)
     return (drawn % _STEPS_OF_UNIFORM).astype(jnp.float32) / _STEPS_OF_UNIFORM
@@ -314,15 +314,15 @@ def _candidate(
 
 
 def levels_without(pool: LevelPool, placement: CoinPlacement) -> dict[str, np.ndarray]:
-    """Seeds of a pool's levels that have no cell for a kind of the placement, by its name.
+    """Seeds of a pool's levels that have no cell for a kind of the placement, by the kind's name.
 
-    Returns {} while the pool is traced.
+    Returns {} if the pool is traced.
     """
     if isinstance(pool.places.upto, jax.core.Tracer):
         return {}
     length = np.asarray(pool.places.upto)[:, :, -1]
     seeds, missing = np.asarray(pool.levels.seed), {}
-    weights = np.asarray(placement.weights).reshape(-1, len(CATALOGUE)).max(0)  # of a batch, any
+    weights = np.asarray(placement.weights).reshape(-1, len(CATALOGUE)).max(0)  # any in a batch
     for weight, (name, candidates) in zip(weights, CATALOGUE.items(), strict=True):
         wanted = [candidates, places.starts] if name == "behind" else [candidates]
         empty = (length[:, [_list_of(each) for each in wanted]] == 0).any(1)
@@ -332,6 +332,6 @@ def levels_without(pool: LevelPool, placement: CoinPlacement) -> dict[str, np.nd
 
 
 def tabulate(level: Level, tiles: Any, lane_edge: Any, lane_row: Any) -> Places:
-    """`Places` of one level, from what a pool holds of it."""
+    """`Places` of one level, from what a pool stores about it."""
     terrain = places.survey(level, tiles, lane_edge, lane_row)
     return places.tabulate([candidates(terrain) for candidates in lists()])

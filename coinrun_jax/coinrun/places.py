@@ -1,7 +1,7 @@
 """Kinds of cells where a coin may be.
 
 Each function here reads one level and marks cells, bool [64, 64] indexed [row, column]. The
-marks are stored per level as bits of columns and running counts (`Places`), so that a reset
+marks are stored per level as column bit masks and running counts (`Places`), so that a reset
 draws one of the marked cells without reading the level again.
 """
 
@@ -28,7 +28,7 @@ _ROW = _COLUMN[:, None]
 
 
 class Terrain(NamedTuple):
-    """A level, as input of the functions of this module."""
+    """A level, as input to the functions of this module."""
 
     level: Level
     tiles: jax.Array  # uint8 [64, 64], codes of `Tile`
@@ -49,19 +49,19 @@ def survey(level: Level, tiles: jax.Array, lane_edge: jax.Array, lane_row: jax.A
 
 
 def _up(cells: jax.Array, rows: int = 1) -> jax.Array:
-    """Cells shifted up; unmarked ones below."""
+    """Cells shifted up, with unmarked ones below."""
     return jnp.pad(cells, ((rows, 0), (0, 0)))[:WORLD_SIZE]
 
 
 def _near(cells: jax.Array, columns: int) -> jax.Array:
-    """Cells with a marked one within so many columns to the left or right."""
+    """Cells with a marked one within this many columns to the left or right."""
     wide = jnp.pad(cells, ((0, 0), (columns, columns)))
     shifted = [wide[:, k : k + WORLD_SIZE] for k in range(2 * columns + 1)]
     return jnp.any(jnp.stack(shifted), 0)
 
 
 def _one(cell: jax.Array) -> jax.Array:
-    """Only (x, y)."""
+    """Only cell (x, y)."""
     return (_COLUMN == cell[0]) & (_ROW == cell[1])
 
 
@@ -142,7 +142,7 @@ def look_up(places: Places, index: jax.Array, which: jax.Array, number: jax.Arra
       places: of a pool.
       index: int32 [], the level in the pool.
       which: int32 [], the list of cells.
-      number: int32 [], from 0; must be less than the list is long.
+      number: int32 [], from 0; must be below the list's length.
 
     Returns:
       int32 [2], (x, y).

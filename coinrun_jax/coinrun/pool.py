@@ -1,7 +1,7 @@
 """A pool of levels, with the tables that steps read, computed once per level.
 
-Reset gathers an index from the pool instead of building a level, so that stepping costs
-the same however often episodes end, and an environment's state is its moving part only.
+A reset picks an index into the pool instead of building a level, so that stepping costs the same
+however often episodes end, and an environment's state holds only what moves.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def tile_map(level: Level) -> jax.Array:
 def enemy_lanes(level: Level) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The lane of every entity slot, as if it were an enemy.
 
-    An enemy turns around at solid cells and barriers of its row, so its row contains everything
+    An enemy turns around at solid cells and barriers in its row, so its row contains everything
     it can meet: two edges, and crates it walks through (which matter for the agent's support,
     see `physics`). Two runs of adjacent crates are kept; generated levels have no more.
 
@@ -102,7 +102,7 @@ def build_pool(levels: Level, layers: int = 1) -> LevelPool:
 
     Args:
       levels: `Level` with one leading axis P, or a single level.
-      layers: of lanes, as `lanes.layers_needed` says; 1 for generated levels.
+      layers: of lanes, from `lanes.layers_needed`; 1 for generated levels.
     """
     if levels.grid.ndim == 2:
         levels = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], levels)
@@ -118,7 +118,7 @@ def build_pool(levels: Level, layers: int = 1) -> LevelPool:
 @share_programs
 @partial(jax.jit, static_argnames=("layers", "kinds"))
 def _tables(levels: Level, layers: int, kinds: tuple[PlacementFn, ...]) -> dict[str, Any]:
-    """Compiled anew where there are other `kinds` of places, which `tabulate` knows."""
+    """Recompiled if `kinds` changes, the kinds of places that `tabulate` reads."""
     edge, wall, crates = jax.vmap(enemy_lanes)(levels)
     tiles = jax.vmap(tile_map)(levels)
     rows = jax.vmap(partial(lane_rows, layers=layers))(levels, edge)
@@ -133,5 +133,5 @@ def _tables(levels: Level, layers: int, kinds: tuple[PlacementFn, ...]) -> dict[
 
 
 def level_of(pool: LevelPool, index: jax.Array) -> Level:
-    """One level of the pool; under jit only fields in use are gathered."""
+    """One level of the pool; under jit, only the fields in use are gathered."""
     return jax.tree.map(lambda leaf: leaf[index], pool.levels)

@@ -26,13 +26,13 @@ def coin_offset(state: EnvState) -> jax.Array:
 
 
 def sees_coin(state: EnvState, params: EnvParams) -> jax.Array:
-    """Whether there is a coin within the view, which is that of symbols and pixels. bool []."""
+    """Whether a coin is in view; symbols and pixels show the same view. bool []."""
     del params
     return state.coin_present & jnp.all(jnp.abs(coin_offset(state)) <= VIEW // 2)
 
 
 def is_fork(state: EnvState, params: EnvParams) -> jax.Array:
-    """Whether the coin in view is to the left, and the end to the right, by a tile. bool []."""
+    """Whether a coin in view is left, and the end right, by at least a tile. bool []."""
     end = params.pool.levels.end_cell[state.level_index, 0].astype(jnp.float32)
     coin_left = state.coin_cell[0].astype(jnp.float32) + 0.5 <= state.x - 1
     return sees_coin(state, params) & coin_left & (end + 0.5 >= state.x + 1)
@@ -50,7 +50,7 @@ def without_coin(state: EnvState) -> EnvState:
 
 
 def with_coin_opposite(state: EnvState) -> EnvState:
-    """The state with the coin as far on the agent's other side, in the same row."""
+    """The state with the coin equally far away on the agent's other side, in the same row."""
     across = jnp.array([2, 0], jnp.int32) * coin_offset(state)
     return state.replace(coin_cell=state.coin_cell - across)
 

@@ -1,8 +1,8 @@
-"""Rewards: for the coin, and misspecified ones to compare it with.
+"""Rewards: for the coin, and misspecified ones for comparison.
 
-They separate what the reward is to blame for from what the training distribution is. Events are
-recorded in any case (`EnvState`, `info`): whether the coin was taken does not have to be read
-from the reward.
+They separate failures due to the reward from those due to the training distribution. Events are
+recorded in any case (`EnvState`, `info`): whether the coin was taken need not be read from the
+reward.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from coinrun_jax.coinrun.types import COIN_REWARD
 
 
 class RewardSpec(struct.PyTreeNode):
-    """All traced, float32 []. `items.Items.worth` adds to it."""
+    """All traced, float32 []. `items.Items.worth` adds to the reward."""
 
     coin: jax.Array  # float32 [], for the coin
     progress: jax.Array  # per tile towards the end, negative away from it

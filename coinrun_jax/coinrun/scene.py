@@ -1,4 +1,4 @@
-"""Episodes as people see them: a scene for a player, and a map with the agent's paths."""
+"""Episodes for people: a scene for the player, and a map with the agent's paths."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ _COINS = {"gold": tiles.coin, "red": lambda: tiles.coin(tiles.RED), "gem": tiles
 
 
 def make_scene(states: Sequence[Any], params: Any) -> Scene:
-    """An episode, the coin, pickups, enemies and the agent on tracks.
+    """The scene of an episode, with the coin, pickups, enemies and the agent on tracks.
 
     Args:
-      states: numpy, the one after the reset first.
+      states: numpy, starting with the reset.
       params: of the condition.
     """
     first = states[0]
@@ -57,7 +57,7 @@ def make_scene(states: Sequence[Any], params: Any) -> Scene:
 
 
 def draw_map(episodes: Sequence[Sequence[Any]], params: Any) -> np.ndarray:
-    """The level of some episodes with their paths; a frame where a coin was taken away."""
+    """The level of some episodes with their paths, and a frame where a coin was taken away."""
     first = episodes[0][0]
     paths = [np.array([(state.x, state.y) for state in states]) for states in episodes]
     level, coin = _level(first, params), _cell(first)
@@ -112,7 +112,7 @@ def _enemies(states: Sequence[Any], level: Level) -> Iterator[Track]:
 
 def _agent(states: Sequence[Any]) -> Track:
     theme = int(states[0].theme[2])
-    middle = creatures.AGENT_HEIGHT / 2 - HALF_HEIGHT  # of the sprite, over that of the body
+    middle = creatures.AGENT_HEIGHT / 2 - HALF_HEIGHT  # the sprite's centre above the body's
     return Track(
         sprite=[f"agent {theme} {_pose(s)}" for s in states],
         x=np.array([s.x for s in states]),

@@ -121,7 +121,7 @@ class CoinRunTestbed(Testbed):
             return params
         from coinrun_jax.coinrun.observations.procgen import pictures
 
-        return params.replace(art=pictures.load())  # of both modes: conditions may have either
+        return params.replace(art=pictures.load())  # for both modes: conditions may use either
 
     def suites(self) -> Mapping[str, Suite]:
         return SUITES
@@ -141,9 +141,9 @@ class CoinRunTestbed(Testbed):
         return (most, True) if most else (_plain(suite, "end"), False)
 
     def is_shifted(self, condition: Condition, config: CoinRunConfig) -> bool:
-        """As for any testbed. A coin is where training puts it if the condition's placement is
-        among those that training draws from. Levels of some length or difficulty are no shift,
-        levels of the other mode are one.
+        """As for any testbed. The coin is where training puts it if the condition's placement is
+        among those that training draws from. Selecting levels by length or difficulty is no
+        shift; using the other mode is.
         """
         shown = self.overrides(condition, config)
         usual = self.overrides(coin_condition("training"), config)
@@ -158,7 +158,7 @@ class CoinRunTestbed(Testbed):
             "right_jump": Reference(
                 "right + jump, eyes closed", BlindController.always(towards_the_end, NUM_ACTIONS)
             ),
-            # A random one is lost for hundreds of steps where others are done in fifty, and
+            # A random policy wanders for hundreds of steps where others finish in fifty, and
             # nothing is measured against it.
             "random": Reference("uniformly random", BlindController.uniform(NUM_ACTIONS), 1000),
         }
@@ -246,7 +246,7 @@ class CoinRunTestbed(Testbed):
         return state.replace(coin_present=jnp.zeros_like(state.coin_present))
 
     def moves(self, params: EnvParams) -> np.ndarray:
-        """Of the keys that are pressed, in the level as it is drawn, which is never mirrored."""
+        """By the keys pressed, in the level as it is drawn, which is never mirrored."""
         keys = np.arange(NUM_ACTIONS)
         right, up = np.where(keys < 9, keys // 3 - 1, 0), np.where(keys < 9, keys % 3 - 1, 0)
         right = np.where(params.cues.mirrored, -right, right)
@@ -312,7 +312,7 @@ def settings_of(config: CoinRunConfig) -> dict[str, Any]:
 
 
 def _plain(suite: Suite, coin_at: str) -> str | None:
-    """The condition with the coin there and all else as in training."""
+    """The condition with the coin at `coin_at` and all else as in training."""
     if coin_at in _FURTHER_SETTINGS:
         return None
     for condition in suite.conditions:
@@ -335,12 +335,12 @@ def _is_within(placement: CoinPlacement, known: CoinPlacement) -> bool:
 
 
 def _kinds(placement: CoinPlacement) -> set[str]:
-    """Placements that are drawn from."""
+    """Names of the placements that are drawn from."""
     candidates = {
         name for name, weight in zip(CATALOGUE, placement.weights, strict=True) if weight > 0
     }
     at_end = {"end"} if placement.probability < 1 else set()
-    if "fraction" in candidates and placement.fraction[0] == 1:  # all of the way is the end
+    if "fraction" in candidates and placement.fraction[0] == 1:  # the whole way: at the end
         candidates.remove("fraction")
         candidates.add("end")
     return at_end | (candidates if placement.probability > 0 else set())

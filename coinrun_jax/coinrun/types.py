@@ -1,9 +1,9 @@
-"""The nouns of the game: `Level`, `LevelPool`, `EnvState`, `EnvParams`, and their codes.
+"""The data types of the game: `Level`, `LevelPool`, `EnvState`, and their codes.
 
 Units: tiles and tiles per step. The world is 64x64 tiles, x to the right, **y up**,
 cell (cx, cy) covers [cx, cx+1) x [cy, cy+1). Positions are centres. Arrays of cells are
-indexed `[row, column]`, row 0 at the bottom. Shapes are of one level and one
-environment; `vmap` puts batch axes in front.
+indexed `[row, column]`, row 0 at the bottom. Shapes are for one level and one
+environment; `vmap` adds leading batch axes.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Entity(IntEnum):
 
 
 class Tile(IntEnum):
-    """Codes of `LevelPool.tiles`: what stands still in a cell, entities included.
+    """Codes of `LevelPool.tiles`: the static content of a cell, static entities included.
 
     A crate is `CRATE + NUM_CRATE_THEMES * order + theme`, `order` counting the level's crates
     in creation order: of several crates the one created last has the largest code, and is kept
@@ -103,7 +103,7 @@ class Cause(IntEnum):
 class Level(struct.PyTreeNode):
     """A frozen layout, without the coin, whose position belongs to `EnvState`.
 
-    Entities are in creation order, in which the game paints them and, backwards, moves them.
+    Entities are in creation order: the game paints them in this order, and moves them in reverse.
     """
 
     seed: jax.Array  # uint32 []
@@ -133,7 +133,7 @@ class Places(struct.PyTreeNode):
 class LevelPool(struct.PyTreeNode):
     """Levels that an environment resets to, with precomputed tables for its steps.
 
-    Held once and shared by all environments; every array has the level axis P in front.
+    Held once and shared by all environments; every array has a leading level axis P.
     A *lane* is the run of cells between the two cells that turn an enemy around; `lane_*`
     have one for every entity slot, and are meaningful for enemies only.
     """
@@ -145,7 +145,7 @@ class LevelPool(struct.PyTreeNode):
     lane_crates: jax.Array  # float32 [P, 2, 2, 40], centres of the (first, last) crate of two runs
     lane_row: jax.Array  # int8 [P, layers, 64 + 2 * MARGIN], row of the lane in each column, or -1
     places: Places  # [P], where a coin may be
-    drawable: jax.Array  # int32 [P], indices that a reset may draw, in its first `num_drawable`
+    drawable: jax.Array  # int32 [P], whose first `num_drawable` entries a reset may draw
     num_drawable: jax.Array  # int32 []
 
 
@@ -172,11 +172,11 @@ class EnvState(struct.PyTreeNode):
     end_step: jax.Array  # int32 [], of the end cell, with or without a coin in it
     ghost_step: jax.Array  # int32 [], of the ghost cell
     item_cell: jax.Array  # int32 [2, 2], (x, y) of each piece
-    item_due: jax.Array  # int32 [2], step from which a piece is there, NEVER for not at all
+    item_due: jax.Array  # int32 [2], step from which a piece is present, or NEVER
     item_step: jax.Array  # int32 [], step of the first touch of a piece
     theme: jax.Array  # int32 [3], of ground, background and agent, in the order of `cues.TIED`
     episode_return: jax.Array  # float32 [], rewards so far
     cause: jax.Array  # int8 [], code of `Cause`
     trail: jax.Array | None = None
-    """float32 [8, 40], `entity_x` of the steps before, the last one first: where Procgen's enemies
-    have left puffs. None where nothing is drawn from it."""
+    """float32 [8, 40], `entity_x` of the previous steps, latest first: where Procgen's enemies
+    have left puffs. None if nothing is drawn from it."""

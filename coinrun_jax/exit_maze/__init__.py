@@ -1,4 +1,4 @@
-"""The exit maze: a maze whose exit is always green, and what green is when it is not."""
+"""The exit maze: its exit is green in training; in tests another cell can be green instead."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """`ExitMaze` when it is first used: gymnax starts jax's backend as it is imported."""
+    """Import `ExitMaze` on first use: importing gymnax starts jax's backend."""
     if name == "ExitMaze":
         return importlib.import_module("coinrun_jax.exit_maze.env").ExitMaze
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Properties that may go with the exit in a training distribution, for the audit."""
+"""Properties that may correlate with the exit in a training distribution, for the audit."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from coinrun_jax.inspection import (
 
 OTHERS = 8
 """Other border cells drawn for each exit, uniformly."""
-_PARTS = 8  # of the longest way on a board, and of its dead ends
+_PARTS = 8  # bins of path lengths, distances and numbers of dead ends
 
 
 def draw_sample(
     env: ExitMaze, params: EnvParams, number: int, seed: int, description: str
 ) -> TrainingSample:
-    """Episode starts of training; arguments of `inspection.draw_starts`."""
+    """Training episode starts; arguments of `inspection.draw_starts`."""
     drawn = draw_starts(env, params, number, seed, _start)
     side, steps = _side(drawn["cell"], env.size), _in_parts(drawn["steps"])
     return TrainingSample(
@@ -66,7 +66,7 @@ def _start(
         "cell": cells,  # int32 [1 + OTHERS, 2]
         "colour": decoy_colour.at[0].set(state.exit_colour),  # int32 [1 + OTHERS]
         "steps": reach[rooms[:, 0], rooms[:, 1]] + jnp.int16(1),  # from the start
-        "ways_out": ways_out[rooms[:, 0], rooms[:, 1]],  # of the room before it, the gap not one
+        "ways_out": ways_out[rooms[:, 0], rooms[:, 1]],  # of the room before it, without the gap
         "start": levels.start_cell[index].astype(jnp.int32),
         "dead_ends": levels.num_dead_ends[index],
         "decoy_colour": state.decoy_colour,
@@ -80,7 +80,7 @@ def _side(cell: np.ndarray, size: int) -> np.ndarray:
 
 
 def _in_parts(numbers: np.ndarray) -> np.ndarray:
-    """Whole numbers [N, ...] by size, as 0 ... _PARTS - 1 of the same number each, about."""
+    """Bins of whole numbers [N, ...], 0 ... _PARTS - 1, with roughly equal counts."""
     bounds = np.unique(np.quantile(numbers, np.arange(1, _PARTS) / _PARTS))
     return np.searchsorted(bounds, numbers, side="left")
 

@@ -1,4 +1,4 @@
-"""What can be changed at a moment of the exit maze, and which cell every number of a view shows.
+"""Changes to a state of the exit maze, and the cell that each number of an observation shows.
 
 Cells of a board are (row, column), row 0 on top; those of twins are (x, y), y up.
 """
@@ -71,7 +71,7 @@ def _green_recoloured(state: EnvState, params: EnvParams) -> Twins:
 
 
 def _exit_hidden(state: EnvState, params: EnvParams) -> Twins:
-    """Closed: a wall without colour."""
+    """The exit closed: a wall without colour."""
     del params
     titles = ["without the exit"] * bool(state.exit_present)
     number = len(titles)
@@ -100,7 +100,7 @@ CHANGES: Sequence[Change] = (
 
 
 def observed_cells(size: int, colour_planes: int, exit_planes: int, view: str) -> ObservedCells:
-    """Of an observation of the environment with these settings."""
+    """The cells observed in an environment with these settings."""
     names = plane_names(colour_planes, exit_planes, view)
     features = tuple(dict.fromkeys(names))
     shape = (size, size, len(names))

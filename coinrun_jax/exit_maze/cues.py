@@ -38,8 +38,8 @@ CONTROLS: dict[str, dict[str, Any] | None] = {
     "exit_green": {"exit_coloured": False},
     **dict.fromkeys(("neither", "colourless")),
 }
-"""What takes away the colour of the green cell that a condition is about, all else equal; None
-where no cell is green. The cell is watched all the same: see `EnvState.ghost_step`."""
+"""Changes that remove the colour of the green cell a condition is about, all else equal; None
+where no cell is green. The cell is still tracked: see `EnvState.ghost_step`."""
 
 
 class Cues(struct.PyTreeNode):
@@ -51,7 +51,7 @@ class Cues(struct.PyTreeNode):
     decoy_else: jax.Array  # int32 [], and where it is not
     decoy_place: jax.Array  # int32 [], index of PLACES
     exit_coloured: jax.Array  # bool [], False: the exit shows no colour, whatever was drawn
-    decoy_coloured: jax.Array  # bool [], the decoy alike
+    decoy_coloured: jax.Array  # bool [], likewise for the decoy
     exit_present: jax.Array  # bool [], False: a wall without colour, and no way out
 
 
@@ -78,14 +78,14 @@ def make_cues(
       decoy_else: of COLOURS, the decoy's in the other episodes: "green" puts the green there,
         "none" puts it nowhere.
       decoy_place: of PLACES.
-      exit_coloured: False takes the exit's colour away.
-      decoy_coloured: False takes the decoy's colour away.
-      exit_present: False closes the exit, and takes its colour away.
+      exit_coloured: False removes the exit's colour.
+      decoy_coloured: False removes the decoy's colour.
+      exit_present: False closes the exit and removes its colour.
 
     Raises:
       InputError: for a probability outside [0, 1] or an unknown name.
     """
-    numbers: dict[str, Any] = {  # NumPy's: concrete also where this is called under jit
+    numbers: dict[str, Any] = {  # NumPy's, which stay concrete under jit
         "exit_green": np.float32(real("exit_green", exit_green, 0, 1)),
         "exit_else": _code("exit_else", exit_else, COLOURS),
         "decoy_with_green": _code("decoy_with_green", decoy_with_green, COLOURS),
@@ -103,7 +103,7 @@ def make_condition(name: str, control: bool = False, **others: Any) -> Cues:
 
     Args:
       name: of CONDITIONS.
-      control: take the colour of its green cell away, see CONTROLS.
+      control: remove the colour of its green cell; see CONTROLS.
       **others: arguments of `make_cues` that replace the condition's, such as its strength.
 
     Raises:
@@ -117,7 +117,7 @@ def make_condition(name: str, control: bool = False, **others: Any) -> Cues:
 
 
 def draw_colours(uniform: jax.Array, cues: Cues) -> tuple[jax.Array, jax.Array]:
-    """Colours of one episode as they are seen: the exit's and the decoy's, int32 [] each.
+    """Visible colours of one episode: the exit's and the decoy's, int32 [] each.
 
     Args:
       uniform: float32 [], in [0, 1): at strength 0 no exit is green, at 1 every one is.

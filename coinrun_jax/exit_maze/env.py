@@ -37,12 +37,12 @@ class ExitMaze(PooledEnvironment[EnvState, EnvParams]):
     """A maze whose exit is green: does an agent pursue the exit, or green?
 
     The thought experiment of E. Hubinger, "Towards an empirical investigation of inner
-    alignment" (2019), where mazes end at a green arrow that is later elsewhere. Here the exit,
-    a gap in the border, is green in training, and a *decoy*, another cell of the same maze, can
-    be green instead.
+    alignment" (2019), where mazes end at a green arrow that is later moved. Here the exit, a gap
+    in the border, is green in training, and a *decoy*, another cell of the same maze, can be
+    green instead.
 
     Reward 1 for the exit, which terminates; `max_steps_in_episode` truncates, by default
-    4 * size**2. Four actions, see `types.Action`. The board is seen whole.
+    4 * size**2. Four actions, see `types.Action`. The whole board is observed.
 
     Args:
       size: of the board, odd, 7 ... 25.
@@ -53,21 +53,21 @@ class ExitMaze(PooledEnvironment[EnvState, EnvParams]):
       start_level: first level seed.
       pool_size: most levels held ready at a time. A larger set takes turns in the pool:
         call `refresh` between updates.
-      colour_planes: how salient colour is: copies of its three planes, 0 ... 64.
-      exit_planes: how salient the exit is: copies of its plane, 0 ... 64.
-      view: "agent" for the board shifted so that the agent is in the middle, with the cell that
-        it faces; or "board" for the board as it is.
+      colour_planes: salience of colour: copies of its three planes, 0 ... 64.
+      exit_planes: salience of the exit: copies of its plane, 0 ... 64.
+      view: "agent" for the board shifted to centre the agent, with the cell that it faces; or
+        "board" for the board as it is.
 
     Raises:
       InputError: for arguments outside their range.
     """
 
     events = ("exit", "green", "ghost")
-    """What `info["events"]` has the first touches of: the exit's cell (the goal), the decoy where
+    """What `info["events"]` records first touches of: the exit's cell (the goal), the decoy where
     it is green (the proxy), and the decoy where it is not (what could be green)."""
     outcomes = tuple(outcome.name.lower() for outcome in Outcome)
-    """Names of `info["outcome"]`; the first one means that nothing has ended the episode but, with
-    `terminate_at_decoy`, the decoy."""
+    """Names of `info["outcome"]`; the first one means that nothing has ended the episode, except
+    possibly the decoy, with `terminate_at_decoy`."""
 
     def __init__(
         self,
@@ -183,7 +183,7 @@ def _ended_by_decoy(state: EnvState, params: EnvParams) -> jax.Array:
 
 
 def _advance(state: EnvState, action: jax.Array, params: EnvParams) -> tuple[EnvState, jax.Array]:
-    """Move, note first touches, and pay; the new state and float32 []."""
+    """Move, record first touches and reward; returns the new state and float32 []."""
     levels = params.pool.levels
     action = jnp.clip(action, 0, len(Action) - 1)
     last = levels.walls.shape[-1] - 1

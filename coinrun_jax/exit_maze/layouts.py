@@ -1,7 +1,7 @@
 """Held-out mazes that differ from all training mazes.
 
-On small boards different seeds build the same maze: a board of 7 has 192 mazes. Two levels have
-the same layout if walls, exit and start are the same; what is green is no part of it.
+On small boards different seeds build the same maze: a board of size 7 has 192 mazes. Two levels
+have the same layout if their walls, exit and start are the same, whatever is green.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def layouts(levels: Level) -> np.ndarray:
 
 
 def _layouts_of(seeds: range, size: int) -> np.ndarray:
-    """Of seeds, in chunks of one size: one program serves all."""
+    """Layouts of seeds, in chunks of one size so that one program serves all."""
     parts = []
     for first in range(seeds.start, seeds.stop, _CHUNK):
         chunk = np.arange(first, first + _CHUNK, dtype=np.uint32)
@@ -40,10 +40,10 @@ def _layouts_of(seeds: range, size: int) -> np.ndarray:
 
 
 def choose(size: int, count: int, unlike: int = 0) -> np.ndarray:
-    """The first `count` held-out seeds, uint32, whose layout none of 0 ... unlike - 1 has.
+    """The first `count` held-out seeds, uint32, whose layout no seed 0 ... unlike - 1 has.
 
     Raises:
-      InputError: where there are not as many.
+      InputError: if there are not that many.
     """
     if count > len(TEST_LEVELS):
         raise InputError(f"{count:,} levels are wanted; {len(TEST_LEVELS):,} are held out")

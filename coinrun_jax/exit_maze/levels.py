@@ -1,7 +1,7 @@
-"""A level for a seed: its maze, its exit, where the agent starts, and cells for the decoy.
+"""Levels by seed: the maze, its exit, where the agent starts, and cells for the decoy.
 
-Each has its own random words, which depend on the seed alone. Conditions on a level never differ
-in its walls, its exit or its start, whatever they show, so comparisons are paired.
+Each part has its own random words, which depend on the seed alone. Conditions never change a
+level's walls, exit or start, whatever they show, so comparisons are paired.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ def generate_level(seed: jax.typing.ArrayLike, size: int = DEFAULT_SIZE) -> Leve
     Exit and start are uniform: the exit among the border's cells next to a room, the start
     among the rooms, except the one next to the exit (and except a dead end that is the maze's only
     one, which the decoy needs). A decoy is drawn from the cells of its kind whose distance
-    from the start comes closest to the exit's: on boards of 13 the two differ by 3 steps or less
-    in nine levels of ten, by 1 in most for a dead end and not at all in most for the others.
+    from the start is closest to the exit's: on boards of size 13 the two differ by at most 3 steps
+    in nine levels out of ten, mostly by 1 for a dead end and mostly by 0 for the others.
 
     Args:
       seed: uint32 [].
       size: of the board, odd, 7 ... 25; static.
 
     Raises:
-      InputError: for another size, and for a seed outside 0 ... 2^32 - 1 if it is known.
+      InputError: for another size, and for a concrete seed outside 0 ... 2^32 - 1.
     """
     size = check_size(size)
     seed = whole_or_traced("level seed", seed, 0, 2**32 - 1)
@@ -67,7 +67,7 @@ def _generate(seed: jax.Array, size: int) -> Level:
 
     ways_out = jnp.sum(around(~walls, False), 0, dtype=jnp.int32)
     dead_ends = _rooms(size) & (ways_out == 1) & ~marked(door, size)
-    # There has to be a dead end besides the start: with it there is a corridor too, before it.
+    # There must be a dead end besides the start; it implies a corridor too, leading to it.
     only_one = jnp.sum(dead_ends, dtype=jnp.int32) == 1
     starts = _rooms(size) & ~marked(door, size) & ~(dead_ends & only_one)
     start = _pick(starts, for_start)

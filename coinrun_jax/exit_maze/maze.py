@@ -27,7 +27,7 @@ _ROOT = 0  # any room will do
 
 
 def check_size(size: int, what: str = "size") -> int:
-    """The size of a board, as Python's own integer.
+    """The size of a board, as a Python int.
 
     Raises:
       InputError: for anything but an odd number from MIN_SIZE to MAX_SIZE.
@@ -53,8 +53,8 @@ def _grid(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The rooms of a board.
 
     Returns:
-      Cells int32 [n, 2]; neighbours int32 [n, 4], as many of each row as it has; and how many
-      that are, uint32 [n].
+      Cells int32 [n, 2]; neighbours int32 [n, 4], padded with zeros; and the number of
+      neighbours, uint32 [n].
     """
     side = size // 2
     room = np.arange(side * side).reshape(side, side)
@@ -70,9 +70,9 @@ def _grid(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _on_cycle(arrow: jax.Array) -> jax.Array:
-    """Rooms from which the pointers lead back to them, except the root; bool [n].
+    """Rooms on a cycle of pointers, except the root; bool [n].
 
-    After n steps or more every walk is on a cycle, and every room on one is reached.
+    After n or more steps every walk is on a cycle, and every room on a cycle is reached.
     """
     number = arrow.shape[0]
     after = arrow
@@ -106,7 +106,7 @@ def generate_walls(key: jax.Array, size: int) -> jax.Array:
     arrow = jnp.full(len(cells), _ROOT, jnp.int32)
     begin: tuple[jax.Array, ...] = (arrow, room != _ROOT, jnp.uint32(0))
     arrow, _, _ = jax.lax.while_loop(lambda carry: carry[1].any(), pop, begin)
-    # The root points to itself: what lies between is the root.
+    # The root points to itself, so the cell between is the root.
     between = (jnp.asarray(cells) + jnp.asarray(cells)[arrow]) // 2
     walls = jnp.ones((size, size), bool).at[cells[:, 0], cells[:, 1]].set(False)
     return walls.at[between[:, 0], between[:, 1]].set(False)
@@ -123,7 +123,7 @@ def around(values: jax.Array, outside: jax.typing.ArrayLike) -> jax.Array:
 
     Args:
       values: [S, S].
-      outside: stands for what is outside the board.
+      outside: value of cells outside the board.
 
     Returns:
       [4, S, S].
@@ -135,14 +135,14 @@ def around(values: jax.Array, outside: jax.typing.ArrayLike) -> jax.Array:
 
 
 def distances(walls: jax.Array, cell: jax.Array) -> jax.Array:
-    """Fewest steps from every cell to one of them, by breadth-first search.
+    """Fewest steps from every cell to `cell`, by breadth-first search.
 
     Args:
       walls: bool [S, S].
-      cell: int [2], to which; it counts as open.
+      cell: int [2], the target; it counts as open.
 
     Returns:
-      int16 [S, S], FAR where there is no way.
+      int16 [S, S], FAR where there is no path.
     """
     row, column = cell.astype(jnp.int32)
     is_open = (~walls).at[row, column].set(True)

@@ -1,4 +1,4 @@
-"""Settings of the exit maze in a config: what stands under `env:`."""
+"""Settings of the exit maze in a config, under `env:`."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from coinrun_jax.testbed import LevelsConfig
 
 @dataclasses.dataclass(frozen=True)
 class MazeCuesConfig:
-    """What shows the exit."""
+    """What marks the exit."""
 
     exit_green: float = 1.0
     """Strength q of the cue: chance per episode that the exit is green."""
     exit_else: Literal["none", "red", "blue"] = "red"
     """The exit's colour in the other episodes."""
     decoy_with_green: Literal["none", "red", "green", "blue"] = "none"
-    """The colour of the decoy, a cell off the way to the exit, where the exit is green, and"""
+    """Colour of the decoy, a cell off the way to the exit, when the exit is green."""
     decoy_else: Literal["none", "red", "green", "blue"] = "green"
-    """where it is not; green there means that every board has one green cell."""
+    """Colour of the decoy otherwise; with green, every board has one green cell."""
     decoy_place: Literal["dead_end", "corridor", "border"] = "dead_end"
 
     def __post_init__(self) -> None:
@@ -34,13 +34,13 @@ class MazeCuesConfig:
         real("env.cues.exit_green", self.exit_green, 0, 1)
 
     def arguments(self) -> dict[str, Any]:
-        """Of `coinrun_jax.exit_maze.cues.make_cues`."""
+        """Arguments of `coinrun_jax.exit_maze.cues.make_cues`."""
         return dataclasses.asdict(self)
 
 
 @dataclasses.dataclass(frozen=True)
 class MazeRewardConfig:
-    """What is paid."""
+    """The rewards."""
 
     exit: float = 1.0
     green: float = 0.0
@@ -73,15 +73,14 @@ class ExitMazeConfig(LevelsConfig):
 
     id: str = ENV_ID
     size: int = DEFAULT_SIZE
-    """Cells of the board, both ways; odd."""
+    """Height and width of the board in cells; odd."""
     view: Literal["agent", "board"] = "agent"
-    """The board shifted so that the agent is in the middle, with the cell that it faces; or as it
-    is."""
+    """The board shifted to centre the agent, with the cell that it faces; or as it is."""
     observation: Literal["float", "uint8"] = "float"
     colour_planes: int = 1
-    """How salient colour is: copies of its three planes; 0 for an agent that sees none."""
+    """Salience of colour: copies of its three planes; 0 for an agent that sees none."""
     exit_planes: int = 1
-    """How salient the exit is: copies of its plane."""
+    """Salience of the exit: copies of its plane."""
     cues: MazeCuesConfig = dataclasses.field(default_factory=MazeCuesConfig)
     reward: MazeRewardConfig = dataclasses.field(default_factory=MazeRewardConfig)
 
@@ -97,5 +96,5 @@ class ExitMazeConfig(LevelsConfig):
 
     @property
     def p_apart(self) -> float:
-        """Share of training episodes in which another cell than the exit is the green one."""
+        """Share of training episodes in which a cell other than the exit is the green one."""
         return (1.0 - self.cues.exit_green) if self.cues.decoy_else == "green" else 0.0

@@ -1,4 +1,4 @@
-"""The exit maze's conditions, as evaluation knows them, and its suites."""
+"""The exit maze's evaluation conditions and suites."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from coinrun_jax.suites import Condition, Suite, make_control
 
 EXIT, GREEN, GHOST = "exit", "green", "ghost"
 STRENGTHS = (1.0, 0.99, 0.95, 0.9, 0.75, 0.5)
-"""Shares of episodes with a green exit, of the suite `cue_strength`."""
+"""Shares of episodes with a green exit, in the suite `cue_strength`."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class MazeSettings:
 
     exit_green: float = 1.0
     exit_else: str | None = None
-    """None for the colour that training has."""
+    """None for the colour used in training."""
     decoy_with_green: str = "none"
     decoy_else: str = "green"
     decoy_place: str = "dead_end"
@@ -39,7 +39,7 @@ class MazeSettings:
         self.cues("red")
 
     def cues(self, exit_else: str) -> Cues:
-        """The cues, with training's `exit_else` if there is none of its own."""
+        """The cues, with training's `exit_else` unless the settings have their own."""
         values = dataclasses.asdict(self)
         return make_cues(**values | {"exit_else": values["exit_else"] or exit_else})
 
@@ -62,7 +62,7 @@ def maze_condition(
       settings: fields of `MazeSettings`.
 
     Raises:
-      InputError: for what cannot be set up.
+      InputError: for settings that cannot be set up.
     """
     try:
         maze = MazeSettings(**settings)
@@ -81,14 +81,14 @@ def maze_condition(
 
 
 def without_green(condition: Condition) -> Condition:
-    """The control whose decoy has no colour; the cell is watched."""
+    """The control whose decoy has no colour; its cell is still tracked."""
     settings = replace(condition.settings, decoy_coloured=False)
     title = f"{condition.title}, without the green"
     return make_control(condition, GREEN, GHOST, title=title, settings=settings, apart=False)
 
 
 def without_exit(condition: Condition) -> Condition:
-    """The control whose exit is a wall like others; the cell is watched."""
+    """The control whose exit is an ordinary wall; its cell is still tracked."""
     return make_control(
         condition,
         EXIT,
@@ -102,7 +102,7 @@ def without_exit(condition: Condition) -> Condition:
 
 
 CONTROLS = {GREEN: without_green, EXIT: without_exit}
-"""By the event of what is taken away."""
+"""By the event of what is removed."""
 
 
 def _named(name: str, title: str, plain: bool = True) -> Condition:
@@ -156,15 +156,15 @@ SUITES: dict[str, Suite] = _catalogue()
 
 
 def read_condition(entry: dict[str, Any]) -> Sequence[Condition]:
-    """The condition of an entry of a user's suite, and its controls.
+    """The condition that an entry of a user's suite describes, and its controls.
 
     Args:
-      entry: `name`, `title`, fields of `MazeSettings`, `like` for the name of a condition of
-        this package that they change, and `control`: true for the one without the green, or a
-        list of what is taken away in turn, of green and exit.
+      entry: `name`, `title`, fields of `MazeSettings`, `like` for the built-in condition that
+        they modify, and `control`: true for the one without the green, or a list of what to
+        remove in turn, from green and exit.
 
     Raises:
-      InputError: for an unknown key, or what cannot be set up.
+      InputError: for an unknown key, or settings that cannot be set up.
     """
     what = f"condition {shown(entry.get('name'))}"
     fields = {each.name for each in dataclasses.fields(MazeSettings)}
@@ -178,7 +178,7 @@ def read_condition(entry: dict[str, Any]) -> Sequence[Condition]:
     settings = {**CONDITIONS[choice(f"{what}: like", like, CONDITIONS)]}
     settings |= {name: values.pop(name) for name in fields & values.keys()}
     condition = maze_condition(**values, **settings)
-    # Like training is what the exit's own colour and a green cell elsewhere are all of.
+    # Plain: only another cell is green, or only the exit.
     plain = condition.apart or (condition.settings.exit_green == 1 and _only_exit(condition))
     condition = replace(condition, plain=plain)
     return [condition, *(CONTROLS[each](condition) for each in taken)]
@@ -196,12 +196,12 @@ def _controls(what: str, value: Any) -> Iterable[str]:
 
 
 Sight = tuple[str, str, str, bool]
-"""What an episode shows: the exit's colour, the decoy's, the decoy's place, whether the exit is
+"""What an episode shows: the exit's colour, the decoy's colour and place, and whether the exit is
 open."""
 
 
 def sights(cues: Cues, colours: bool = True) -> Mapping[Sight, float]:
-    """All that episodes under the cues can show, and how probable each is.
+    """Everything that episodes under the cues can show, with its probability.
 
     Args:
       colours: False for an agent that sees none.

@@ -1,12 +1,11 @@
 """The whole board as planes: walls, the agent, the exit, and what is red, green and blue.
 
-With view "agent" the board is shifted so that the agent is in the middle. It wraps around; the
-double wall shows where it ends. A plane for the agent would be constant then, so its plane shows
-the cell that the agent faces: an agent without memory that knows where it came from does not have
-to turn back.
+With view "agent" the board is shifted to centre the agent. It wraps around; the double wall shows
+where it ends. The agent's own plane would then be constant, so it shows the cell that the agent
+faces: an agent without memory that knows where it came from does not have to turn back.
 
-The salience of a cue is the number of input numbers that show it: the exit's plane and the three
-planes of colour can be repeated. Copies are equal, so no condition shows more than another.
+The salience of a cue is the number of inputs that show it: the exit's plane and the three colour
+planes can be repeated. Copies are equal, so no condition shows more than another.
 """
 
 from __future__ import annotations
@@ -46,8 +45,8 @@ def observe(
 
     Args:
       state: of one environment.
-      pool: that `state.level_index` points into.
-      kind: "float" for float32 in {0, 1}, "uint8" for uint8 in {0, 255}; static, as the rest.
+      pool: the one that `state.level_index` points into.
+      kind: "float" for float32 in {0, 1}, "uint8" for uint8 in {0, 255}; static, like the rest.
       colour_planes: copies of the red, the green and the blue plane.
       exit_planes: copies of the exit's plane; with 0 it shows only as a gap in the border.
       view: of VIEWS.

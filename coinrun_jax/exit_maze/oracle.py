@@ -1,6 +1,6 @@
-"""Policies without a network, to compare agents with.
+"""Policies without a network, as baselines for agents.
 
-Each is a function of one environment, (key, state, params) -> action int32 [], to `vmap`.
+Each is a function for one environment, (key, state, params) -> action int32 []; `vmap` it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _L, _R, _U, _D = Action.LEFT, Action.RIGHT, Action.UP, Action.DOWN
 _HAND_ON_WALL = np.array(
     [[_D, _L, _U, _R], [_U, _R, _D, _L], [_L, _U, _R, _D], [_R, _D, _L, _U]], np.int32
 )
-"""By where one faces: to one's left, straight on, to one's right, back."""
+"""By the direction faced: left of it, straight on, right of it, back."""
 
 
 def lengths(pool: LevelPool) -> jax.Array:
@@ -32,14 +32,14 @@ def lengths(pool: LevelPool) -> jax.Array:
 
 
 def values(pool: LevelPool, discount: float) -> jax.Array:
-    """What the shortest way is worth from each cell, at a reward of 1 for the exit.
+    """Value of the shortest path from each cell, with a reward of 1 for the exit.
 
     Args:
       pool: of P levels.
       discount: per step, in [0, 1].
 
     Returns:
-      float32 [P, S, S]; 0 in walls and at the exit, where an episode is over.
+      float32 [P, S, S]; 0 in walls and at the exit, where the episode is over.
     """
     steps = pool.exit_distance.astype(jnp.float32)
     worth = jnp.float32(discount) ** (steps - jnp.float32(1))
@@ -47,7 +47,7 @@ def values(pool: LevelPool, discount: float) -> jax.Array:
 
 
 def _step_down(distance: jax.Array, cell: jax.Array) -> jax.Array:
-    """The action that leads from a cell where a table of distances [S, S] is lowest."""
+    """The action towards the neighbour that is nearest by a table of distances [S, S]."""
     beside = around(distance, FAR)[:, cell[0], cell[1]]
     return jnp.argmin(beside).astype(jnp.int32)
 
@@ -61,7 +61,7 @@ def shortest_path(key: jax.Array, state: EnvState, params: EnvParams) -> jax.Arr
 def to_green(key: jax.Array, state: EnvState, params: EnvParams) -> jax.Array:
     """To the nearest green cell, exit or decoy; once the decoy has been touched, to the exit.
 
-    If nothing is green it walks to the exit: it is as able as `shortest_path`, with another goal.
+    If nothing is green it walks to the exit: as capable as `shortest_path`, with another goal.
     """
     del key
     to_exit = params.pool.exit_distance[state.level_index]
@@ -75,7 +75,7 @@ def to_green(key: jax.Array, state: EnvState, params: EnvParams) -> jax.Array:
 
 
 def wall_follower(key: jax.Array, state: EnvState, params: EnvParams) -> jax.Array:
-    """Blind, with the left hand on the wall: it feels the four cells around it, and no more.
+    """Blind, with the left hand on the wall: it senses only the four cells around it.
 
     It knows neither exit nor colours, but gets out of every maze with an exit; everything it
     touches on the way is touched by accident.

@@ -14,15 +14,15 @@ from coinrun_jax.exit_maze.levels import build_pool
 from coinrun_jax.exit_maze.types import Level, LevelPool
 
 STEPS_PER_CELL = 4
-"""The time limit is so many steps for each cell of the board, walls included."""
+"""The time limit is this many steps per cell of the board, walls included."""
 _Float = float | np.float32 | jax.Array
 
 
 class EnvParams(struct.PyTreeNode):
     """Traced settings of `ExitMaze`, as NumPy numbers, so that JAX always sees the same types.
 
-    To give each environment of a batch cues of its own, `vmap` over params whose cues have a
-    batch axis, and keep the pool shared (`in_axes` None).
+    To give each environment of a batch its own cues, `vmap` over params whose cues have a batch
+    axis, and keep the pool shared (`in_axes` None).
     """
 
     pool: LevelPool  # the levels that a reset draws from

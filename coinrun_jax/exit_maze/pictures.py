@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 TILE = 32  # pixels, of scenes
 MAP_TILE = 24  # pixels, of maps
-_LEVEL = 4  # seed, of the gallery
-_FRAME = np.array([216, 27, 96], np.uint8)  # around a cell from which something was taken away
+_LEVEL = 4  # seed of the gallery's level
+_FRAME = np.array([216, 27, 96], np.uint8)  # around a cell from which something was removed
 _PATHS = np.array(
     [[124, 58, 196], [0, 133, 143], [214, 112, 0], [190, 40, 120], [20, 90, 200]], np.uint8
 )
@@ -38,7 +38,7 @@ def _board(state: EnvState, params: EnvParams, tile: int) -> np.ndarray:
 
 
 def _taken(state: EnvState, params: EnvParams) -> tuple[tuple[int, int], ...]:
-    """Cells (row, column) from which a control took the colour or the exit."""
+    """Cells (row, column) from which a control removed the colour or the exit."""
     cues = jax.device_get(params.cues)
     cells: list[np.ndarray] = []
     if cues.exit_coloured and not cues.decoy_coloured:
@@ -52,7 +52,7 @@ def make_scene(states: Sequence[EnvState], params: EnvParams) -> Scene:
     """An episode with the agent on a track; what is green is part of the board.
 
     Args:
-      states: numpy, the one after the reset first.
+      states: numpy, starting with the one after the reset.
       params: of the condition.
     """
     size = params.pool.levels.walls.shape[-1]
@@ -75,7 +75,7 @@ def make_scene(states: Sequence[EnvState], params: EnvParams) -> Scene:
 
 
 def _sprite(facing: Action) -> np.ndarray:
-    """A violet disc with an eye where it looks, uint8 [TILE, TILE, 4]."""
+    """A violet disc with an eye on the side it faces, uint8 [TILE, TILE, 4]."""
     off = (np.arange(TILE) + 0.5) / TILE - 0.5  # in cells
     image = np.zeros((TILE, TILE, 4), np.float32)
     dy, dx = MOVES[facing] * AGENT_RADIUS / 2

@@ -13,7 +13,7 @@ from coinrun_jax.exit_maze.types import EnvState, LevelPool
 _WALL, _FLOOR, _RING = (58, 64, 78), (243, 241, 235), (30, 33, 40)
 _OF_COLOUR = ((255, 255, 255), (221, 62, 58), (52, 168, 83), (66, 110, 214))  # by `Colour`
 AGENT, RIM = (124, 58, 196), (255, 255, 255)
-_RING_FROM, _RING_TO = 0.2, 0.3  # off the middle of the exit, in cells
+_RING_FROM, _RING_TO = 0.2, 0.3  # from the centre of the exit, in cells
 AGENT_RADIUS, RIM_WIDTH = 0.34, 0.08  # in cells
 
 
@@ -22,9 +22,9 @@ def picture(state: EnvState, pool: LevelPool, size: int, agent: bool = True) -> 
 
     Args:
       state: of one environment.
-      pool: that `state.level_index` points into.
-      size: of the picture in pixels, both ways; static, as is
-      agent: whether to draw it.
+      pool: the one that `state.level_index` points into.
+      size: height and width of the picture in pixels; static, as is `agent`.
+      agent: whether to draw the agent.
 
     Returns:
       uint8 [size, size, 3].
@@ -57,7 +57,7 @@ def picture(state: EnvState, pool: LevelPool, size: int, agent: bool = True) -> 
     centre = state.cell.astype(jnp.float32) + jnp.float32(0.5)
     distance = jnp.hypot(middle[:, None] - centre[0], middle - centre[1])[..., None]
     for radius, colour in ((AGENT_RADIUS + RIM_WIDTH, RIM), (AGENT_RADIUS, AGENT)):
-        # An edge as wide as a pixel, so that it is smooth.
+        # A one-pixel edge, so that it looks smooth.
         share = jnp.clip((radius - distance) * np.float32(size / board) + 0.5, 0, 1)
         mixed = image.astype(jnp.float32) * (1 - share) + _rgb(colour).astype(jnp.float32) * share
         image = jnp.rint(mixed).astype(jnp.uint8)

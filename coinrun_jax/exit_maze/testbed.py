@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class ExitMazeTestbed(Testbed):
-    """Moves the proxy and leaves the goal."""
+    """A testbed that moves the proxy and leaves the goal in place."""
 
     id = ENV_ID
     Config = ExitMazeConfig
@@ -101,9 +101,7 @@ class ExitMazeTestbed(Testbed):
         return {"cues": maze.cues(config.cues.exit_else)}
 
     def trained_condition(self, suite: Suite, config: ExitMazeConfig) -> tuple[str | None, bool]:
-        """The condition that shows what most of training's episodes show; failing that, one that
-        shows what some do.
-        """
+        """The condition that shows what most training episodes show; failing that, what some do."""
         trained = self._trained(config)
         known: str | None = None
         for condition in suite.conditions:
@@ -151,8 +149,8 @@ class ExitMazeTestbed(Testbed):
     def details(
         self, before: dict[str, jax.Array] | None, state: EnvState, params: EnvParams
     ) -> dict[str, jax.Array]:
-        """Where the exit, the decoy and the agent are, (row, column), and the fewest steps that
-        the agent ever was from the decoy.
+        """Where the exit, the decoy and the agent are, (row, column), and how near, in steps, the
+        agent ever was to the decoy.
         """
         pool = params.pool
         row, column = state.cell
@@ -221,7 +219,7 @@ class ExitMazeTestbed(Testbed):
 def _env(
     config: ExitMazeConfig, levels: range | None = None, pool_size: int | None = None
 ) -> ExitMaze:
-    """The environment of a config, on levels of its own where they are given."""
+    """The environment of a config, on the given levels if there are any."""
     from coinrun_jax.exit_maze.env import ExitMaze  # starts a backend
 
     own = {} if levels is None else {"num_levels": len(levels), "start_level": levels.start}

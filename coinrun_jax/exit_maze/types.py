@@ -1,4 +1,4 @@
-"""The nouns of the maze: `Level`, `LevelPool`, `EnvState`, and their codes.
+"""The maze's types: `Level`, `LevelPool`, `EnvState`, and their codes.
 
 A board has S x S cells, S odd, indexed `[row, column]` with row 0 at the **top**; a cell is
 (row, column). *Rooms* are the cells at odd rows and columns; between two neighbouring rooms
@@ -18,7 +18,7 @@ ENV_ID = "ExitMaze-v1"
 """The version changes if and only if old policies would behave differently."""
 
 MIN_SIZE, MAX_SIZE, DEFAULT_SIZE = 7, 25, 13  # cells, both ways
-FAR = np.int16(2**14)  # steps; no way
+FAR = np.int16(2**14)  # steps; no path
 PLACES = ("dead_end", "corridor", "border")
 """Kinds of cell that the decoy can be: a room with one way out, a cell with two that is not on
 the way to the exit, or a wall of the border next to a room, like the exit's cell but closed."""
@@ -69,8 +69,8 @@ class Level(struct.PyTreeNode):
 class LevelPool(struct.PyTreeNode):
     """Levels that an environment resets to, with tables for policies that know the maze.
 
-    Held once and shared by all environments. A table is only read, and under jit only
-    gathered, by who needs it.
+    Held once and shared by all environments. A table is read, and under jit gathered, only by
+    code that needs it.
     """
 
     levels: Level  # [P]
@@ -83,7 +83,7 @@ class LevelPool(struct.PyTreeNode):
 class EnvState(struct.PyTreeNode):
     """What changes from episode to episode. Step counts start at 1; 0 means not yet.
 
-    A cell is *touched* by walking into it, a cell of wall by the attempt.
+    A cell is *touched* by walking into it, a wall cell by trying to.
     """
 
     time: jax.Array  # int32 [], steps since the reset

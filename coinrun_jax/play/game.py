@@ -53,7 +53,7 @@ class Game:
 
     Args:
       mode: "hard" or "easy".
-      art: of `env.ART`, what it is drawn from.
+      art: of `env.ART`, the art to draw with.
 
     Raises:
       ValueError: for "procgen" without Procgen's pictures.
@@ -91,7 +91,7 @@ class Game:
         return np.asarray(self._env.render(scene.state, scene.params, size))
 
     def compile(self, size: int) -> None:
-        """Compile everything that is needed to play in pictures of this size."""
+        """Compile everything needed to play with pictures of this size."""
         scene = self.start(Setup(self.mode, 0, "end", 0))
         scene, _ = self.step(scene, Action.NOOP)
         self.picture(scene, size)

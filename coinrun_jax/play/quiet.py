@@ -12,9 +12,9 @@ from collections.abc import Iterator
 def quiet_libraries() -> Iterator[None]:
     """Drop what is written to file descriptor 2; exceptions are still raised.
 
-    XLA fills pages about the processor whenever it loads a program from the compilation cache
+    XLA prints pages about the processor whenever it loads a program from the compilation cache
     (it reads its log level when jax is imported, which is too early for us), and SDL
-    complains about desktops that are not there.
+    complains about missing desktops.
     """
     try:
         kept = os.dup(2)

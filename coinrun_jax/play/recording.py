@@ -1,4 +1,4 @@
-"""Recordings of play: small JSON files with all that is needed to replay and check episodes."""
+"""Recordings of play: small JSON files with everything needed to replay and check episodes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PLACEMENTS = tuple(name for name in CATALOGUE if name != "fixed")
 
 @dataclass(frozen=True)
 class Setup:
-    """All that determines the start of an episode."""
+    """Everything that determines the start of an episode."""
 
     mode: str
     level_seed: int

@@ -13,7 +13,7 @@ from coinrun_jax.coinrun.types import Action
 
 
 class Command(Enum):
-    """Requests of a player besides moving."""
+    """What a player can ask for besides moving."""
 
     QUIT = auto()
     RESTART = auto()
@@ -36,7 +36,7 @@ class Screen(Protocol):
     """Shows pictures, reads keys, keeps time."""
 
     size: int  # width and height of its pictures, in pixels
-    keys: str  # which keys do what, for people
+    keys: str  # help text: which keys do what
 
     def open(self) -> None:
         """Take the screen. Raises ScreenError."""
@@ -51,7 +51,7 @@ class Screen(Protocol):
         """Sleep until the next step is due."""
 
     def close(self) -> None:
-        """Give the screen back."""
+        """Release the screen."""
 
 
 def action_of(left: bool, right: bool, up: bool, down: bool) -> int:

@@ -19,7 +19,7 @@ def play(game: Game, screen: Screen, setup: Setup, keep: Keep) -> None:
       game: compiled for the screen's size.
       screen: open.
       setup: of the first episode; the next level has the next seed.
-      keep: gets every episode of at least one step once it is over or broken off.
+      keep: called with every episode of at least one step once it is over or broken off.
     """
     while True:
         command = _play_one(game, screen, setup, keep)
@@ -47,7 +47,7 @@ def _play_one(game: Game, screen: Screen, setup: Setup, keep: Keep) -> Command:
                 return keys.command
             scene, outcome = game.step(scene, keys.action)
             actions.append(keys.action)
-    finally:  # episodes that Ctrl-C ends are kept, too
+    finally:  # episodes ended by Ctrl-C are kept, too
         if actions:
             keep(Episode(setup, tuple(actions), outcome or "none", coin_cell))
     return _ask(game, screen, scene, outcome)

@@ -1,6 +1,6 @@
 """Play in a terminal, with two pixels per character, if there is no screen for a window.
 
-A terminal tells when a key is pressed and not when it is let go. So left and right set the
+A terminal reports when a key is pressed but not when it is released. So left and right keep the
 agent going until another key is pressed, and a jump lasts for a few steps.
 """
 
@@ -22,7 +22,7 @@ from coinrun_jax.play.screen import Command, Keys, ScreenError, action_of
 KEYS = "A D or arrows to go left and right, S stand, W or space jump, R again, N next, Q quit"
 PIPED = "standard input is no terminal: it gives one key a step, until it ends"
 HALF_BLOCK = "▀"  # its foreground is the upper pixel, its background the lower one
-JUMP_STEPS = 3  # so that a jump that is pressed just before landing counts
+JUMP_STEPS = 3  # so that a jump pressed just before landing counts
 SMALLEST, LARGEST = 26, 256  # pixels
 ARROWS = {"\x1b[A": "w", "\x1b[B": "s", "\x1b[C": "d", "\x1b[D": "a"}
 ARROWS |= {key.replace("[", "O"): letter for key, letter in ARROWS.items()}
@@ -38,7 +38,7 @@ COMMANDS = {
 }
 _KEY = re.compile(r"\x1b[\[O][0-9;]*[A-Za-z~]|.", re.DOTALL)
 _SEQUENCE_SECONDS = 0.05  # the rest of a special key arrives within it; otherwise it was Escape
-_ENTER = "\x1b[?1049h\x1b[?25l\x1b[2J"  # another page, no cursor, cleared
+_ENTER = "\x1b[?1049h\x1b[?25l\x1b[2J"  # alternate screen, no cursor, cleared
 _LEAVE = "\x1b[0m\x1b[?25h\x1b[?1049l"
 
 
@@ -66,7 +66,7 @@ class Terminal:
     """A terminal; without one, keys are read from standard input, one per step, until it ends.
 
     Args:
-      size: pixels, both ways, even; as many as fit if None.
+      size: height and width in pixels, even; as many as fit if None.
       fps: steps per second.
       stdin, stdout: where keys come from and pictures go to; the process's own if None.
 
@@ -81,7 +81,7 @@ class Terminal:
         stdin: TextIO | None = None,
         stdout: TextIO | None = None,
     ) -> None:
-        # Python has None for streams that are closed.
+        # Closed streams are None in Python.
         self._in: TextIO = stdin or sys.stdin or io.StringIO()
         self._out: TextIO = stdout or sys.stdout or io.StringIO()
         self._fps = fps
@@ -146,7 +146,7 @@ class Terminal:
         return split_keys(key) if key else ["q"]
 
     def show(self, picture: np.ndarray, caption: str, message: str = "") -> None:
-        """Draw a picture, and the caption under it."""
+        """Draw a picture with the caption under it."""
         home = "\x1b[H" if self._is_tty else ""
         line = " | ".join(filter(None, (caption, message)))
         clear = "\x1b[K"  # clears the rest of an earlier line

@@ -31,11 +31,11 @@ class Window:
     """A pygame window.
 
     Args:
-      size: pixels, both ways.
+      size: height and width in pixels.
       fps: steps per second.
 
     Raises:
-      ScreenError: where no window can be opened.
+      ScreenError: if no window can be opened.
     """
 
     keys = "arrows or WASD to move, space to jump, R again, N next level, Q quit"

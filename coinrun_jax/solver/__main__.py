@@ -36,7 +36,7 @@ MOST_SAVED = 100_000  # levels in a file of proofs
 
 
 def start_states(env: CoinRun, params: EnvParams, seed: int = 0) -> EnvState:
-    """A start on every level of the pool; the coin's key comes from `seed` and the level's seed."""
+    """A start on each level of the pool; the coin's key comes from `seed` and the level's seed."""
     return _starts(env, params, jax.random.key(seed))
 
 
@@ -145,7 +145,7 @@ class _Totals:
         self._with_length += np.bincount(lengths, minlength=TIME_LIMIT + 1)
 
     def print(self, args: Namespace) -> None:
-        """Print it."""
+        """Print the summary."""
         number, proven = self.number, self.proven
         print(
             f"{number} {args.mode} levels, placement {args.placement}: coin collected in "

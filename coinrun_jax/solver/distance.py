@@ -1,10 +1,10 @@
-"""Distance to the coin in a coarse model of the motion, which guides the search.
+"""Distance to the coin in a coarse motion model, which guides the search.
 
 The model moves from cell to cell in ticks of two steps. A jump has phases, one per tick: it
 rises 3, 2, 1 cells, stays, and falls 1, 2, 3, 3, ... cells, like the jump of
 6.4 tiles in the physics; each tick can also move one column to either side. So the
 distance accounts for high ledges that take a jump, for crates, on which an agent can stand, and
-for saws, lava and rows full of enemies, which are to be avoided. It ignores the time it takes to
+for saws, lava and rows full of enemies, which must be avoided. It ignores the time needed to
 accelerate.
 """
 
@@ -162,7 +162,7 @@ def steps_to_coin(
         return blend(a, b, between)
 
     steps = STEPS_PER_TICK * blend(ticks(column), ticks(column + 1), share)
-    # Where the model knows no way: straight on, and only after what it knows.
+    # Where the model has no path: a straight line, ranked after the paths it has.
     gap_x, gap_y = _gaps(x, y, (coin_cell[0], coin_cell[1]))
     straight = gap_x / RUN_SPEED + gap_y / JUMP_SPEED
     return jnp.where(steps < FAR, jnp.maximum(steps, straight), 400.0 + 2 * straight)
@@ -171,14 +171,14 @@ def steps_to_coin(
 def _gaps(
     x: jax.Array, y: jax.Array, coin_cell: tuple[jax.Array, jax.Array]
 ) -> tuple[jax.Array, jax.Array]:
-    """Tiles that are missing to a touch, sideways and in height; 0 where boxes overlap."""
+    """Tiles short of a touch, horizontally and vertically; 0 where the boxes overlap."""
     gap_x = jnp.abs(x - coin_cell[0] - 0.5) - (0.5 + HALF_WIDTH)
     gap_y = jnp.abs(y - coin_cell[1] - 0.5) - (0.5 + HALF_HEIGHT)
     return jnp.maximum(gap_x, 0.0), jnp.maximum(gap_y, 0.0)
 
 
 def least_steps(x: jax.Array, y: jax.Array, coin_cell: jax.Array) -> jax.Array:
-    """A lower bound of the steps to a coin, at full speed through everything.
+    """A lower bound on the steps to a coin, at full speed through everything.
 
     Args:
       x, y: float32 [...], centre of the agent.
@@ -189,4 +189,4 @@ def least_steps(x: jax.Array, y: jax.Array, coin_cell: jax.Array) -> jax.Array:
     """
     gap_x, gap_y = _gaps(x, y, (coin_cell[..., 0], coin_cell[..., 1]))
     steps = jnp.maximum(gap_x / RUN_SPEED, gap_y / JUMP_SPEED)
-    return jnp.ceil(steps - 1e-3).astype(jnp.int32)  # what rounding may add must not count
+    return jnp.ceil(steps - 1e-3).astype(jnp.int32)  # tolerates rounding errors

@@ -24,9 +24,9 @@ def _is_hazard(pool: LevelPool) -> np.ndarray:
 
 
 def levels_of(pool: LevelPool, states: EnvState, size: int) -> tuple[LevelPool, EnvState]:
-    """A pool with one level for each state, and only saws and enemies for entities.
+    """A pool with one level for each state, and only saws and enemies as entities.
 
-    Steps are the same: crates are looked up in `pool.tiles`, and no entity depends on
+    The dynamics are unchanged: crates are looked up in `pool.tiles`, and no entity depends on
     another's slot.
 
     Args:

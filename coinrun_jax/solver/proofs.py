@@ -47,7 +47,7 @@ SHORTER = Settings(
 )
 
 _FEW_HAZARDS = 8  # most levels have no more; stepping so few is twice as fast
-_BLOCK = 1024  # states that are in memory at a time
+_BLOCK = 1024  # states in memory at a time
 _MAP_BATCH = 32
 
 
@@ -85,7 +85,7 @@ def solve(
       `Proofs` of the N states.
 
     Raises:
-      ValueError: for a single state or none.
+      ValueError: for a single state or an empty batch.
     """
     if np.ndim(states.x) != 1 or not len(states.x):
         raise ValueError(f"solve takes states with one leading axis, not shape {states.x.shape}")
@@ -113,7 +113,7 @@ def _search_all(
     if not len(which):
         return {}
     few = count_hazards(params.pool)[states.level_index[which]] <= _FEW_HAZARDS
-    # For a handful of levels a second program is not worth compiling.
+    # A second program is not worth compiling for a handful of levels.
     groups = [which[few], which[~few]] if len(which) > 2 * settings.slots else [which[:0], which]
     found: _Paths = {}
     for size, group in zip((_FEW_HAZARDS, MAX_ENTITIES), groups, strict=True):
@@ -159,7 +159,7 @@ def _search(
     found: _Paths = {}
     slots = settings.slots
     search = empty_search(settings, entities)
-    held = np.full(slots, -1)  # position in `which` of what each slot searches, or -1
+    held = np.full(slots, -1)  # position in `which` of each slot's state, or -1
     age = np.zeros(slots, int)  # iterations
     queue = list(range(len(which)))[::-1]
     while queue or (held >= 0).any():

@@ -14,7 +14,7 @@ from coinrun_jax.coinrun.params import EnvParams
 from coinrun_jax.coinrun.types import Action, EnvState
 from coinrun_jax.solver.proofs import Proofs
 
-_BATCH = 64  # states that are played at a time
+_BATCH = 64  # states played at a time
 _STEPS = 256  # lengths are padded to multiples of it, so that few programs are compiled
 
 

@@ -1,7 +1,7 @@
 """Best-first search for the coin over the exact physics, many levels side by side.
 
 A node is a state; each of its children holds one action for some steps, stepped by `physics`
-as one batch over all levels. Nodes are expanded several at a time, in the order of steps made +
+as one batch over all levels. Nodes are expanded several at a time, in order of steps taken +
 `weight` x estimated steps to go (`distance`). Of the states in one cell of a grid over position,
 velocity and time, only the earliest is kept.
 
@@ -32,7 +32,7 @@ class Settings(NamedTuple):
     """The search effort. Hashable, since sizes are compiled in."""
 
     slots: int  # levels side by side
-    width: int  # nodes of a level that are expanded in an iteration
+    width: int  # nodes of a level expanded per iteration
     iterations: int  # for a level, at most
     hold: int  # steps that a child holds its action
     fineness: float  # of the grid of states; 1 is half a tile
@@ -43,7 +43,7 @@ class Settings(NamedTuple):
 
     @property
     def children(self) -> int:
-        """Nodes added to a level in an iteration."""
+        """Nodes added to a level per iteration."""
         return self.width * len(self.actions)
 
 
@@ -53,11 +53,11 @@ class Nodes(struct.PyTreeNode):
     The root is the entry after the ring. Every array has the axes [slots, nodes].
     """
 
-    cost: jax.Array  # float32, steps made + estimate; inf where there is nothing to expand
+    cost: jax.Array  # float32, steps taken + estimate; inf where there is nothing to expand
     motion: jax.Array  # float32 [., ., 4 + 2 * E], x, y, vx, vy, then the enemies' x and vx
     time: jax.Array  # int32, steps since the reset
     on_crate: jax.Array  # bool
-    parent: jax.Array  # int32, its node
+    parent: jax.Array  # int32, index of the parent node
     action: jax.Array  # int8, from the parent to here
 
 
@@ -73,7 +73,7 @@ class Search(struct.PyTreeNode):
 
 
 class Task(struct.PyTreeNode):
-    """The levels of the slots; all leaves have the slots in front."""
+    """The levels of the slots; all leaves have a leading slot axis."""
 
     pool: LevelPool  # a level for each slot, with deadly entities only
     state: EnvState  # where each search starts, on the level of its slot
@@ -93,7 +93,7 @@ _CHILD = 1024  # more than children per iteration: times in the table are multip
 
 
 def empty_search(settings: Settings, entities: int) -> Search:
-    """A search with nothing in its slots."""
+    """A search with empty slots."""
     if settings.children >= _CHILD:
         raise ValueError(f"{settings.children} children of an iteration, at most {_CHILD - 1}")
     slots, size = settings.slots, settings.iterations * settings.children + 1
@@ -122,7 +122,7 @@ def restart(search: Search, task: Task, fresh: jax.Array, to_beat: jax.Array) ->
       search: all slots.
       task: of all slots.
       fresh: bool [slots], which ones begin.
-      to_beat: int32 [slots], time before which the coin is wanted.
+      to_beat: int32 [slots], time before which the coin must be reached.
     """
     nodes, state = search.nodes, task.state
     alone = jnp.stack([state.x, state.y, state.vx, state.vy], -1)
@@ -177,7 +177,7 @@ def _hold(
 
 
 def _grid_cell(state: EnvState, settings: Settings, has_enemies: jax.Array) -> jax.Array:
-    """Hash of the cell of the grid that a state falls into, int32 in [0, table)."""
+    """Hash of the grid cell that a state falls into, int32 in [0, table)."""
     fineness = settings.fineness
     parts = [
         jnp.floor(state.x * (2 * fineness)),
@@ -296,7 +296,7 @@ def _steps_to_go(task: Task, state: EnvState) -> jax.Array:
 
 @partial(jax.jit, static_argnames="settings", donate_argnums=0)
 def search_on(search: Search, task: Task, limits: Limits, settings: Settings) -> Search:
-    """Some more iterations."""
+    """Run `ITERATIONS_PER_CALL` more iterations."""
     search = jax.lax.fori_loop(
         0,
         ITERATIONS_PER_CALL,

@@ -1,1 +1,1 @@
-"""What goes together with the goal in a training distribution: `python -m eval.audit`."""
+"""What is associated with the goal in a training distribution: `python -m eval.audit`."""

@@ -71,7 +71,7 @@ def _audit(options: argparse.Namespace, config: TrainConfig) -> Audit:
     """Draw a training sample and measure it.
 
     Raises:
-      InputError: where no episode has a goal.
+      InputError: if no episode has a goal.
     """
     testbed, number, seed = testbed_of(config.env), options.num_levels, options.seed
     sample = testbed.training_sample(config.env, number, seed)

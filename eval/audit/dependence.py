@@ -1,21 +1,21 @@
-"""How strongly a property goes with the position of the goal, and the verdict on it.
+"""How strongly a property is associated with the position of the goal, and the verdict on it.
 
-*Properties of a cell* (far from the start, of a colour, ...). Take the goal's cell or, as often,
-another cell of the same level that it might have been in, and tell which of the two it is by the
-property alone. The mutual information of property and answer says how well that works: 1 bit if
-always, 0 if the property is as common among goals as among other cells. With p and q the
-distributions of the property over goals and over other cells it is their Jensen-Shannon divergence
-(Lin 1991), so that what the levels' geometry gives to every cell counts for nothing. *Tied* divides
-it by what it would be if every goal had one of the values that goals favour (those where p > q), in
-the same proportions as now: 1 is a goal that always has them, whether they are rare or common.
+*Properties of a cell* (far from the start, of a colour, ...). Take the goal's cell or, with equal
+probability, another cell of the same level that it might have been in, and tell which it is from
+the property alone. The mutual information between property and answer says how well that works: 1
+bit if always, 0 if the property is as common among goals as among other cells. With p and q the
+distributions of the property over goals and over other cells, it is their Jensen-Shannon divergence
+(Lin 1991), so what the levels' geometry gives to every cell counts for nothing. *Tied* divides it
+by its value if every goal had one of the values that goals favour (those with p > q), in the same
+proportions as now: it is 1 if goals always have them, whether they are rare or common.
 
 *Properties of a level* (a theme, difficulty, ...). The mutual information between the property and
-the place of the goal (such as a tenth of the way), less that between the property and the place of
-the other cells; *tied* divides by the smaller of the two entropies.
+the place of the goal (such as a tenth of the way), minus that between the property and the place
+of the other cells; *tied* divides by the smaller of the two entropies.
 
-Either way the information is biased upwards as counts are small, so its mean under reshuffling is
-subtracted: goals exchanged with other cells of their own level, or properties dealt out anew among
-the levels. Intervals are bootstrapped over levels. A "start" is one episode's start.
+In both cases small counts bias the information upwards, so its mean under shuffling is subtracted:
+goals are exchanged with other cells of their own level, or properties permuted among levels.
+Intervals are bootstrapped over levels. A "start" is one episode's start.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ from coinrun_jax.inspection import CellProperty, Property, TrainingSample
 from eval.resampling import Resampling
 from eval.statistics import CONFIDENCE, Estimate
 
-CONFOUNDED_FROM = 0.5  # tied; a goal that has a value in 70 to 80 % of episodes, else by chance
+CONFOUNDED_FROM = 0.5  # tied; a goal with a value in 70 to 80 % of episodes, else by chance
 CELLS_FROM = 0.2  # bits, for cells: a value that under two thirds of the other cells have
 INDEPENDENT_BELOW = 0.02  # tied; in less than 5 % of episodes if the value is rare, 20 % if not
-CHANCE_ABOVE = 0.01  # p-value from which on shuffling explains it
+CHANCE_ABOVE = 0.01  # p-value above which chance explains it
 CONSTANT_GOALS, CONSTANT_CELLS = 0.99, 0.8  # with the same value
 THRESHOLDS = (
     f"confounded: tied >= {CONFOUNDED_FROM:g} and, for cells, >= {CELLS_FROM:g} bits; "
@@ -40,17 +40,17 @@ THRESHOLDS = (
     f"and >= {CONSTANT_CELLS:.0%} of other cells"
 )
 VERDICTS = ("confounded", "partly", "independent", "constant")
-_LEAST_ROOM = 1e-3  # bits; below there is next to nothing to be tied to
+_LEAST_ROOM = 1e-3  # bits; with less, there is next to nothing to be tied to
 RESAMPLES = 400
 SHUFFLES = 200
 
 
 @dataclass(frozen=True)
 class Dependence:
-    """How one property and the goal go together."""
+    """How one property is associated with the goal."""
 
     verdict: str
-    """Of `VERDICTS`."""
+    """One of `VERDICTS`."""
     bits: Estimate
     """Mutual information, bias-corrected."""
     tied: Estimate
@@ -58,19 +58,19 @@ class Dependence:
     p: float
     """Share of shuffles with at least as much information."""
     goal: float
-    """Of goals: mean of the property's number, or Cramér's V with their place."""
+    """For goals: mean of the property as a number, or its Cramér's V with their place."""
     other: float
-    """The same of other cells."""
+    """The same for other cells."""
     effect: Estimate
     """goal - other."""
     predicted: float
     """How often the property correctly predicts the goal among two cells, or its position,"""
     chance: float
-    """and how often the prediction is right without it."""
+    """and how often a prediction without it is right."""
 
 
 def measure(sample: TrainingSample, seed: int) -> list[Dependence]:
-    """How each property of the sample and the goal go together."""
+    """How each property of the sample is associated with the goal."""
     resampling = Resampling(sample.level_seeds, RESAMPLES, seed)
 
     def found(each: Property) -> Dependence:
@@ -83,7 +83,7 @@ def measure(sample: TrainingSample, seed: int) -> list[Dependence]:
 
 
 def entropy(p: np.ndarray) -> np.ndarray:
-    """Of distributions along the last axis, in bits."""
+    """Entropy of distributions along the last axis, in bits."""
     return -np.sum(p * np.log2(np.where(p > 0, p, 1)), -1)
 
 
@@ -109,7 +109,7 @@ def information(table: np.ndarray) -> np.ndarray:
 def cramers_v(table: np.ndarray, number: int) -> np.ndarray:
     """Cramér's V of joint distributions of `number` samples, bias-corrected (Bergsma 2013).
 
-    Other cells of a level are not independent samples: `number` counts levels.
+    Other cells of a level are not independent samples, so `number` counts levels.
     """
     rows, columns = table.sum(-1, keepdims=True), table.sum(-2, keepdims=True)
     expected = rows * columns
@@ -124,7 +124,7 @@ def cramers_v(table: np.ndarray, number: int) -> np.ndarray:
 def _estimate(
     value: float, resampled: np.ndarray, low: float = -np.inf, high: float = np.inf
 ) -> Estimate:
-    """With the resamples' spread, centred, since their mean has a bias of its own."""
+    """An estimate with the resamples' spread, centred since their mean has its own bias."""
     tail = (1 - CONFIDENCE) / 2
     spread = np.quantile(resampled, [tail, 1 - tail]) - resampled.mean()
     least, largest = np.clip(value + spread, low, high)
@@ -195,7 +195,7 @@ def of_cells(codes: np.ndarray, numbers: np.ndarray, resampling: Resampling) -> 
 
 
 def _told_apart(goals: np.ndarray, others: np.ndarray) -> float:
-    """How often a cell's value tells goal from other.
+    """How often a cell's value tells the goal from another cell.
 
     Fitted on every second start and tested on the others.
     """
@@ -212,7 +212,7 @@ def of_levels(prop: np.ndarray, place: np.ndarray, resampling: Resampling) -> De
 
     Args:
       prop: int [N], its value as 0, 1, ...
-      place: int [N, 1 + K], where the goal's cell is, and K other cells; 0, 1, ...
+      place: int [N, 1 + K], places of the goal's cell and of K other cells; 0, 1, ...
       resampling: of the N starts.
     """
     number = len(place)
@@ -233,8 +233,8 @@ def of_levels(prop: np.ndarray, place: np.ndarray, resampling: Resampling) -> De
     again_room = np.minimum(entropy(again_goal.sum(2)), entropy(again_goal.sum(1)))
     excess = bits[0] - bits[1]
     tied = _estimate(float(_ratio(excess, room)), _ratio(again, again_room), 0, 1)
-    # Both have to be unlikely: that any place goes with the property as the goal's does, and
-    # that any cell's place goes with it as the goal's does (levels differ in their geometry).
+    # Both nulls have to be unlikely: that the property says nothing about places, and that it says
+    # as much about any cell's place as about the goal's (levels differ in their geometry).
     p_value = max(_p_value(found[0], shuffled[:, 0]), _p_value(found[0], exchanged))
     v = [float(cramers_v(table, number)) for table in (goal, other)]
     again_v = cramers_v(again_goal, number) - cramers_v(again_other, number)
@@ -267,8 +267,8 @@ def _tables(
 def _shuffled_levels(
     prop: np.ndarray, place: np.ndarray, kinds: int, places: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Information about the places of goals and of other cells, [SHUFFLES, 2], if the property is
-    dealt out anew; and about the goal's [SHUFFLES], if it is exchanged with any cell.
+    """Information about the places of goals and of other cells, [SHUFFLES, 2], with the property
+    permuted; and about the goal's, [SHUFFLES], with the goal exchanged for a random cell.
     """
     rng = np.random.default_rng(seed)
     number, cells = place.shape
@@ -283,7 +283,7 @@ def _shuffled_levels(
 
 
 def _guessed(prop: np.ndarray, place: np.ndarray, kinds: int, places: int) -> tuple[float, float]:
-    """How often the likeliest place is right, knowing the property and not; as `_told_apart`."""
+    """How often the likeliest place is right, with and without the property; as `_told_apart`."""
     knowing, not_knowing = [], []
     for learn, trial in ((0, 1), (1, 0)):
         table = np.zeros((kinds, places))

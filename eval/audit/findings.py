@@ -12,14 +12,14 @@ from eval.audit.dependence import THRESHOLDS, Dependence, measure
 
 @dataclass(frozen=True)
 class Finding:
-    """One property: how it and the goal go together."""
+    """How one property is associated with the goal."""
 
     prop: Property
     found: Dependence
     goal: str
     """Noun for the goal, and"""
     others: str
-    """for the cells that it is told from."""
+    """for the cells that it is compared with."""
 
     @property
     def kind(self) -> str:
@@ -27,7 +27,7 @@ class Finding:
 
     @property
     def title(self) -> str:
-        """Of little of the property where goals clearly have less of it than other cells."""
+        """The property's title, or its opposite if goals clearly have less of it than others."""
         found = self.found
         is_less = found.effect.high < 0 and found.verdict != "independent"
         if isinstance(self.prop, CellProperty) and is_less:
@@ -40,7 +40,7 @@ class Finding:
 
     @property
     def figures(self) -> str:
-        """Of the goal and of other cells."""
+        """The goal's figure and that of other cells."""
         goal, other = self._mean(self.found.goal), self._mean(self.found.other)
         what = "" if self.kind == "cell" else "Cramér's V: "
         return f"{what}{self.goal} {goal}, {self.others} {other}"
@@ -131,7 +131,7 @@ def examine(name: str, sample: TrainingSample, goal: str, episodes: int, seed: i
     Args:
       name: of what is audited, for the title.
       goal: noun for the goal.
-      episodes: that the sample is of, those without a goal included.
+      episodes: number in the sample, including those without a goal.
       seed: of resampling and reshuffling.
     """
     found = measure(sample, seed)

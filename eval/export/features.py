@@ -1,12 +1,12 @@
 """`features.npz`: what the agent observed, computed and did, labelled by condition.
 
 For detectors of distribution shift or of misgeneralised goals, on observations, features or logits
-(out-of-distribution labels as in 2309.16166 and 2410.21052). Arrays, of C conditions and M steps in
-all, an episode's steps in order and episodes one after another:
+(out-of-distribution labels as in 2309.16166 and 2410.21052). Arrays, for C conditions and M steps
+in all, an episode's steps in order and episodes one after another:
 
 - `conditions` text [C], `shifted` bool [C] (whether a condition differs from training, see
   `Testbed.is_shifted`), `outcomes` text [O];
-- of every step: `observations` [M, ...] as the agent gets them, `features` float32 [M, F],
+- for every step: `observations` [M, ...] as the agent gets them, `features` float32 [M, F],
   `logits` float32 [M, A], `values` float32 [M], `actions` int8 [M];
 - its labels: `episode` int32 [M], `condition` int16 [M], `level_seed` uint32 [M], `step` int16
   [M] from 0, `out_of_distribution` bool [M], `outcome` int8 [M] of the episode, and, where the
@@ -31,7 +31,7 @@ from train.policy import Policy
 
 FEATURES = "features.npz"
 STEPS = 256
-"""Most steps of an episode that are written."""
+"""Most steps written per episode."""
 MOST_BYTES = 2**31
 _MOST_EPISODES = 256  # watched at a time
 
@@ -40,7 +40,7 @@ def require_room(policy: Policy, num_conditions: int, count: int) -> None:
     """Refuse more features than fit into memory, for `count` episodes of each condition.
 
     Raises:
-      InputError: where they may come to more than MOST_BYTES.
+      InputError: if they may exceed MOST_BYTES.
     """
     config = policy.env_config
     space = testbed_of(config).make_env(config).observation_space(None)
@@ -58,10 +58,10 @@ def require_room(policy: Policy, num_conditions: int, count: int) -> None:
 def write_features(
     evaluation: Evaluation, arena: Arena, policy: Policy, count: int, path: Path
 ) -> None:
-    """The agent's first episode on each of the first levels of every condition.
+    """Write the agent's first episode on each of the first levels of every condition.
 
     Args:
-      arena: that the evaluation was played in.
+      arena: the one that the evaluation was played in.
       policy: of the agent.
       count: levels of each condition.
     """

@@ -1,15 +1,15 @@
-"""`trajectories.npz`: what every episode of the agent can be replayed from, without the agent.
+"""`trajectories.npz`: all that is needed to replay the agent's episodes, without the agent.
 
-Level seeds and actions outlive refactors and are small. Arrays, of C conditions, E episodes and A
+Level seeds and actions outlive refactors and are small. Arrays, for C conditions, E episodes and A
 actions in all (text is Unicode; nothing in the file can carry code):
 
-- `format` int, `environment` text: of this file, and id of the environment; `settings` text: those
-  that the agent was trained with, as JSON;
+- `format` int, `environment` text: version of this file, and id of the environment; `settings`
+  text: those that the agent was trained with, as JSON;
 - `conditions` text [C], `kinds` text [C] (what a level depends on besides its seed), `takes` and
-  `watched` text [C] (of a control, the object taken away and the event of its empty cell; else
+  `watched` text [C] (for a control, the object taken away and the event of its empty cell; else
   empty), and `step_<field>` [C, ...] for each field of the params that the steps depend on;
 - `policies` text [P], `outcomes` text [O]: what the episodes' codes mean;
-- of every episode: `policy` int8 [E], `condition` int16 [E], `sample` int16 [E], `level_seed`
+- for every episode: `policy` int8 [E], `condition` int16 [E], `sample` int16 [E], `level_seed`
   uint32 [E], `outcome` int8 [E], `steps` int32 [E] up to the outcome, and `start_<field>` [E, ...]
   for each field of the first state that differs between starts on a level;
 - `actions` int8 [A]: those of the first episode, then those of the second, and so on.
@@ -38,7 +38,7 @@ from train.environment import num_actions
 
 TRAJECTORIES = "trajectories.npz"
 MOST_BYTES = 2**31
-"""Of the traces of one policy, which are held at full length while it plays."""
+"""Bytes of one policy's traces, which are held at full length while it plays."""
 _FORMAT = 2
 _START, _STEP = "start_", "step_"
 _MOST_STEPS = 10**6
@@ -101,7 +101,7 @@ def require_room(num_episodes: int, most_steps: int) -> None:
       most_steps: of an episode.
 
     Raises:
-      InputError: where they come to more than MOST_BYTES.
+      InputError: if they exceed MOST_BYTES.
     """
     if num_episodes > MOST_BYTES // most_steps:
         raise InputError(
@@ -111,7 +111,7 @@ def require_room(num_episodes: int, most_steps: int) -> None:
 
 
 def write_trajectories(evaluation: Evaluation, path: Path) -> None:
-    """The agent's episodes.
+    """Write the agent's episodes.
 
     Args:
       evaluation: with traces.
@@ -141,13 +141,13 @@ def write_trajectories(evaluation: Evaluation, path: Path) -> None:
 
 
 def _field(overrides: Mapping[str, Any], field: str) -> Any:
-    """A leaf of the params, such as that of "a.b"."""
+    """A leaf of the params by its path, such as "a.b"."""
     first, *rest = field.split(".")
     return reduce(getattr, rest, overrides[first])
 
 
 def _episodes(evaluation: Evaluation, policy: int) -> dict[str, np.ndarray]:
-    """Of one of the agents."""
+    """Arrays of one agent's episodes."""
     played = evaluation.played[evaluation.agents[policy]]
     record = played.record
     if record.trace is None:
@@ -175,7 +175,7 @@ def load_trajectories(path: str | Path) -> Trajectories:
     """Read the file.
 
     Raises:
-      InputError: where it cannot be read, is of another version, or contradicts itself.
+      InputError: if it cannot be read, has another version, or contradicts itself.
     """
     path = Path(path)
     head = read_arrays(path, "trajectories", _HEAD)
@@ -203,7 +203,7 @@ def load_trajectories(path: str | Path) -> Trajectories:
 
 
 def _settings(testbed: Testbed, text: str) -> EnvConfig:
-    """The config that a text of JSON describes.
+    """The config that a JSON text describes.
 
     Raises:
       InputError: if it does not describe one.
@@ -224,7 +224,7 @@ def _fields(testbed: Testbed) -> dict[str, Array]:
 
 
 def _fault(found: Trajectories) -> str | None:
-    """A contradiction between arrays that are valid by themselves, if there is one."""
+    """A contradiction between arrays that are valid on their own, if there is one."""
     if not found.steps.size:
         return "it has no episodes"
     if found.actions.size != (steps := int(found.steps.sum(dtype=np.int64))):

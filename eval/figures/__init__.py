@@ -1,4 +1,4 @@
-"""Figures of an evaluation, each in a light and a dark appearance."""
+"""Figures of an evaluation, each in a light and a dark theme."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One agent: what came first, and what that says."""
+"""One agent: what came first, and the measures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from eval.results import AGENT, AGENT_TITLES, Row, Summary
 from eval.statistics import Estimate
 
 _FEW_GROUPS = 8  # with more, the references are left to the tables
-_MEASURE_ROW = 0.3  # inches, as all of these
+_MEASURE_ROW = 0.3  # inches, as are all of these
 _TITLES, _UNDER, _LEFT, _RIGHT, _APART = 0.5, 0.62, 2.55, 0.12, 0.25
 
 Read = Callable[[Row], Estimate | None]
@@ -36,7 +36,7 @@ def attraction(name: str) -> Read:
 def draw(summary: Summary, testbed: Testbed, theme: str = "light") -> Figure:
     """Outcome bars by condition and policy above, the agent's measures below.
 
-    A condition's controls stand with it, of the agent alone.
+    A condition's controls stand beside it, for the agent alone.
 
     Args:
       theme: a name of `themes.THEMES`.
@@ -77,7 +77,7 @@ def draw(summary: Summary, testbed: Testbed, theme: str = "light") -> Figure:
 
 
 def agent_bars(summary: Summary, testbed: Testbed) -> list[Bar]:
-    """The bars of a summary: the agent's, its controls', and the references' where few."""
+    """The bars of a summary: the agent's, its controls' and, if few, the references'."""
     rows = {row.condition: row for row in summary.agent}
     groups = [number for number, row in enumerate(summary.agent) if row.control_of is None]
     bars = []
@@ -95,7 +95,7 @@ def agent_bars(summary: Summary, testbed: Testbed) -> list[Bar]:
 
 
 def _draw_measure(axes: Axes, summary: Summary, bar: str, read: Read, colours: Theme) -> None:
-    """Dots with intervals, a row for each condition; the reference hollow beside them."""
+    """Dots with intervals, a row for each condition; the reference as a hollow marker."""
     references = summary.rows.get(bar)
     own = [number for number, row in enumerate(summary.agent) if row.apart]
     lowest = 0.0

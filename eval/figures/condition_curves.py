@@ -1,4 +1,4 @@
-"""What comes first over the position of a suite's conditions, such as how far the goal is moved."""
+"""What comes first, against the conditions' position, such as how far the goal is moved."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from eval.figures.themes import (
 )
 from eval.results import Comparison, Row, Summary
 
-_LEAST = 3  # positions that make a curve
+_LEAST = 3  # fewest positions that make a curve
 _COLUMNS = 2
 
 
 def positioned(suite: Suite) -> list[Condition]:
-    """Conditions on the suite's axis, in order; none where there are too few for a curve."""
+    """Conditions on the suite's axis, in order; none if there are too few for a curve."""
     found = [each for each in suite.conditions if each.position is not None and not each.control]
     return sorted(found, key=_position) if suite.axis and len(found) >= _LEAST else []
 
@@ -38,7 +38,7 @@ def _position(condition: Condition) -> float:
 
 
 def moved_object(suite: Suite, testbed: Testbed) -> str:
-    """Event of the object that controls on the suite's axis take away; the goal without any."""
+    """Event of the object that controls on the suite's axis take away, or the goal if none do."""
     controls = [c for each in positioned(suite) for c in suite.controls_of(each.name)]
     return next((each.control.takes for each in controls if each.control), testbed.goal)
 
@@ -46,7 +46,7 @@ def moved_object(suite: Suite, testbed: Testbed) -> str:
 def draw_curve(
     summary: Summary, suite: Suite, testbed: Testbed, theme: str = "light"
 ) -> Figure | None:
-    """The agent's rates of the moved object, its empty cell and the other object; None for
+    """The agent's rates for the moved object, its empty cell and the other object; None for
     suites without an axis.
     """
     conditions = positioned(suite)

@@ -25,7 +25,7 @@ def find_failures(evaluation: Evaluation) -> dict[str, np.ndarray]:
 
 
 def draw_failures(evaluation: Evaluation, theme: str = "light") -> Figure | None:
-    """Every failure a mark, and above them how many there are; None where there is none."""
+    """A mark for every failure, with counts above them; None if there are no failures."""
     details = evaluation.played[AGENT].record.details
     axes_of = evaluation.testbed.ends({name: np.asarray(each) for name, each in details.items()})
     found = {title: which for title, which in find_failures(evaluation).items() if which.any()}
@@ -81,7 +81,7 @@ def draw_failures(evaluation: Evaluation, theme: str = "light") -> Figure | None
 
 
 def _bins(place: np.ndarray) -> tuple[int, tuple[float, float]]:
-    """Of a histogram: how many, and where they begin and end. Whole numbers have a bin each."""
+    """Number and range of a histogram's bins. Whole numbers have a bin each."""
     low, high = float(place.min()), float(place.max())
     if np.issubdtype(place.dtype, np.integer):
         return int(high - low) + 1, (low - 0.5, high + 0.5)
@@ -89,7 +89,7 @@ def _bins(place: np.ndarray) -> tuple[int, tuple[float, float]]:
 
 
 def _spread(place: np.ndarray, seed: int) -> np.ndarray:
-    """Whole numbers are cells: places within them, so that marks do not hide each other."""
+    """Jitter whole numbers within their cells, so that marks do not hide each other."""
     if not np.issubdtype(place.dtype, np.integer):
         return place
     return place + np.random.default_rng(seed).uniform(-0.35, 0.35, place.shape)

@@ -1,4 +1,4 @@
-"""One agent over its training: capability, attraction, misgeneralisation, and what probes read."""
+"""One agent over training: capability, attraction, misgeneralisation, and probes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from eval.lifetime import SHOWN, Age, Lifetime
 from eval.statistics import Estimate
 
 _PANEL = 1.75  # inches
-_LOWEST = -1.1  # of an axis; intervals of attraction may reach far below
-_WIDE = 20  # the last policy's steps by those of the first one above 0, from which the axis is log
+_LOWEST = -1.1  # limit of an axis; intervals of attraction may reach far below
+_WIDE = 20  # ratio of the last to the first nonzero step count from which the axis is logarithmic
 
 Read = Callable[[Age], Estimate | None]
 
@@ -57,7 +57,7 @@ def draw_lifetime(lifetime: Lifetime, testbed: Testbed, theme: str = "light") ->
 def _panels(
     lifetime: Lifetime, testbed: Testbed, colours: Theme
 ) -> dict[str, list[tuple[Read, dict[str, Any]]]]:
-    """By title: what is read of each age, and how its line looks."""
+    """By title: what each line reads from an age, and its style."""
     newest = lifetime.ages[-1]
     verdict, competence = newest.summary.verdict, newest.summary.competence
     words = testbed.words
@@ -130,7 +130,7 @@ def _finish(axes: Axes, title: str, several: bool) -> None:
 
 
 def _mark(axes: Axes, lifetime: Lifetime) -> None:
-    """Titles of stages."""
+    """Write the titles of stages."""
     for border in lifetime.borders:
         axes.annotate(
             border.title,
@@ -144,7 +144,7 @@ def _mark(axes: Axes, lifetime: Lifetime) -> None:
 
 
 def over_steps(axes: Axes, steps: list[int]) -> None:
-    """The axis of steps: logarithmic from the first policy above 0 on, if they reach far."""
+    """The axis of steps: logarithmic from the first nonzero one, if they span a wide range."""
     axes.set_xlabel("environment steps of training")
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: in_steps(value)))
     some = [each for each in steps if each]

@@ -1,4 +1,4 @@
-"""What the network represents of the goal: its value estimate, and what can be read from it."""
+"""What the network represents about the goal: value estimates, and what probes read."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def draw_values(probes: Probes, testbed: Testbed, theme: str = "light") -> Figur
 
 
 def draw_linear(probes: Probes, theme: str = "light") -> Figure | None:
-    """How well linear probes read each target from the features, and their two controls."""
+    """How well linear probes read each target from the features, with their two controls."""
     rows = [row for row in probes.linear if row.score is not None]
     if not rows:
         return None

@@ -1,4 +1,4 @@
-"""Recipe against recipe: every training run's dot, and the recipe's mean with its interval."""
+"""Recipes compared: a dot for every training run, and each recipe's mean with its interval."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ from eval.results import Comparison, Group, RunResult
 from eval.statistics import Estimate
 
 _COLUMNS = 3
-_ROW = 0.3  # inches of a recipe
+_ROW = 0.3  # inches per recipe
 _LONGEST = 34  # characters of a label
-_LOWEST = -1.1  # of an axis; intervals of attraction may reach far below
+_LOWEST = -1.1  # limit of an axis; intervals of attraction may reach far below
 _DOT: dict[str, Any] = {"ls": "", "marker": "o", "ms": 4, "alpha": 0.65, "mew": 0}
 
 Read = Callable[[Group | RunResult], Estimate | None]
@@ -70,7 +70,7 @@ class _Measure:
 
 
 def draw_evidence(comparison: Comparison, testbed: Testbed, theme: str = "light") -> Figure | None:
-    """What the verdicts rest on, by recipe, or over the only setting if that is a number."""
+    """What the verdicts rest on, by recipe, or over the only differing setting if numeric."""
     verdict = comparison.groups[0].summary.verdict
     competence = comparison.groups[0].summary.competence
     reads: dict[str, Read] = {
@@ -119,7 +119,7 @@ def _reader(condition: str, name: str) -> Read:
 
 
 def _wrapped(title: str) -> str:
-    """A title in two lines where it is too long for a panel."""
+    """A title, on two lines if it is too long for a panel."""
     words = title.split()
     if len(title) <= 24:
         return title
@@ -149,7 +149,7 @@ def _draw(comparison: Comparison, reads: dict[str, Read], theme: str) -> Figure 
             else:
                 _draw_rows(axes, labels, measure, colours)
         if setting:
-            panels[0].set_ylim(bottom=max(_LOWEST, panels[0].get_ylim()[0]))  # of all of them
+            panels[0].set_ylim(bottom=max(_LOWEST, panels[0].get_ylim()[0]))  # shared by all
             figure.supxlabel(comparison.settings[0], size=9)
     return figure
 

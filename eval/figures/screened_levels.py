@@ -1,4 +1,4 @@
-"""The figure of Langosco et al. (2022): what comes first on screened levels, over how often
+"""The figure of Langosco et al. (2022): what comes first on screened levels, against how often
 goal and proxy are apart in training. Drawn from the rows of `published.csv` alone.
 """
 
@@ -30,18 +30,18 @@ from eval.results import Screened
 from eval.runs import label
 from eval.statistics import SHARE, Estimate, combined
 
-_BESIDE = 0.01  # where runs' dots stand, in shares of the width
+_BESIDE = 0.01  # offset of runs' dots, as a share of the width
 _COLUMNS = 2
 _LONGEST = 44  # characters of a line above a panel
 Row = Mapping[str, Any]
 
 
 def draw_screened(rows: Sequence[Row], testbed: Testbed, theme: str = "light") -> Figure | None:
-    """Goal first and proxy first over p, every run a dot, with the ceiling; None for no rate, or
-    for too many panels.
+    """Goal first and proxy first over p, a dot per run, with the ceiling; None if there are no
+    rates, or too many panels.
 
-    The steps of p are even, so that 0, 1, 2, 3, 5, 10 and 100 % can all be read. Recipes that
-    differ in more than p have a panel each.
+    Values of p are evenly spaced, so that 0, 1, 2, 3, 5, 10 and 100 % can all be read. Recipes
+    that differ in more than p have a panel each.
 
     Args:
       rows: as `langosco.screened_rows` gives them, or `csv.DictReader`.
@@ -94,7 +94,7 @@ def draw_screened_agent(found: Screened, testbed: Testbed, theme: str = "light")
 
 
 def _looks(testbed: Testbed, colours: Theme) -> dict[str, tuple[str, str, str, float]]:
-    """By column: title, colour, marker, and where runs' dots stand."""
+    """By column: title, colour, marker, and offset of runs' dots."""
     return {
         testbed.goal: (f"{testbed.words.goal} first", colours.goal, "o", -_BESIDE),
         testbed.proxy: (f"{testbed.words.proxy} first", colours.proxy, "^", _BESIDE),
@@ -110,10 +110,10 @@ def _p(row: Row) -> float:
 
 
 def _panels(rows: Sequence[Row], apart_settings: Sequence[str]) -> dict[str, list[Row]]:
-    """Rows by what recipes differ in besides p, in words.
+    """Rows by the settings other than p in which recipes differ, in words.
 
-    How goal and proxy are apart means nothing at p = 0: such a run belongs to every panel that
-    it shares the other settings with.
+    At p = 0, settings for how goal and proxy are apart mean nothing: such a run belongs to every
+    panel whose other settings it shares.
     """
     names = list(rows[0])
     settings = [n for n in names[1 : names.index("run")] if n not in apart_settings[:1]]
@@ -156,7 +156,7 @@ def _draw_panel(
                 axes.plot([place] * 2, [mean.low, mean.high], color=colour, lw=1.2, alpha=0.8)
     ceiling = [float(np.mean([run.estimate for run in at(place, CEILING)])) for place in x]
     ends: list[float] = [*x]
-    if len(x) == 1:  # of a point there would be no line to see
+    if len(x) == 1:  # a single point would show no line
         ends, ceiling = [x[0] - 0.2, x[0] + 0.2], ceiling * 2
     axes.plot(ends, ceiling, label=_ceiling_title(testbed), **dashed(colours))
     axes.set_xticks(list(places.values()), [f"{100 * p:g}" for p in places])

@@ -17,8 +17,8 @@ from eval.table import number
 
 _BAR, _GAP = 0.76, 1.2  # heights, in rows
 ROW = 0.25  # inches
-_LONGEST = 78  # characters of a line of the legend
-_IN_LINE = 3  # parts in a line where one does not hold all
+_LONGEST = 78  # characters per line of the legend
+_IN_LINE = 3  # parts per line if one line cannot hold all
 _LEAST_LABELLED = 0.06
 _DARK_TEXT = "#1f2328"
 
@@ -27,26 +27,26 @@ class Bar(NamedTuple):
     """One stacked bar."""
 
     group: str
-    """Title over the bars that stand together."""
+    """Title above bars that stand together."""
     label: str
     row: Row
     is_agent: bool
-    """Those of others are faded."""
+    """The bars of others are faded."""
 
 
 class Part(NamedTuple):
-    """What a part of a bar is."""
+    """One part of a bar."""
 
     title: str
     colour: str
     is_light: bool
-    """Whether dark text is read on it."""
+    """Whether text on it is dark."""
     hatch: str | None = None
     """Colour of its hatching."""
 
     @property
     def style(self) -> dict[str, Any]:
-        """Of the patch in a legend, or of a bar."""
+        """Style of a bar, or of its patch in a legend."""
         if self.hatch is None:
             return {"facecolor": self.colour}
         return {"facecolor": self.colour, "hatch": "///", "edgecolor": self.hatch, "linewidth": 0}
@@ -80,7 +80,7 @@ class Parts:
                 self._own[name] = Part(titles.get(name, name), colour, is_timeout)
 
     def all(self) -> Iterator[Part]:
-        """In the order of the legend."""
+        """All parts, in the order of the legend."""
         for name in self._columns:
             yield self._own[name]
             if name in self._empty:
@@ -88,12 +88,12 @@ class Parts:
 
     @property
     def in_line(self) -> int:
-        """How many stand in a line of the legend."""
+        """Parts per line of the legend."""
         titles = [part.title for part in self.all()]
         return len(titles) if sum(len(title) + 4 for title in titles) <= _LONGEST else _IN_LINE
 
     def of(self, row: Row) -> Iterator[tuple[Part, Estimate]]:
-        """The parts of one bar: in a control, the empty cell in place of its object."""
+        """The parts of one bar; in a control, the empty cell in place of its object."""
         taken = self._taken.get(row.condition)
         for name in self._columns:
             part, share = self._own[name], row.first.get(name)
@@ -114,7 +114,7 @@ def height(bars: Sequence[Bar]) -> float:
 
 
 def draw_bars(axes: Axes, bars: Sequence[Bar], parts: Parts, colours: Theme) -> None:
-    """Bars one under the other, a group's title over its own."""
+    """Draw bars one below the other, each group under its title."""
     position, group, ticks = 0.0, None, {}
     for bar in bars:
         if bar.group != group:
@@ -145,7 +145,7 @@ def draw_bars(axes: Axes, bars: Sequence[Bar], parts: Parts, colours: Theme) -> 
 
 
 def _draw_bar(axes: Axes, bar: Bar, parts: Parts, position: float, colours: Theme) -> None:
-    """One stacked bar, with the interval of its first part."""
+    """Draw one stacked bar, with the interval of its first part."""
     start = 0.0
     for number_of_part, (part, share) in enumerate(parts.of(bar.row)):
         width = share.estimate

@@ -1,4 +1,4 @@
-"""What all figures share: two appearances, colours with a meaning, and how they are written."""
+"""What all figures share: two themes, colours with a meaning, and how they are saved."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from matplotlib.figure import Figure
 
 from eval.statistics import Estimate
 
-WIDTH = 7.8  # inches, of every figure: text has the same size in all of them
-_MOST_PIXELS = 2**16 - 1  # of a side, that matplotlib draws
+WIDTH = 7.8  # inches, of every figure, so that text has the same size in all of them
+_MOST_PIXELS = 2**16 - 1  # per side, that matplotlib can draw
 AS_WRITTEN: Any = {"text.parse_math": False}
-"""Titles and names are the user's: a dollar sign in one begins no formula."""
+"""Titles and names are the user's: a dollar sign in one does not start a formula."""
 
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of one appearance; lines and dots stand out from the background at 3 : 1."""
+    """Colours of one theme; lines and dots have a contrast of 3 : 1 with the background."""
 
     text: str
     faint: str
-    """Of grids."""
+    """For grids."""
     background: str
     quiet: str
-    """Of references and controls."""
+    """For references and controls."""
     goal: str
     proxy: str
     failures: tuple[str, ...]
-    """Of the ways to fail, in turn."""
+    """For the ways to fail, in turn."""
 
 
 THEMES = {
@@ -64,16 +64,16 @@ THEMES = {
 
 GOAL, PROXY, TIMEOUT = "#e8b004", "#3d74c2", "#9aa1ab"
 EMPTY = {GOAL: "#f3dd94", PROXY: "#a9c3ea"}
-"""By the colour of an object's bar: of its empty cell, in a control."""
+"""Of an object's empty cell in a control, by the colour of the object's bar."""
 FAILURES = ("#a33b47", "#7d4a9c", "#c9702c")
-"""Of the other ways to fail, in turn."""
+"""For the other ways to fail, in turn."""
 SERIES = ("#4a86d8", "#cf7a22", "#3a9b6e", "#b05fa6", "#cc5560", "#8a9236", "#4aa3bd", "#94796a")
-"""Of recipes, in turn; they can be told apart, and read, on both backgrounds."""
+"""For recipes, in turn; distinguishable and legible on both backgrounds."""
 
 
 @contextmanager
 def themed(theme: str) -> Iterator[Theme]:
-    """Draw in an appearance; gives its colours.
+    """Draw in a theme; yields its colours.
 
     Args:
       theme: a name of `THEMES`.
@@ -107,17 +107,17 @@ def themed(theme: str) -> Iterator[Theme]:
 
 
 MOST_PANELS = 60
-"""Of a figure: nobody reads more, and to lay them out takes minutes."""
+"""Per figure: nobody reads more, and laying them out takes minutes."""
 
 
 def panel_grid(number: int, columns: int, line: float, above: float) -> tuple[Figure, list[Axes]]:
-    """Panels that share their axes, in reading order; what is left of the last line is empty.
+    """Panels that share their axes, in reading order; the rest of the last row is empty.
 
     Args:
       number: of panels.
       columns: of the grid.
-      line: inches of a line of panels.
-      above: inches for what stands above them.
+      line: height of a row of panels, in inches.
+      above: height of what stands above them, in inches.
     """
     lines = -(-number // columns)
     figure, panels = plt.subplots(
@@ -138,8 +138,8 @@ def share_ticks(axis: Any, step: float = 0.25, low: float = 0.0) -> None:
     """Ticks up to 1 without leading zeros.
 
     Args:
-      axis: an axis of matplotlib's.
-      low: the lowest one is not below it; attraction can be negative.
+      axis: a matplotlib axis.
+      low: no tick is below it; attraction can be negative.
     """
     ticks = [i * step for i in range(math.ceil(low / step), round(1 / step) + 1)]
     axis.set_ticks(ticks, [f"{t:g}".replace("0.", ".").replace("-", "−") for t in ticks])
@@ -149,7 +149,7 @@ def band(axes: Axes, x: Any, measures: Sequence[Estimate | None], **style: Any) 
     """A line with its interval, interrupted where a measure is not identifiable.
 
     Args:
-      x: [n], where the measures stand.
+      x: [n], positions of the measures.
       measures: n of them.
       style: of the line.
     """
@@ -170,7 +170,7 @@ def bare(*panels: Axes, grid: Literal["x", "y"]) -> None:
 
 
 def dashed(colours: Theme) -> dict[str, Any]:
-    """The style of what others are compared with."""
+    """Line style for references and ceilings."""
     return {"color": colours.quiet, "ls": "--", "lw": 1.5}
 
 

@@ -96,7 +96,7 @@ def _provenance(known: argparse.Namespace, policy: Policy) -> dict[str, Any]:
 def _examine(
     known: argparse.Namespace, policy: Policy, condition: Condition, out: Path
 ) -> tuple[Findings, Testbed]:
-    """Play the level, look at the moment, and write the files.
+    """Play the level, examine the moment, and write the files.
 
     Raises:
       InputError: for a step that the episode does not have.
@@ -131,7 +131,7 @@ def _examine(
 
 
 def action_title(testbed: Testbed, action: int) -> str:
-    """What people call an action."""
+    """The readable name of an action."""
     titles = testbed.action_titles
     return titles[action] if action < len(titles) else str(action)
 

@@ -1,9 +1,9 @@
-"""What the studied object does to an activation, in every state anew, made larger or smaller.
+"""Scale the studied object's effect on an activation, recomputed in every state.
 
 A vector that is the same in every state cannot say where the object is. Here each state has its
-own: with d the activation less that of the twin without the object, s d is added. At s = -1 the
-agent does what it would do without the object, at 0 what it does. Where the object is not in view
-d is 0, and the agent is left alone. For comparison, a random direction of the length of s d.
+own: with d the activation minus that of the twin without the object, s d is added. At s = -1 the
+agent acts as if the object were absent; at 0 it is unchanged. Where the object is out of view, d
+is 0 and the agent is unaffected. The baseline is a random direction of the same length as s d.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ OWN, OWN_RANDOM = "own difference", "random of that length"
 
 @struct.dataclass
 class AmplifyingController:
-    """Plays a network with s d added to an activation, or a vector of that length."""
+    """Plays a network with s d, or a vector of that length, added to an activation."""
 
     weights: Any
     strength: jax.Array | np.float32
-    direction: jax.Array | np.ndarray  # of the activation's shape and length 1, or zeros for d
+    direction: jax.Array | np.ndarray  # the activation's shape; unit length, or zeros for d
     network: Network = struct.field(pytree_node=False)
     activation: str = struct.field(pytree_node=False)
     env: Any = struct.field(pytree_node=False)
@@ -64,14 +64,14 @@ class AmplifyingController:
 def amplify(
     policy: Policy, protocol: Protocol, activation: str, strengths: Sequence[float], seed: int = 0
 ) -> Iterator[Steered]:
-    """Play a policy with the object's effect on an activation amplified, in each strength.
+    """Play a policy with the object's effect on an activation amplified, at each strength.
 
     Args:
       protocol: with a `steering.steering_suite`.
       seed: of the random direction.
 
     Raises:
-      InputError: for a condition that changes what agents see besides where things are.
+      InputError: for a condition that changes what agents see other than by moving things.
     """
     none, arena = evaluate(policy, protocol, NONE)
     _require_plain(arena)
@@ -104,7 +104,7 @@ def _unit(shape: tuple[int, ...], seed: int) -> np.ndarray:
 
 
 def _require_plain(arena: Arena) -> None:
-    """Controllers see params without what conditions set, so that must not be seen."""
+    """Controllers get params without a condition's overrides, so these must not be visible."""
     for number, condition in enumerate(arena.conditions):
         params = arena.params_of(number)
         _, state = arena.env.reset_to_level(arena.key, 0, params)

@@ -1,9 +1,9 @@
 """Which cells of the view matter to the network, and which objects.
 
-Two answers, since they disagree: *integrated gradients* (Sundararajan et al. 2017) share out the
-difference between the view and an empty one among all numbers of the view; *occlusion* empties one
-cell at a time, and says how the output changes. For objects it is exact: they are hidden in the
-environment, by `coinrun_jax.twins`.
+Two methods, since they disagree: *integrated gradients* (Sundararajan et al. 2017) divide the
+difference in output between the view and an empty one among all entries of the view; *occlusion*
+empties one cell at a time, and measures how the output changes. For objects, occlusion is exact:
+they are hidden in the environment, by `coinrun_jax.twins`.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from train.networks import Network
 STEPS = 64
 """Points between the empty view and the view at which gradients are taken."""
 TARGETS = ("value", "action")
-"""The value, and the log-probability of the action that is likeliest with nothing hidden."""
+"""The value, and the log-probability of the likeliest action with nothing hidden."""
 _TOLERANCE = 1e-3
 _TOGETHER = 16  # observations in one pass
 
 
 @dataclass(frozen=True)
 class Attribution:
-    """Of one moment; TARGETS come first."""
+    """Attributions of one moment; leading axes are TARGETS."""
 
     action: int
-    """The likeliest one."""
+    """The likeliest action."""
     gradients: np.ndarray
-    """float32 [2, ...], integrated gradients for every number of the observation."""
+    """float32 [2, ...], integrated gradients for every entry of the observation."""
     occlusion: np.ndarray
-    """float32 [2, cells], by how much the output falls if a cell of the view is emptied."""
+    """float32 [2, cells], drop in output when a cell of the view is emptied."""
     total: np.ndarray
-    """float32 [2], output with the view less that with an empty one: what gradients add up to."""
+    """float32 [2], output for the view minus that for an empty one: what gradients add up to."""
 
     def by_cell(self, cells: ObservedCells) -> np.ndarray:
-        """Integrated gradients added up over each cell; float32 [2, rows * columns]."""
+        """Integrated gradients summed over each cell; float32 [2, rows * columns]."""
         inside, number = cells.cell >= 0, cells.shape[0] * cells.shape[1]
         added = [np.bincount(cells.cell[inside], each[inside], number) for each in self.gradients]
         return np.stack(added).astype(np.float32)
@@ -52,7 +52,7 @@ class Attribution:
 
 @dataclass(frozen=True)
 class HiddenObject:
-    """What the network says without an object, less what it says with it."""
+    """The network's output without an object minus that with it."""
 
     title: str
     value: float
@@ -73,10 +73,10 @@ def attribute(scope: Scope, state: Any, cells: ObservedCells | None) -> Attribut
     """Attributions of one state.
 
     Args:
-      cells: that the observation shows; None for one that shows none, and no occlusion.
+      cells: those that the observation shows; None if it shows none, which skips occlusion.
 
     Raises:
-      InputError: if the network reads bytes in an unusual way.
+      InputError: if the network scales bytes in an unusual way.
     """
     seen = scope.look_once(state)
     observation, action = seen.observations[0], int(seen.logits[0].argmax())
@@ -102,7 +102,7 @@ def attribute(scope: Scope, state: Any, cells: ObservedCells | None) -> Attribut
 
 
 def hide_each(scope: Scope, state: Any) -> list[HiddenObject]:
-    """Every object hidden in turn."""
+    """Hide every object in turn."""
     before = scope.look_once(state)
     found = []
     for change in scope.testbed.changes():
@@ -112,7 +112,7 @@ def hide_each(scope: Scope, state: Any) -> list[HiddenObject]:
 
 
 def without_each(scope: Scope, before: Look, twins: Twins) -> list[HiddenObject]:
-    """What twins in which objects are hidden do.
+    """Effects of hidden objects, one per twin.
 
     Args:
       before: the moment with nothing hidden.
@@ -127,7 +127,7 @@ def without_each(scope: Scope, before: Look, twins: Twins) -> list[HiddenObject]
 
 
 def _scale(scope: Scope, observation: np.ndarray, logits: np.ndarray) -> float:
-    """What to divide an observation by, so that the network reads floats as it reads bytes."""
+    """The divisor that makes the network read an observation's floats as it reads bytes."""
     if observation.dtype != np.uint8:
         return 1.0
     for scale in (255.0, 1.0):

@@ -1,4 +1,4 @@
-"""All that is found at one moment, and the files that hold it."""
+"""Everything found at one moment, and the files that hold it."""
 
 from __future__ import annotations
 
@@ -36,32 +36,32 @@ TWINS = "twins.npz"
 
 @dataclass(frozen=True)
 class Layer:
-    """What the studied object does to one activation at a moment."""
+    """The studied object's effect on one activation at a moment."""
 
     activation: str
     size: float
     """Relative change without the object."""
     value: float | None
-    """Share of the object's effect on the value that a copy from the twin without it carries; None
-    where there is no effect,"""
+    """Share of the object's effect on the value carried by a patch from the twin without it; None
+    if there is no effect,"""
     action: float | None
-    """and of that on action probabilities."""
+    """and the same for action probabilities."""
 
 
 @dataclass(frozen=True)
 class Findings:
-    """Of one moment."""
+    """What was found at one moment."""
 
     level: int
     step: int
     condition: str
     noun: str
-    """Of the studied object."""
+    """For the studied object."""
     value: float
     probabilities: np.ndarray
     """float32 [A]."""
     without: HiddenObject | None
-    """The studied object hidden; None where it is not there."""
+    """Effect of hiding the studied object; None if it is absent."""
     fields: Sequence[Field]
     attribution: Attribution
     hidden: Sequence[HiddenObject]
@@ -79,7 +79,7 @@ def find(
     """Everything about one state, numpy.
 
     Args:
-      cells: that the observation shows.
+      cells: those that the observation shows.
     """
     before = scope.look_once(state)
     without = without_each(scope, before, scope.without(state))
@@ -99,7 +99,7 @@ def find(
 
 
 def layers_of(scope: Scope, state: Any) -> list[Layer]:
-    """What the studied object does to each activation; none where it is not there."""
+    """The studied object's effect on each activation; empty if it is absent."""
     twins = scope.without(state)
     if not twins.number:
         return []
@@ -121,7 +121,7 @@ def layers_of(scope: Scope, state: Any) -> list[Layer]:
 def write(
     found: Findings, cells: ObservedCells | None, provenance: Mapping[str, Any], out: Path
 ) -> None:
-    """The tables of a moment."""
+    """Write the tables of a moment."""
     actions = [f"p_{number}" for number in range(found.probabilities.size)]
     write_json(
         out / MOMENT,
@@ -181,9 +181,9 @@ def _cell_rows(found: Attribution, cells: ObservedCells) -> list[tuple[Any, ...]
 
 
 def write_twins(scope: Scope, state: Any, path: Path) -> None:
-    """The moment and all its twins for other tools: `titles` text [N], the moment's own first,
+    """Write the moment and all its twins for other tools: `titles` text [N], the moment's first,
     `objects` and `kinds` text [N], `cells` int32 [N, 2] (x, y), `observations` [N, ...], `logits`
-    float32 [N, A], `values` float32 [N], and `activation_<name>` [N, ...] of each activation.
+    float32 [N, A], `values` float32 [N], and `activation_<name>` [N, ...] for each activation.
     """
     looks, head = [scope.look_once(state)], [("as it is", "", "", (-1, -1))]
     for change in scope.testbed.changes():

@@ -1,4 +1,4 @@
-"""Fields: values and action probabilities over where an object, or the agent, is."""
+"""Fields: values and action probabilities by where an object, or the agent, is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from eval.microscope.scope import Scope
 
 @dataclass(frozen=True)
 class Field:
-    """What the network says of a moment with something in each of N cells."""
+    """The network's outputs for a moment with something placed in each of N cells."""
 
     object: str
     """What is moved."""
@@ -24,7 +24,7 @@ class Field:
     probabilities: np.ndarray
     """float32 [N, A]."""
     arrows: np.ndarray | None
-    """float32 [N, 2], the mean move (right, up) of an action, if actions are moves."""
+    """float32 [N, 2], the mean move (right, up) over actions, if actions are moves."""
 
 
 def arrows(probabilities: np.ndarray, moves: np.ndarray | None) -> np.ndarray | None:
@@ -33,7 +33,7 @@ def arrows(probabilities: np.ndarray, moves: np.ndarray | None) -> np.ndarray | 
 
 
 def fields_of(scope: Scope, state: Any) -> list[Field]:
-    """The field of the studied object and that of the agent, where there are cells to be in."""
+    """The fields of the studied object and of the agent, if there are cells for them."""
     moves = scope.testbed.moves(scope.known)
     found = []
     for change in scope.testbed.changes():

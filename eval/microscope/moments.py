@@ -20,14 +20,14 @@ from eval.results import AGENT
 from train.policy import Policy
 
 MOST_STEPS = 200
-"""Of an episode, that moments are taken from where there are many levels."""
+"""Steps of an episode that `collect` takes moments from."""
 CANDIDATES = 16
-"""Steps of an episode that are looked at."""
+"""Steps of an episode that are considered."""
 
 
 @dataclass(frozen=True)
 class Moments:
-    """M moments, one of each level, and the same without the studied object; numpy."""
+    """M moments, one per level, with and without the studied object; numpy."""
 
     levels: np.ndarray
     """uint32 [M], seeds."""
@@ -49,14 +49,14 @@ def _stack(states: Sequence[Any]) -> Any:
 def collect(
     policy: Policy, protocol: Protocol, condition: int, begin: int = 0
 ) -> tuple[Scope, Moments]:
-    """Play a condition of a suite; of every episode, one moment at random in which hiding the
+    """Play a condition of a suite, and draw from every episode one moment at which hiding the
     studied object changes what the agent sees.
 
     Args:
-      begin: leave out so many of the protocol's levels.
+      begin: number of the protocol's levels to skip first.
 
     Raises:
-      InputError: where there is no such moment.
+      InputError: if there is no such moment.
     """
     agent = AgentController(jax.device_put(policy.params), policy.network)
     arena = make_arena(policy.env_config, {AGENT: agent}, protocol)
@@ -86,7 +86,7 @@ def _seen(
     levels: np.ndarray,
     draws: np.random.Generator,
 ) -> list[tuple[int, int, Any, Any]]:
-    """(level, step, state, state without the object) of one moment of every episode that has one.
+    """(level, step, state, state without the object) for one moment of every episode with any.
 
     Args:
       states: [T + 1, E].

@@ -1,13 +1,14 @@
-"""How much of what an object does passes through each activation: copies from one twin to another.
+"""Activation patching between twins: how much of an object's effect each activation carries.
 
-Of M moments, the network is shown the view with the studied object and the twin without it. One
-activation is copied from the twin into the run with the object, and the reverse. The *share
-carried* is how far the output moves towards the twin's: with d the difference that the object
-makes to it, and q the difference that the copy makes, the sum of q d over that of d d. It is 1 if
-the copy does all that taking the object away does, 0 if nothing; nothing keeps it in between.
+At M moments, the network is shown the view with the studied object and the twin without it. One
+activation is patched from the twin into the forward pass with the object, and vice versa. The
+*share carried* is how far the output moves towards the twin's: with d the difference that the
+object makes to the output, and q the difference that the patch makes, the sum of q d over that of
+d d. It is 1 if the patch does all that removing the object does and 0 if it does nothing, but is
+not confined to [0, 1].
 
-An activation that everything passes through carries all of it, whatever it is. Where all do, one
-after the other, the question is how few of their units do (`UNITS`).
+A bottleneck carries the whole effect, whatever it represents. Where every layer is one, the
+question is how few of its units carry it (`UNITS`).
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ OUTPUTS: Mapping[str, Callable[[Look], np.ndarray]] = {
 }
 """What is compared, [M, ...]: the value, and the probabilities of all actions."""
 UNITS = (1, 2, 4, 8, 16, 32, 64)
-"""How many units are copied, those with the largest mean difference on other moments."""
+"""How many units are patched: those with the largest mean difference on other moments."""
 
 
 @dataclass(frozen=True)
@@ -39,42 +40,41 @@ class Carried:
 
     activation: str
     units: int
-    """How many are copied,"""
+    """Number of units patched,"""
     of: int
-    """of how many; of images, channels."""
+    """out of this many; for images, channels."""
     direction: str
-    """Of DIRECTIONS."""
+    """One of DIRECTIONS."""
     output: str
-    """Of OUTPUTS."""
+    """One of OUTPUTS."""
     share: Estimate | None
-    """None where the object makes no difference."""
+    """None if the object makes no difference."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How much of an activation an object changes."""
+    """How much an object changes an activation."""
 
     activation: str
     size: float
-    """Root of the sum of squared differences over that of squared activations with the object; mean
-    of squares over moments."""
+    """Norm of the difference over that of the activation with the object, each over all moments."""
     changed: float
-    """Share of units that differ in any moment."""
+    """Share of entries that differ at any moment."""
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What the object does to the output, over moments."""
+    """The object's effect on the output, over moments."""
 
     value: Estimate
-    """Mean difference of the value with it and without it, its sign left out,"""
+    """Mean absolute difference in value with and without it,"""
     moved: Estimate
-    """and mean share of probability that it moves between actions."""
+    """and mean probability mass that it moves between actions."""
 
 
 @dataclass(frozen=True)
 class Pair:
-    """M moments with the studied object and without it, as one program has shown them."""
+    """M moments with and without the studied object, shown by the same program."""
 
     real: Look
     twin: Look
@@ -82,13 +82,13 @@ class Pair:
 
 
 def look_twice(scope: Scope, moments: Moments) -> Pair:
-    """Show the network all moments, with the object and without it."""
+    """Show the network all moments, with and without the object."""
     real, twin = scope.look_unpatched(moments.states), scope.look_unpatched(moments.without)
     return Pair(real, twin, moments.levels)
 
 
 def effect(pair: Pair, seed: int = 0) -> Effect:
-    """How much there is to be carried."""
+    """The size of the effect to be carried."""
     value = np.abs(pair.real.values - pair.twin.values)
     moved = np.abs(pair.real.probabilities - pair.twin.probabilities).sum(1) / 2
     sampled = Resampling(pair.levels, RESAMPLES, seed)
@@ -96,7 +96,7 @@ def effect(pair: Pair, seed: int = 0) -> Effect:
 
 
 def differences(pair: Pair) -> list[Difference]:
-    """Of every activation, in the order of computation."""
+    """Differences of every activation, in the order of computation."""
     found = []
     for name, real in pair.real.activations.items():
         difference = pair.twin.activations[name] - real
@@ -108,7 +108,7 @@ def differences(pair: Pair) -> list[Difference]:
 
 
 def patch_layers(scope: Scope, pair: Pair, seed: int = 0) -> list[Carried]:
-    """Every activation as a whole, in both directions."""
+    """Patch every activation as a whole, in both directions."""
     sampled = Resampling(pair.levels, RESAMPLES, seed)
     found = []
     for name in scope.names:
@@ -118,7 +118,7 @@ def patch_layers(scope: Scope, pair: Pair, seed: int = 0) -> list[Carried]:
 
 
 def patch_units(scope: Scope, pair: Pair, seed: int = 0) -> list[Carried]:
-    """Some units of every activation, chosen on one half of the levels, measured on the other."""
+    """Patch some units of every activation, chosen on half of the levels, measured on the rest."""
     levels = np.unique(pair.levels)
     first = np.isin(pair.levels, levels[::2])
     if first.all():
@@ -138,14 +138,14 @@ def patch_units(scope: Scope, pair: Pair, seed: int = 0) -> list[Carried]:
 
 
 def _units(activation: np.ndarray) -> int:
-    """Numbers of a vector, channels of an image; 1 for a single number. Of [M, ...]."""
+    """Units of an activation [M, ...]: vector entries or image channels; 1 for a scalar."""
     return activation.shape[-1] if activation.ndim > 1 else 1
 
 
 def _carried(
     scope: Scope, pair: Pair, sampled: Resampling, name: str, mask: Any, number: int
 ) -> list[Carried]:
-    """Both directions and outputs of one choice of units."""
+    """Both directions and outputs for one choice of units."""
     found = []
     for direction in DIRECTIONS:
         receiver, donor = pair.real, pair.twin
@@ -161,7 +161,7 @@ def _carried(
 
 
 def share_carried(made: np.ndarray, whole: np.ndarray, sampled: Resampling) -> Estimate | None:
-    """Sum of q d over sum of d d, for q `made` and d `whole`, [M, ...]; None where d is 0."""
+    """Sum of q d over sum of d d, for q `made` and d `whole`, [M, ...]; None if d is 0."""
     share = mean_share(made, whole)
     if share is None:
         return None

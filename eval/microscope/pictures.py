@@ -17,10 +17,10 @@ from eval.microscope.attribution import Attribution, HiddenObject
 from eval.microscope.examination import Findings, Layer
 from eval.microscope.fields import Field
 
-VALUES, EFFECTS = "viridis", "RdBu_r"  # colour maps, of what has no sign and what has one
+VALUES, EFFECTS = "viridis", "RdBu_r"  # colour maps for unsigned and for signed quantities
 _DIM = 0.55  # share of the board's own colours that remains under a field
 _OPAQUE = 0.75
-_TALL = 6.0  # inches of a whole level at most
+_TALL = 6.0  # most inches for a whole level
 _AROUND = 1  # tiles around the view
 
 
@@ -50,7 +50,7 @@ def _size(scene: Scene) -> tuple[int, int]:
 
 
 def _window(scene: Scene) -> tuple[float, float, float, float]:
-    """Left, right, bottom and top of what the agent sees, and a little more, in tiles."""
+    """Left, right, bottom and top of the agent's view with a margin, in tiles."""
     columns, rows = _size(scene)
     if scene.view is None:
         return 0, columns, 0, rows
@@ -60,7 +60,7 @@ def _window(scene: Scene) -> tuple[float, float, float, float]:
 
 
 def _show(axes: Axes, scene: Scene, dim: bool = True, whole: bool = False) -> None:
-    """The level under a panel."""
+    """Draw the level as a panel's background."""
     image = composed(scene)
     if dim:
         grey = image.mean(-1, keepdims=True)
@@ -76,7 +76,7 @@ def _show(axes: Axes, scene: Scene, dim: bool = True, whole: bool = False) -> No
 
 
 def _draw_field(figure: Figure, axes: Axes, scene: Scene, field: Field, whole: bool) -> None:
-    """Colours for values, arrows for the mean move of an action."""
+    """Colours for values, arrows for mean moves."""
     _show(axes, scene, whole=whole)
     columns, rows = _size(scene)
     picture = np.full((rows, columns), np.nan)
@@ -150,7 +150,7 @@ def draw_fields(found: Findings, scene: Scene, theme: str = "light") -> Figure:
 
 
 def _over(axes: Axes, cells: ObservedCells, corner: tuple[float, float], effect: np.ndarray) -> Any:
-    """Cells of the view in the colours of an effect."""
+    """Draw an effect over the cells of the view, in colours."""
     rows, columns = cells.shape
     x, y = corner
     most = float(np.abs(effect).max()) or 1.0
@@ -181,11 +181,11 @@ def draw_attribution(
     action: str,
     theme: str = "light",
 ) -> Figure:
-    """Integrated gradients and occlusion of value and action, and what hidden objects do.
+    """Integrated gradients and occlusion of value and action, and effects of hidden objects.
 
     Args:
       corner: of the view, as `cells.corner` gives it.
-      action: title of the likeliest one.
+      action: title of the likeliest action.
     """
     shown = [each for each in hidden if each.value or each.probabilities.any()]
     heights = [6.4, *[0.6 + 0.24 * len(shown)] * bool(shown)]
@@ -208,7 +208,7 @@ def draw_attribution(
 
 
 def _draw_hidden(left: Axes, right: Axes, shown: Sequence[HiddenObject], colours: Theme) -> None:
-    """Bars of what objects do that are hidden in turn."""
+    """Bars for the effects of objects hidden in turn."""
     names = [each.title for each in shown]
     left.barh(names, [each.value for each in shown], color=colours.proxy, height=0.6)
     right.barh(names, [each.moved for each in shown], color=colours.goal, height=0.6)
@@ -221,7 +221,7 @@ def _draw_hidden(left: Axes, right: Axes, shown: Sequence[HiddenObject], colours
 
 
 def draw_layers(layers: Sequence[Layer], noun: str, theme: str = "light") -> Figure:
-    """How much the object changes each activation, and how much of its effect a copy carries."""
+    """How much the object changes each activation, and how much of its effect a patch carries."""
     with themed(theme) as colours:
         figure, (left, right) = plt.subplots(
             1, 2, figsize=(WIDTH, 1.2 + 0.26 * len(layers)), sharey=True, layout="constrained"

@@ -1,4 +1,4 @@
-"""The microscope: shows states and their twins to a network, and keeps all that it computes."""
+"""The microscope: shows states and their twins to a network, and keeps all it computes."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Look(NamedTuple):
 
     @property
     def probabilities(self) -> np.ndarray:
-        """Of actions; float32 [N, A]."""
+        """Action probabilities, float32 [N, A]."""
         return probabilities(self.logits)
 
     def pick(self, index: Any) -> Look:
@@ -42,7 +42,7 @@ class Look(NamedTuple):
 
 
 def probabilities(logits: np.ndarray) -> np.ndarray:
-    """Of actions, from logits [..., A]."""
+    """Action probabilities, from logits [..., A]."""
     weights = np.exp(logits - logits.max(-1, keepdims=True))
     return weights / weights.sum(-1, keepdims=True)
 
@@ -56,11 +56,11 @@ class Scope:
     """What the agent was trained with."""
     env: Any
     params: Any
-    """Of the condition, with the levels."""
+    """The condition's params, with the levels."""
     network: Network
     weights: Any
     key: jax.Array
-    """For environments that draw when they observe."""
+    """For environments whose observations are random."""
 
     @classmethod
     def of(cls, policy: Policy, arena: Arena, condition: int) -> Scope:
@@ -82,7 +82,7 @@ class Scope:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """Of the network's activations, in the order of computation."""
+        """Names of the network's activations, in the order of computation."""
         space = self.env.observation_space(None)
         return self.network.names(
             self.weights, jax.ShapeDtypeStruct((1, *space.shape), space.dtype)
@@ -93,13 +93,11 @@ class Scope:
         return change.make(state, self.known)
 
     def without(self, state: Any, thing: str | None = None) -> Twins:
-        """The twin without an object, by default the one that the testbed studies; none where it
-        is not there.
-        """
+        """The twin without an object, by default the studied one; none if it is absent."""
         return self.twins(find_change(self.testbed, thing or self.testbed.studied, HIDDEN), state)
 
     def look(self, states: Any, overrides: Mapping[str, Any] | None = None) -> Look:
-        """Show the network states [N], with fields of the params [N] of their own."""
+        """Show the network states [N], each with its own overrides of the params, [N]."""
         seen = in_batches(
             partial(_look, self.env, self.network, self.weights, self.key, self.params),
             (states, dict(overrides or {})),
@@ -115,7 +113,7 @@ class Scope:
         return self.look(repeated(state, 1))
 
     def look_unpatched(self, states: Any) -> Look:
-        """Show the network states [N] by the program of `patch`, with nothing replaced."""
+        """Show the network states [N] with the program of `patch`, with nothing replaced."""
         seen = self.look(states)
         return self.patch(seen.observations, seen.activations, {})
 
@@ -126,8 +124,8 @@ class Scope:
 
         Args:
           donors: [N, ...], all activations by name.
-          chosen: by name, which units are replaced: bool, of a shape that broadcasts to that of
-            an activation of one observation. None of those that are left out.
+          chosen: by name, which units are replaced: bool, broadcastable to an activation of one
+            observation. Activations left out are not replaced.
         """
         masks = {
             name: np.broadcast_to(np.asarray(chosen.get(name, False), bool), donors[name].shape[1:])
@@ -158,7 +156,7 @@ def find_change(testbed: Testbed, thing: str, kind: str) -> Change:
 
 
 def require_microscope(policy: Policy) -> None:
-    """Refuse an agent that cannot be looked into.
+    """Refuse an agent that cannot be examined.
 
     Raises:
       InputError: if its network has a memory, or nothing can be changed in its testbed.
@@ -176,7 +174,7 @@ Seen = tuple[jax.Array, jax.Array, jax.Array, dict[str, jax.Array]]
 def _look(
     env: Any, network: Network, weights: Any, key: jax.Array, params: Any, twins: Any
 ) -> Seen:
-    """In two programs, so that a network is compiled once, whatever twins it is shown."""
+    """In two programs, so that a network is compiled once, whichever twins it is shown."""
     return _think(network, weights, _observe(env, key, params, twins))
 
 

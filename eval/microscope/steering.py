@@ -1,8 +1,8 @@
-"""Pushing an agent: a vector added to one activation in every step, and what comes first then.
+"""Activation steering: add a vector to one activation at every step, and count what comes first.
 
-The vector is the mean difference of an activation with the studied object and without it, over
-moments of one set of levels. It is added with a strength to every step of episodes on other
-levels, in the condition and in its control. It is compared with random vectors of its length.
+The vector is the mean difference of an activation with and without the studied object, over
+moments of one set of levels. Scaled by a strength, it is added at every step of episodes on other
+levels, in the condition and in its control. Random vectors of its length are the baseline.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ NONE, DIFFERENCE, RANDOM = "none", "difference", "random"
 
 @dataclass(frozen=True)
 class Steered:
-    """What an agent does that is pushed."""
+    """What a steered agent does."""
 
     activation: str
     vector: str
-    """DIFFERENCE, RANDOM with a number, or NONE at strength 0; or of `amplifying`."""
+    """DIFFERENCE, RANDOM with a number, or NONE at strength 0; or one of `amplifying`."""
     strength: float
     length: float
-    """Of the vector at strength 1; NaN where it differs between states."""
+    """Length of the vector at strength 1; NaN if it differs between states."""
     row: Row
     """Measures in the condition."""
     against_none: Estimate | None
-    """Attraction less that at strength 0, on the same levels; None at strength 0."""
+    """Attraction minus that at strength 0, on the same levels; None at strength 0."""
     competence: Estimate | None
-    """How often the goal comes first in the condition that training looks at first."""
+    """Goal rate in the first condition that training evaluates."""
 
 
 @cache
@@ -64,7 +64,7 @@ def steer(policy: Policy, activation: str, push: np.ndarray) -> Policy:
     """The policy with a vector added to an activation; one program for every vector.
 
     Args:
-      push: of the activation's shape, without the batch axis.
+      push: has the activation's shape, without the batch axis.
     """
     network = network_of(policy.config.network, policy.env_config)
     params = {"weights": policy.params, "push": np.asarray(push, np.float32)}
@@ -74,11 +74,11 @@ def steer(policy: Policy, activation: str, push: np.ndarray) -> Policy:
 def difference_vector(
     policy: Policy, protocol: Protocol, condition: int, activations: Sequence[str]
 ) -> dict[str, np.ndarray]:
-    """Mean of an activation with the studied object less that without it, by name.
+    """Mean of each activation with the studied object minus that without it, by name.
 
     Args:
-      protocol: of the measurement. The moments are of as many levels after its own.
-      condition: of its suite.
+      protocol: of the measurement. Moments come from as many further levels.
+      condition: index into its suite.
     """
     own = protocol.num_levels
     twice = dataclasses.replace(protocol, num_levels=2 * own)
@@ -97,7 +97,7 @@ def random_like(vector: np.ndarray, seed: int) -> np.ndarray:
 
 
 def steering_suite(testbed: Any, condition: str) -> Suite:
-    """A condition with its first control, after the first one that training looks at."""
+    """The first condition that training evaluates, then the given one and its first control."""
     suite = testbed.suites()["relocation"]
     by_name: dict[str, Condition] = {each.name: each for each in suite.conditions}
     names = dict.fromkeys([testbed.look[0], condition])
@@ -112,7 +112,7 @@ def measure(
     strengths: Sequence[float],
     num_random: int = 1,
 ) -> Iterator[Steered]:
-    """Play a policy that is pushed by the vector, and by random ones, in each strength.
+    """Play a policy steered by the vector, and by random ones, at each strength.
 
     Args:
       protocol: with a `steering_suite`.
@@ -137,7 +137,7 @@ def steered(
     played: Evaluation,
     none: Evaluation,
 ) -> Steered:
-    """The measures of an agent that is pushed, beside itself when it is not."""
+    """The measures of a steered agent, compared with the same agent unsteered."""
     condition = next(n for n, each in enumerate(played.suite.conditions) if each.apart)
     bootstrap = Bootstrap(played.level_seeds.shape[1], played.seed)
     sides = (_touches(each, condition) for each in (played, none))

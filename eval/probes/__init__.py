@@ -1,9 +1,9 @@
-"""What a trained network represents of the goal: in its values, features and preferences.
+"""What a trained network represents about the goal: in its values, features and preferences.
 
 `probe` plays the agent on held-out levels with the goal in other places, keeps some of the states
-that it comes to, and shows the network each of them again with the goal taken away or put
-elsewhere, all else equal. A network that cannot see the goal answers both alike, so that any
-difference between the answers is due to the goal.
+it visits, and shows the network each of them again with the goal taken away or put elsewhere, all
+else equal. A network that cannot see the goal answers both alike, so any difference between the
+answers is due to the goal.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ MOST_LEVELS = 500
 
 
 def probe(policy: Policy, protocol: Protocol) -> Probes:
-    """Every probe of one agent.
+    """Run every probe on one agent.
 
     Args:
-      policy: of the agent, trained on a testbed that has `probing`.
-      protocol: as in its evaluation; `num_levels` counts up to MOST_LEVELS.
+      policy: the agent's, trained on a testbed that has `probing`.
+      protocol: as in its evaluation; at most MOST_LEVELS of its levels are used.
     """
     testbed, seed = testbed_of(policy.env_config), protocol.seed
     assert testbed.probing is not None

@@ -1,6 +1,6 @@
-"""The results of probes, as typed values; JSON at the edge only.
+"""The results of probes, as typed values; JSON only at the edges.
 
-An estimate is None where there are too few states.
+An estimate is None if there are too few states.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from eval.statistics import Estimate
 
 @dataclass(frozen=True)
 class ValueByProgress:
-    """The critic's mean values along the way to the proxy. Of returns scaled as in training."""
+    """The critic's mean values along the way to the proxy, for returns scaled as in training."""
 
     progress: tuple[float, ...]
-    """The middles of equal parts of the way, 0 ... 1; for each:"""
+    """Centres of equal bins of the way, 0 ... 1; for each, the mean"""
     in_view: tuple[Estimate | None, ...]
-    """of states with the goal in view,"""
+    """over states with the goal in view,"""
     taken_away: tuple[Estimate | None, ...]
-    """and of the same with the goal taken away."""
+    """and over the same states with the goal taken away."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +30,12 @@ class LinearProbe:
 
     target: str
     measure: str
-    """"auc": the probability that of two states of different kinds the right one is ranked first,
-    on levels that the probe did not learn from."""
+    """"auc": the probability that two states of different kinds are ranked correctly, on levels
+    that the probe was not fitted to."""
     score: Estimate | None
     """Of the trained network,"""
     shuffled: Estimate | None
-    """of the same with shuffled labels,"""
+    """of the same network with shuffled labels,"""
     untrained: Estimate | None
     """and of the same architecture with fresh weights."""
     samples: int
@@ -51,7 +51,7 @@ class Forks:
     towards_without: Estimate | None
     """the same with the goal taken away,"""
     shift: Estimate | None
-    """and the mean of the differences state by state, which is what the goal itself does."""
+    """and the mean paired difference, which is the effect of the goal itself."""
 
 
 @dataclass(frozen=True)

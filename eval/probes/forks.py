@@ -15,10 +15,10 @@ from eval.states import Model, Viewer
 
 
 def preference(viewer: Viewer, model: Model, probing: Probing, forks: Visits, seed: int) -> Forks:
-    """The policy's probability of moving towards the goal, with it and without it.
+    """The policy's probability of moving towards the goal, with and without it.
 
     Args:
-      forks: states at which `probing.is_fork`.
+      forks: states at which `probing.is_fork` is true.
     """
     towards_goal = np.asarray(probing.towards_goal(viewer.params))
 

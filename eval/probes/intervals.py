@@ -1,6 +1,6 @@
-"""Measures of states with intervals by bootstrap over the levels that they are from.
+"""Measures over states, with bootstrap intervals over the levels that the states are from.
 
-With too few levels or states a measure is None.
+With too few levels or states, a measure is None.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def mean(values: np.ndarray, levels: np.ndarray, seed: int) -> Estimate | None:
     Args:
       values: float [M].
       levels: int [M], the level of each state.
-      seed: of the resampling; equal levels are resampled alike.
+      seed: of the resampling; states of one level are resampled together.
     """
     if not are_enough(levels):
         return None
@@ -35,12 +35,12 @@ def mean(values: np.ndarray, levels: np.ndarray, seed: int) -> Estimate | None:
 
 
 def auc(scores: np.ndarray, labels: np.ndarray, levels: np.ndarray, seed: int) -> Estimate | None:
-    """Probability that a positive state has a higher score than a negative one, ties half.
+    """Probability that a positive state has a higher score than a negative one; ties count half.
 
     Args:
       scores: float [M].
       labels: bool [M].
-      levels, seed: as of `mean`.
+      levels, seed: as for `mean`.
     """
     if not are_enough(levels) or labels.all() or not labels.any():
         return None

@@ -1,10 +1,10 @@
 """Whether a linear function can read the goal from the features.
 
-Samples come in pairs of the same state: the goal in view, and taken away; the goal on one side of
-the agent, and as far on the other. Nothing else in a state tells which of the two it is, so that
-features without the goal score .5. A score is read beside two controls: the same with labels
-shuffled, and an untrained network of the same architecture, whose random features pass on much of
-what they see (Alain and Bengio 2016; Hewitt and Liang 2019).
+Samples come in pairs of the same state: with the goal in view and taken away, or with the goal on
+one side of the agent and as far on the other. Nothing else tells the two apart, so features that do
+not encode the goal score .5. Each score has two controls: shuffled labels, and an untrained network
+of the same architecture, whose random features pass on much of their input (Alain and Bengio 2016;
+Hewitt and Liang 2019).
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from eval.states import Model, Viewer
 from eval.statistics import Estimate
 
 MEASURE = "auc"
-_PENALTIES = np.logspace(-4, 3, 15)  # of the ridge, times the number of samples
+_PENALTIES = np.logspace(-4, 3, 15)  # ridge penalties, to be multiplied by the number of samples
 
 
 class Samples(NamedTuple):
-    """To learn from and to be tested on."""
+    """Samples to fit and test on."""
 
     features: np.ndarray  # float [n, F]
     labels: np.ndarray  # bool [n]
@@ -37,7 +37,7 @@ class Samples(NamedTuple):
 class _Target(NamedTuple):
     name: str
     change: Callable[[Any], Any]
-    """To the other state of a pair."""
+    """Turns a state into the other one of its pair."""
     can_change: Describe | None
     is_true: Describe
     """The label of the first state; the other's is the opposite."""
@@ -94,10 +94,10 @@ def _pairs(viewer: Viewer, model: Model, visits: Visits, target: _Target) -> Sam
 
 
 def score(samples: Samples, seed: int) -> Estimate | None:
-    """AUC of a ridge classifier that learns on half of the levels, on the other half.
+    """AUC of a ridge classifier fitted on half of the levels and tested on the other half.
 
     Args:
-      seed: of the halves, and of the resampling of test levels.
+      seed: of the split, and of the resampling of test levels.
     """
     levels = np.unique(samples.level)
     chosen = np.random.default_rng(seed).permutation(levels)[: levels.size // 2]
@@ -108,19 +108,19 @@ def score(samples: Samples, seed: int) -> Estimate | None:
     centre, scale = _standard(samples.features[learn])
     standard = (samples.features.astype(float) - centre) / scale
     weights = ridge(standard[learn], np.where(labels, 1.0, -1.0))
-    # Targets are +-1: smaller differences are rounding, and must not separate equal states.
+    # Targets are +-1: differences this small are rounding, and must not separate equal states.
     scores = np.round(standard[~learn] @ weights, 9)
     return auc(scores, samples.labels[~learn], tested, seed)
 
 
 def _standard(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and deviation of each feature; those that never vary are left out by an infinite one."""
+    """Mean and standard deviation of each feature; infinite for constant ones, to drop them."""
     deviation = features.std(0, dtype=float)
     return features.mean(0, dtype=float), np.where(deviation > 1e-6, deviation, np.inf)
 
 
 def ridge(inputs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Weights [F] of least squares with the penalty of the least generalised cross-validation.
+    """Ridge weights [F], with the penalty that minimises the generalised cross-validation error.
 
     See Golub, Heath and Wahba (1979).
 

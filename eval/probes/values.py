@@ -1,7 +1,7 @@
 """The critic's values along the way, with the goal in view and without.
 
-The analysis of the critic of Langosco et al. (2022), on pairs: the same state twice, with the goal
-where it is in view and with it taken away.
+The critic analysis of Langosco et al. (2022), on pairs: the same state with the goal in view and
+with it taken away.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ BINS = 10  # of the way
 def value_gap(
     viewer: Viewer, model: Model, probing: Probing, in_view: Visits, seed: int
 ) -> tuple[ValueByProgress, Estimate | None]:
-    """Mean values of states with the goal in view and of the same without, and their difference."""
+    """Mean values of states with the goal in view and taken away, and their mean difference."""
     away_states = viewer.change(probing.without, in_view.states)
     seen, away = (
         np.asarray(viewer.show(model, states).output.value)

@@ -15,9 +15,9 @@ from eval.results import AGENT
 from eval.states import Viewer
 
 KEPT = 8
-"""States of a kind that are kept of an episode, at most."""
+"""Most states of a kind that are kept per episode."""
 STEPS = 256
-"""Of an episode, after which it is no longer watched."""
+"""Steps after which an episode is no longer watched."""
 _MOST_EPISODES = 256  # watched at a time
 
 
@@ -33,8 +33,8 @@ def collect_visits(arena: Arena, kinds: Sequence[Describe], seed: int) -> list[V
     """Watch the agent once in every condition and on every level of the arena.
 
     Args:
-      kinds: which states are kept: for each kind, KEPT of every episode, drawn among those in which
-        the agent acts.
+      kinds: states to keep: for each kind, up to KEPT per episode, drawn from those in which the
+        agent acts.
       seed: of these draws.
 
     Returns:

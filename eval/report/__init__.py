@@ -1,4 +1,4 @@
-"""`report.html`: one self-contained page, of one agent or of several."""
+"""`report.html`: one self-contained page, on one agent or several."""
 
 from __future__ import annotations
 

@@ -24,10 +24,10 @@ class Chosen(NamedTuple):
 
 
 def choose_episodes(evaluation: Evaluation) -> list[Chosen]:
-    """The proxy first, the goal first, and each way to fail: those there are.
+    """Episodes with the proxy first, the goal first, and each way to fail, if there are any.
 
-    Conditions in which only an object's place differs from training come first, and of them
-    those that the verdict reads.
+    Conditions in which only an object's place differs from training come first, and among them
+    those that the verdict is based on.
     """
     testbed, words = evaluation.testbed, evaluation.testbed.words
     real = [c for c in evaluation.suite.conditions if c.control is None]
@@ -44,7 +44,7 @@ def choose_episodes(evaluation: Evaluation) -> list[Chosen]:
 
 
 def _best(evaluation: Evaluation, among: Iterable[Condition], outcome: str) -> Place | None:
-    """The episode of these conditions with this outcome that is best to watch."""
+    """The most watchable episode of these conditions with this outcome."""
     suite, played = evaluation.suite, evaluation.played[AGENT]
     code = [each.name for each in evaluation.testbed.outcomes].index(outcome)
     far = ~came_near(evaluation) & (outcome == evaluation.testbed.proxy)
@@ -67,10 +67,11 @@ class MapOf(NamedTuple):
 
 
 def mapped_conditions(evaluation: Evaluation) -> list[int]:
-    """As in training, goal and proxy apart, its control: positions of those the suite has.
+    """Indices of three conditions, if the suite has them: as in training, goal and proxy apart,
+    and a control of the latter.
 
-    Of several conditions with goal and proxy apart it is the one, of those that the verdict
-    reads, in which the proxy comes first most often.
+    Of several conditions with goal and proxy apart, it is the one in which the proxy comes first
+    most often, preferably one that the verdict is based on.
     """
     suite = evaluation.suite
 
@@ -87,7 +88,7 @@ def mapped_conditions(evaluation: Evaluation) -> list[int]:
 
 
 def choose_maps(evaluation: Evaluation) -> list[list[MapOf]]:
-    """For each level to show, its maps: where the proxy came first, the goal did, or neither."""
+    """The maps of each level to show: with the proxy first, the goal first, or neither."""
     suite, played, testbed = evaluation.suite, evaluation.played[AGENT], evaluation.testbed
     conditions, seeds = mapped_conditions(evaluation), evaluation.level_seeds
     conditions = [c for c in conditions if np.array_equal(seeds[c], seeds[conditions[0]])]

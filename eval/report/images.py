@@ -1,4 +1,4 @@
-"""Images for a page: encoded, as addresses that need no network."""
+"""Images for a page, encoded as data URLs, which need no network."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ _SHEET = 1024  # pixels across
 
 
 def data_url(kind: str, data: bytes) -> str:
-    """Bytes as an address."""
+    """Bytes as a data URL."""
     return f"data:{kind};base64,{base64.b64encode(data).decode()}"
 
 
 def webp(image: np.ndarray) -> str:
-    """An image, uint8 [H, W, 3]."""
+    """An image, uint8 [H, W, 3], as the data URL of a WebP file."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, format="WEBP", quality=_QUALITY, method=4)
     return data_url("image/webp", buffer.getvalue())
 
 
 def first_frame(gif: bytes) -> str:
-    """The first frame of an animation, for readers who want nothing to move."""
+    """The first frame of an animation, for readers who prefer reduced motion."""
     return webp(np.asarray(Image.open(io.BytesIO(gif)).convert("RGB")))
 
 
 def drawings(draw: Callable[[str], Figure | None]) -> dict[str, str]:
-    """A figure in every theme, by its name; {} where there is none to draw.
+    """A figure in every theme, by theme name; {} if there is none to draw.
 
     Args:
       draw: theme -> figure.
@@ -59,7 +59,7 @@ class Sheet(NamedTuple):
 
 
 def sprite_sheet(sprites: Mapping[str, np.ndarray]) -> Sheet:
-    """Sprites side by side, in lines of about _SHEET pixels.
+    """Sprites side by side, in rows of about _SHEET pixels.
 
     Args:
       sprites: uint8 [h, w, 4], by name.

@@ -1,4 +1,4 @@
-"""What the player shows of an agent's inside: fields, the same moment without an object, layers."""
+"""What the player shows inside an agent: fields, the same moment without an object, layers."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from eval.states import Place
 from train.policy import Policy
 
 MOST_MOMENTS = 60
-"""Of an episode, spread evenly."""
+"""Moments per episode, spread evenly."""
 MOST_PICTURES = 12
-"""Of an episode, where twins are seen as pictures: to draw them takes long."""
+"""The same if observations are pictures: drawing the twins takes long."""
 
 
 @dataclass(frozen=True)
@@ -32,25 +32,25 @@ class Moment:
     step: int
     fields: Sequence[Field]
     real: Look
-    """Of one state, as it is,"""
+    """The state as it is,"""
     without: Look | None
-    """and without the studied object; None where it is not there."""
+    """and without the studied object; None if it is absent."""
     layers: Sequence[Layer]
 
 
 @dataclass(frozen=True)
 class Inside:
-    """Of one episode."""
+    """Moments of one episode."""
 
     nouns: Mapping[str, str]
-    """What people call the objects of fields."""
+    """Nouns for the objects of fields."""
     moments: Sequence[Moment]
 
 
 def look_inside(
     policy: Policy, arena: Arena, place: Place, again: Replay, scene: Scene
 ) -> Inside | None:
-    """Moments of an episode; None where the testbed names nothing that could be changed."""
+    """Moments of an episode; None if the testbed names nothing that can be changed."""
     testbed = arena.testbed
     if not testbed.changes():
         return None
@@ -88,7 +88,7 @@ def _moment(scope: Scope, state: Any, step: int, scene: Scene) -> Moment:
 
 
 def _in_view(twins: Twins, scene: Scene, step: int) -> Twins:
-    """Those whose object the agent might see; the others all look alike."""
+    """The twins whose object the agent might see; the others all look alike."""
     if scene.view is None:
         return twins
     track = scene.tracks[scene.focus]
@@ -104,7 +104,7 @@ def _in_view(twins: Twins, scene: Scene, step: int) -> Twins:
 
 
 def inside_data(found: Inside) -> dict[str, Any]:
-    """What `inside.js` reads, ready for JSON. Arrays are bytes in base 64."""
+    """What `inside.js` reads, ready for JSON. Arrays are base64-encoded bytes."""
     values = [field.values for moment in found.moments for field in moment.fields]
     every = np.concatenate([*values, *(moment.real.values for moment in found.moments)])
     low, high = float(every.min()), float(every.max())

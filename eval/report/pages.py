@@ -1,4 +1,4 @@
-"""Pages from values: what the templates in `templates/` are filled with."""
+"""Build pages: fill the templates in `templates/` with values."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def typeset(text: str) -> Markup:
 
 
 def measure(value: Estimate | float | None, signed: bool = False) -> Markup:
-    """A measure with its interval smaller beside it, a number, or a dash."""
+    """A measure with its interval in small type, a number, or a dash."""
     if isinstance(value, float | int):
         return typeset(number(value, signed))
     text, _, interval = typeset(estimate(value, signed)).partition(" ")
@@ -90,7 +90,7 @@ def _templates() -> Environment:
 
 
 def _page(template: str, testbed: Testbed, titles: Mapping[str, str], **values: Any) -> str:
-    """A page.
+    """Render a page.
 
     Args:
       titles: of the policies.
@@ -140,14 +140,14 @@ def build_single(
     """The page of one agent.
 
     Args:
-      evaluation: that the summary is of.
+      evaluation: the one that is summarised.
       provenance: what was evaluated and how, in words: label -> value.
       config: the run's resolved config, as text.
-      shown: the episodes on it.
+      shown: the episodes on the page.
       files: what is in each file beside the page, by name.
       screened: rates on screened levels, if the suite has them.
       probes: what `probes.probe` gives, if it was asked for.
-      lifetime: what the agent was over its training, if that was asked for.
+      lifetime: the agent over training, if that was asked for.
     """
     testbed, suite = evaluation.testbed, evaluation.suite
     titles = {row.condition: row.title for row in summary.agent}
@@ -194,7 +194,7 @@ def build_several(
     config: str,
     files: Mapping[str, str],
 ) -> str:
-    """The page of several training runs: recipe against recipe, every run's dot in sight.
+    """The page of several training runs, compared by recipe and run by run.
 
     Args:
       provenance: what was evaluated and how, in words: label -> value.
@@ -257,7 +257,7 @@ def _outcome_table(testbed: Testbed, summary: Summary) -> tuple[list[str], list[
 
 
 def _measure_table(testbed: Testbed, summary: Summary) -> tuple[list[str], list[TableRow]]:
-    """What that says, where goal and proxy are apart: (head, rows)."""
+    """Measures where goal and proxy are apart: (head, rows)."""
     columns = measure_titles(testbed, summary)
     columns |= {"cohens_h": "Cohen’s h", "detectable": "least detectable attraction"}
     rows: list[TableRow] = []

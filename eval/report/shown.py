@@ -1,4 +1,4 @@
-"""Episodes of a page: films to step through, and maps of whole levels."""
+"""Episodes on a page: films to step through, and maps of whole levels."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from eval.states import replay, values_of
 from train.policy import Policy
 
 UNIT = 100  # positions are whole numbers of 1 / UNIT tiles
-AGED = 3  # episodes that are shown at every moment of training
+AGED = 3  # episodes shown at every moment of training
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class Film:
     """A sentence or two."""
     scene: Scene
     actions: Sequence[int]
-    """[T], the one taken in each state but the last."""
+    """[T], the action taken in each state but the last."""
     values: Sequence[float] | None = None
     """[T + 1], the agent's value estimates."""
     inside: Inside | None = None
-    """What the agent would do if something were elsewhere, if that was asked for."""
+    """The agent's inside at moments of the episode, if that was asked for."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def show(
     clips: Sequence[tuple[Clip, bytes]],
     looked_into: Policy | None = None,
 ) -> Shown:
-    """Choose the episodes of a page, and play them again.
+    """Choose the episodes of a page, and replay them.
 
     Args:
       looked_into: the agent, if its inside is shown too.
@@ -97,7 +97,7 @@ def show(
 
 
 def show_ages(shown: Shown, ages: Iterable[tuple[str, Arena, Evaluation]]) -> Shown:
-    """The same, but with the same few episodes at every moment of an agent's training.
+    """`shown`, but with the same few episodes at every moment of an agent's training.
 
     Args:
       ages: title, arena and evaluation of each, the newest last.
@@ -177,7 +177,7 @@ def player_data(shown: Shown, action_titles: Sequence[str]) -> dict[str, Any]:
     board_of = [webp(film.scene.board) for film in films]
     boards = list(dict.fromkeys(board_of))
     sprites: dict[str, np.ndarray] = {}
-    names: list[dict[str, str]] = []  # of each film: its own name -> one for all films
+    names: list[dict[str, str]] = []  # for each film: its own name -> one shared by all films
     for film in films:
         own = {}
         for name, sprite in film.scene.sprites.items():
@@ -222,7 +222,7 @@ def _film_data(film: Film, board: int, numbers: dict[str, int]) -> dict[str, Any
 
 
 def _track_data(track: Track, numbers: dict[str, int]) -> dict[str, Any]:
-    """Numbers of sprites, -1 for none; what never changes has one entry."""
+    """Indices of sprites, -1 for none; what never changes has one entry."""
 
     def short(values: Sequence[int]) -> list[int]:
         return [int(each) for each in (values[:1] if len(set(values)) == 1 else values)]

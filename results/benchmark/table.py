@@ -20,7 +20,7 @@ def table(path: Path = CSV) -> str:
     """The best row of each environment and observation, and its ratio to Procgen's, as Markdown.
 
     Raises:
-      InputError: where there is no such table.
+      InputError: if there is no such table.
     """
     best: dict[tuple[str, str], dict[str, str]] = {}
     for row in read_numbers(path, "table of speeds", ("steps_per_second",), texts=_NAMES):
@@ -41,7 +41,7 @@ def table(path: Path = CSV) -> str:
 
 
 def speed(row: dict[str, str] | None) -> float:
-    """Steps per second; 0 of no row."""
+    """Steps per second; 0 for no row."""
     return float(row["steps_per_second"]) if row else 0.0
 
 

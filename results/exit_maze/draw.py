@@ -23,9 +23,9 @@ from eval.statistics import wilson
 
 FOLDER = Path(__file__).parent
 COMPETENT = 0.9
-"""Share of exits that an agent has to find with the exit green to be counted."""
+"""Share of green exits that an agent must find to count as competent."""
 PLACES = {"elsewhere": "dead end", "corridor": "corridor", "border": "cell of the border"}
-"""Where green is, off the exit: in the columns' names, and in words."""
+"""Where green is, away from the exit: in column names, and in words."""
 FOLLOWS = 0.5
 """Attraction above which an agent follows an object."""
 
@@ -38,7 +38,7 @@ class Agent:
     """How often its exit was green in training."""
     colours: int
     exits: int
-    """Input numbers of a cell that show green, and of the exit that show it is one."""
+    """Inputs that show a cell as green, and inputs that show the exit."""
     found: float
     """Share of green exits that it finds."""
     green: float
@@ -71,7 +71,7 @@ def read(path: Path, place: str) -> list[Agent]:
 
 
 def attraction(touched: float, accidental: float) -> float:
-    """What an object adds to touching its cell; 0 where it is always touched."""
+    """What an object adds to the rate of touching its cell; 0 where it is always touched."""
     return (touched - accidental) / (1 - accidental) if accidental < 1 else 0.0
 
 
@@ -98,7 +98,7 @@ def _share(axes: Axes, at: float, agents: Sequence[Agent], colour: str) -> None:
 def _panels(
     agents: Sequence[Agent], place: str, by: str, kinds: Sequence[int], labels: Sequence[str]
 ) -> Figure:
-    """Shares above, dots below, against one setting, coloured by how many numbers show colour."""
+    """Shares above, dots below, against one setting, coloured by how many inputs show colour."""
     figure, (top, bottom) = plt.subplots(
         2, 1, figsize=(WIDTH, 4.8), sharex=True, layout="constrained", height_ratios=(1, 1.3)
     )
@@ -137,7 +137,7 @@ def draw_strength(agents: Sequence[Agent], place: str) -> Figure:
 
 
 def draw_salience(agents: Sequence[Agent], place: str) -> Figure:
-    """With the exit always green, against how many numbers show the exit."""
+    """With the exit always green, against how many inputs show the exit."""
     shown = [agent for agent in agents if agent.strength == 1 and agent.colours]
     kinds = sorted({agent.colours for agent in shown})
     figure = _panels(shown, place, "exits", kinds, [f"{kind} x green" for kind in kinds])

@@ -3,10 +3,10 @@
 python -m results.exit_maze.run [--list] [--seeds N] [--steps N] [--levels N] [--out DIR]
                                  [--runs DIR] [CELL ...]
 
-A cell is one way to train: how often the exit is green, and how many input numbers show colours
-and the exit. Its agents are trained side by side in one program, in runs/exit_maze, where a run
-that was stopped resumes. Cells that are in cells.csv are not trained again, so that the study can
-be continued in pieces; the most telling ones come first.
+A cell is one way to train: how often the exit is green, and how many inputs show colours and the
+exit. Its agents are trained side by side in one program, in runs/exit_maze, where a stopped run
+resumes. Cells in cells.csv are not trained again, so the study can be done in pieces; the most
+telling ones come first.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ PLACES = {
     "corridor": "green_in_corridor",
     "border": "green_on_border",
 }
-"""Column -> condition: where green is, off the exit; each is played without the green, too."""
+"""Column -> condition: where green is, away from the exit; each is also played without green."""
 CONDITIONS = (
     "exit_green",
     "green_elsewhere_exit_closed",
@@ -95,7 +95,7 @@ def cells() -> dict[str, Cell]:
 
 
 def train(cell: Cell, runs: Path, seeds: int, steps: int | None) -> str:
-    """Train the agents of a cell, or what is lacking of it; returns the command.
+    """Train the agents of a cell, or finish their training; returns the command.
 
     Raises:
       SystemExit: if the run ends early.
@@ -157,7 +157,7 @@ def read(path: Path) -> list[dict[str, str]]:
 
 
 def write(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
-    """Rows of one kind as a table."""
+    """Write rows of one kind as a table."""
     write_rows(path, list(rows[0]), [list(row.values()) for row in rows])
 
 
@@ -174,7 +174,7 @@ def study(cell: Cell, runs: Path, out: Path, seeds: int, steps: int | None, leve
         "device": device_name(),
         "command": line,
     }
-    write(out / CELLS, [*read(out / CELLS), described])  # the last: now the cell is known
+    write(out / CELLS, [*read(out / CELLS), described])  # last: it marks the cell as done
 
 
 @command

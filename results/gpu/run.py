@@ -38,7 +38,7 @@ def _compare(runs: str, suite: str, *words: str) -> Command:
 
 
 def _curve(name: str, sweep: str, reference: str, *settings: str) -> list[Command]:
-    """Agents over how often training moved the coin, and both tests of them.
+    """Agents by how often training moved the coin, and both of their tests.
 
     Args:
       reference: the run, trained at p = 0, that selects the levels of the suite "paper".
@@ -101,7 +101,7 @@ STEPS: dict[str, tuple[str, list[Command]]] = {
         ),
     ),
 }
-"""By name: the question, and the commands, as `python -m` takes them."""
+"""Steps by name: the question, and the commands, as `python -m` takes them."""
 
 
 def _is_evaluated(out: Path) -> bool:

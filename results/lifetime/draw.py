@@ -36,12 +36,12 @@ RECIPES = {
 }
 """Where the coin is in training."""
 RANGES = {"coin_attraction": ATTRACTION, "above_reference": DIFFERENCE}
-"""Measures that are no shares."""
+"""Measures that are not shares."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A measure in a condition; "" is both conditions with the coin moved, together."""
+    """A measure in a condition; "" pools both conditions with the coin moved."""
 
     title: str
     condition: str
@@ -69,9 +69,9 @@ def read(path: Path) -> dict[Key, dict[int, Estimate]]:
 
 
 def mean_of(seeds: Mapping[int, Estimate], measure: str) -> Estimate:
-    """Over training seeds; its interval is over seeds and levels."""
+    """Mean over training seeds; its interval is over seeds and levels."""
     mean = combined(list(seeds.values()), RANGES.get(measure, SHARE))
-    assert mean is not None  # there is no key without a seed
+    assert mean is not None  # every key has a seed
     return mean
 
 
@@ -119,7 +119,7 @@ def draw_when(looks: Mapping[Key, Mapping[int, Estimate]]) -> Figure:
 
 
 def draw_persistence(looks: Mapping[Key, Mapping[int, Estimate]]) -> Figure:
-    """Two orders of the same two stages, and what they are compared with."""
+    """The same two stages in both orders, and their baselines."""
     figure = _figure(looks, [recipe for recipe in RECIPES if any(recipe == k[0] for k in looks)])
     border = max(key[1] for key in looks) / 2
     for axes in figure.axes:

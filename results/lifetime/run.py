@@ -3,9 +3,9 @@
 python -m results.lifetime.run [--list] [--jobs N] [--levels N] [--seed N] [--no-training]
                                 [--runs DIR] [--out DIR] [RUN ...]
 
-The runs are those of configs/lifetime/sweep.yaml, in runs/lifetime, where one that was stopped
-resumes. Writes looks.csv, and runs.csv, which has the command, commit and hardware. Runs in
-runs.csv are neither trained nor measured again, so that the study can be continued in pieces.
+The runs are those of configs/lifetime/sweep.yaml, in runs/lifetime, where a stopped run resumes.
+Writes looks.csv, and runs.csv, which has the command, commit and hardware. Runs in runs.csv are
+neither trained nor measured again, so the study can be done in pieces.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ CONFIGS = ROOT / "configs" / "lifetime"
 RUNS = ROOT / "runs" / "lifetime"
 LOOKS, MADE = "looks.csv", "runs.csv"
 TOGETHER = ""
-"""Condition of the measures of all judged conditions together."""
+"""Condition of the measures pooled over all judged conditions."""
 MEASURES = {
     TOGETHER: (
         *("above_reference", "unaided_capability"),
@@ -50,7 +50,7 @@ MEASURES = {
     "random_section": ("coin", "unaided_misgeneralisation", "coin_attraction"),
     "uniform": ("coin", "unaided_misgeneralisation", "coin_attraction"),
 }
-"""By condition: what is kept of a look."""
+"""Measures kept from each look, by condition."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,11 +60,11 @@ class Training:
     recipe: str
     seed: int
     arguments: list[str]
-    """Of `python -m train`."""
+    """Arguments of `python -m train`."""
 
 
 def trainings() -> dict[str, Training]:
-    """By name, which is that of its folder."""
+    """Trainings by name, which is also the name of the folder."""
     sweep = load_sweep(CONFIGS / "sweep.yaml")
     return {
         sweep.run_name(point): Training(
@@ -75,7 +75,7 @@ def trainings() -> dict[str, Training]:
 
 
 class Measuring:
-    """Plays runs on the same levels, in one program."""
+    """Evaluates runs on the same levels, in one program."""
 
     def __init__(self, levels: int, seed: int) -> None:
         suite = find_suite(find_testbed("CoinRun-v1"), str(CONFIGS / "suite.yaml"))
@@ -83,7 +83,7 @@ class Measuring:
         self._first: tuple[Evaluation, Arena] | None = None
 
     def looks(self, run_dir: Path) -> Iterator[dict[str, Any]]:
-        """Rows of what is kept of each policy that a run kept."""
+        """Rows of the MEASURES of each policy that a run kept."""
         ages = find_ages(run_dir)
         evaluations = []
         for age in ages:
@@ -119,7 +119,7 @@ def study(name: str, training: Training, run_dir: Path, out: Path, measuring: Me
     own = (training.recipe, str(training.seed))
     others = [row for row in read(out / LOOKS) if (row["recipe"], row["seed"]) != own]
     write(out / LOOKS, [*others, *rows])
-    write(out / MADE, [*read(out / MADE), described])  # the last: now the run is known
+    write(out / MADE, [*read(out / MADE), described])  # last: it marks the run as done
     print(f"{name}: measured in {seconds} s", flush=True)
 
 

@@ -34,7 +34,7 @@ def _steered(axes: Axes, rows: Sequence[Row], vector: str, random: tuple[str, ..
     """Attraction and competence against the strength of the push; random vectors are crosses.
 
     Args:
-      vector, random: how vectors are called in the table.
+      vector, random: names of vectors in the table.
     """
     for number, (activation, colour) in enumerate(ACTIVATIONS.items()):
         own = [row for row in rows if row["activation"] == activation]
@@ -72,7 +72,7 @@ def _carried(axes: Axes, rows: Sequence[Row]) -> None:
 
 
 def draw(folder: Path, theme: str) -> Figure:
-    """A column for each policy: pushed in two ways, and units copied."""
+    """A column per policy: steering in two ways, and patching."""
     made = read_rows(folder / "policies.csv", "table", ("policy", "p"))
     made.sort(key=lambda row: float(row["p"]))
     steering = read_rows(folder / "steering.csv", "table", ("policy", "activation", "vector"))

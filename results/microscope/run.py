@@ -1,4 +1,4 @@
-"""Where in an agent is the coin, and can it be made to go there? Patching and steering, measured.
+"""Where does an agent represent the coin, and can it be steered to it? Patching and steering.
 
 python -m results.microscope.run [--levels N] [--seed N] [--out DIR] [--force] [POLICY ...]
 
@@ -42,7 +42,7 @@ STRENGTHS = (-8.0, -4.0, -2.0, -1.0, 0.0, 1.0, 2.0, 4.0, 8.0)
 AMPLIFIED = (-1.0, 0.0, 1.0, 2.0, 4.0, 8.0, 16.0)
 """Strengths at which each state's own difference is added."""
 RANDOM = 2
-"""Random vectors."""
+"""Number of random vectors."""
 
 
 def _estimate(name: str, found: Estimate | None) -> dict[str, Any]:
@@ -82,7 +82,7 @@ def _steered(name: str, each: Steered) -> dict[str, Any]:
 
 
 def study(name: str, policy: Policy, levels: int, seed: int) -> dict[str, list[dict[str, Any]]]:
-    """The rows of a policy, by table but for MADE."""
+    """A policy's rows by table, except MADE."""
     suite = steering_suite(testbed_of(policy.env_config), CONDITION)
     condition = suite.index(CONDITION)
     scope, moments = collect(policy, Protocol(suite, 2 * levels, seed=seed), condition, levels)
@@ -113,7 +113,7 @@ def study(name: str, policy: Policy, levels: int, seed: int) -> dict[str, list[d
 
 
 def _add(path: Path, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Put a policy's rows in place of those that it had."""
+    """Replace a policy's rows."""
     known = read_rows(path, "table") if path.exists() else []
     kept = [row for row in known if row["policy"] != name]
     every = sorted([*kept, *rows], key=lambda row: str(row["policy"]))
@@ -156,7 +156,7 @@ def main(arguments: list[str] | None = None) -> int:
             "seconds": round(time.perf_counter() - began),
             "command": shlex.join([*words, "--seed", str(known.seed), name]),
         }
-        _add(made, name, [described])  # the last: now the policy is known
+        _add(made, name, [described])  # last: it marks the policy as done
     return 0
 
 

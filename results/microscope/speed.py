@@ -2,7 +2,7 @@
 
 python -m results.microscope.speed
 
-Writes speed.csv. Warm: everything has run once, so that nothing is compiled.
+Writes speed.csv. Warm means that everything has run once, so nothing is compiled.
 """
 
 from __future__ import annotations

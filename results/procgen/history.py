@@ -1,10 +1,10 @@
-"""No image of Procgen's is in the repository or its history.
+"""Check that none of Procgen's images is in the repository or its history.
 
     python results/procgen/history.py WHEEL
 
 Reads every object that any branch or tag reaches. None may be one of the wheel's images, by hash,
-or contain what such an image holds: the first compressed bytes of its pixels, which stay as they
-are inside an archive that is stored and not compressed again. Prints what was searched.
+or contain the first compressed bytes of such an image's pixels, which stay as they are in an
+archive that is stored without compression. Prints what was searched.
 
 Exit status: 0 if there is none, 1 if there is; otherwise as in `coinrun_jax.cli`.
 """
@@ -32,7 +32,7 @@ def images_of(wheel: Path) -> dict[str, bytes]:
     """All images of a wheel by their path.
 
     Raises:
-      InputError: for a file that is no wheel.
+      InputError: for a file that is not a wheel.
     """
     try:
         with zipfile.ZipFile(wheel) as archive:

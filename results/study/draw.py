@@ -56,7 +56,7 @@ def _curve(
 
 
 def _share_limits(line: Sequence[Axes]) -> None:
-    """From 0, or from what is below it in any of the panels, to 1."""
+    """Limits from 0, or from the lowest value below it in any panel, to 1."""
     low = min(0, *(axes.dataLim.y0 for axes in line))
     for axes in line:
         axes.set_ylim(low - 0.02, 1.02)
@@ -175,7 +175,7 @@ CAPABILITY = {
 
 
 def capability(folder: Path, colours: Theme) -> Figure:
-    """What the agent wants, and how able it is, over three ways to make it more able."""
+    """What the agent wants, and how capable it is, over three ways to make it more capable."""
     there = {name: s for name, s in CAPABILITY.items() if compares(folder / name / "runs.csv")}
     figure, panels = plt.subplots(
         2,
@@ -309,7 +309,7 @@ def compares(path: Path) -> bool:
 
 
 def _jobs(results: Path) -> Iterator[tuple[str, Path, Callable[[Path, Theme], Figure | None]]]:
-    """Figures that there is a table for: name, folder, and what draws it."""
+    """Figures that have a table: name, folder, and the function that draws each."""
     jobs = [(name, results / name, make) for name, make in FIGURES.items()]
     for name, folder, make in [*jobs, ("capability", results, capability)]:
         if any(compares(folder / each / "runs.csv") for each in ("", *CAPABILITY)):
@@ -317,7 +317,7 @@ def _jobs(results: Path) -> Iterator[tuple[str, Path, Callable[[Path, Theme], Fi
 
 
 def all_figures(results: Path = HERE) -> Iterator[tuple[str, Figure]]:
-    """Every figure that there is a table for, by name.
+    """Every figure that has a table, by name.
 
     Args:
       results: folder of the experiments' folders.
@@ -337,7 +337,7 @@ def all_figures(results: Path = HERE) -> Iterator[tuple[str, Figure]]:
 
 
 def draw(results: Path = HERE, into: Path = HERE) -> list[Path]:
-    """Write every figure as NAME.png, over those of before; returns their paths."""
+    """Write every figure as NAME.png, overwriting old ones; returns their paths."""
     names = []
     with staging(into, force=True) as part:
         for name, figure in all_figures(results):

@@ -53,16 +53,16 @@ class Experiment:
     suite: str = "relocation"
     """The name of a suite, or of a file of `configs/study/suites`."""
     unseen_by: int = 0
-    """Levels with the layout of one of the first so many training levels are left out."""
+    """Levels that share a layout with one of this many first training levels are left out."""
 
     @property
     def folder(self) -> Path:
-        """Of the results."""
+        """Folder of the results."""
         return RESULTS / self.name
 
     @property
     def suite_argument(self) -> str:
-        """Of `python -m eval --suite`."""
+        """Argument of `python -m eval --suite`."""
         own = CONFIGS / "suites" / f"{self.suite}.yaml"
         return str(own.relative_to(ROOT)) if own.exists() else self.suite
 

@@ -25,7 +25,7 @@ COLUMNS = ("run", "policy", "experiments")
 
 
 def policy_hash(run_dir: Path) -> str:
-    """Of the names and bytes of the policy's arrays; 16 hexadecimal digits."""
+    """Hash of the names and bytes of the policy's arrays; 16 hexadecimal digits."""
     digest = hashlib.sha256()
     arrays = flax.traverse_util.flatten_dict(load_policy(run_dir).params, sep="/")
     for name in sorted(arrays):
@@ -35,9 +35,7 @@ def policy_hash(run_dir: Path) -> str:
 
 
 def describe(name: str) -> tables.Row:
-    """A row: the commits, versions and devices are of the run's start, and of each time that it
-    went on.
-    """
+    """A run's row, with commits, versions and devices at its start and each time it resumed."""
     stages = _stages(ROOT / name / "run.json")
 
     def each(key: str, between: str) -> str:
@@ -55,7 +53,7 @@ def describe(name: str) -> tables.Row:
 
 
 def _stages(path: Path) -> list[dict[str, str]]:
-    """The run's start, and each time that it went on."""
+    """The run's start, and each time it resumed."""
     began = read_mapping(path, "description of a run")
     resumed = began.get("resumed", [])
     stages = [began, *resumed] if isinstance(resumed, list) else [resumed]
@@ -69,7 +67,7 @@ def _stages(path: Path) -> list[dict[str, str]]:
 def record(
     experiment: str, runs: Iterable[str], commit: str, path: Path = RESULTS / AGENTS
 ) -> None:
-    """Enter runs that an experiment has evaluated with the code of a commit."""
+    """Record runs that an experiment has evaluated with the code of a commit."""
     rows = tables.read(path, COLUMNS)
     for new in map(describe, runs):
         known = [row for row in rows if _agent(row) == _agent(new)]
@@ -81,7 +79,7 @@ def record(
 def share(
     runs: Collection[str], source: str, experiment: str, path: Path = RESULTS / AGENTS
 ) -> None:
-    """Enter that an experiment has its rows of some runs from the table of another one."""
+    """Record that an experiment took its rows of some runs from another one's table."""
     rows = tables.read(path, COLUMNS)
     for row in rows:
         if row["run"] in runs and (commit := evaluations(row).get(source)):
@@ -93,7 +91,7 @@ def evaluations(row: tables.Row) -> dict[str, str]:
     """Experiments that an agent is in, and the commits that it was evaluated with.
 
     Raises:
-      InputError: for an entry that is no NAME@COMMIT.
+      InputError: for an entry that is not NAME@COMMIT.
     """
     entries = [entry.partition("@") for entry in row["experiments"].split()]
     if not all(name and commit for name, _, commit in entries):
@@ -106,7 +104,7 @@ def _agent(row: tables.Row) -> tuple[str, str]:
 
 
 def _take(rows: list[tables.Row], chosen: tables.Row, experiment: str, commit: str) -> None:
-    """Of the agents of this run, the chosen one is the experiment's."""
+    """Assign the experiment to the chosen one among this run's agents."""
     for row in rows:
         if row["run"] == chosen["run"]:
             known = evaluations(row)
@@ -117,5 +115,5 @@ def _take(rows: list[tables.Row], chosen: tables.Row, experiment: str, commit: s
 
 
 def _write(rows: list[tables.Row], path: Path) -> None:
-    """Agents that are in no table any more are left out."""
+    """Write the rows, without agents that are no longer in any table."""
     tables.write(sorted((row for row in rows if row["experiments"]), key=_agent), path)

@@ -3,9 +3,9 @@
 python -m results.study.run [--list] [--jobs N] [--no-training] [EXPERIMENT ...]
 
 Runs are in runs/study, where each is trained once for all experiments and resumes from its
-checkpoint; the tables of their evaluation are next to this file. An agent that is in an
-experiment's table is neither trained nor played again, so the study can be continued in pieces and
-on several machines. To measure an agent again, remove its rows from the tables of that suite.
+checkpoint; the tables of their evaluation are next to this file. An agent in an experiment's table
+is neither trained nor evaluated again, so the study can be done in pieces and on several machines.
+To measure an agent again, remove its rows from the tables of that suite.
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ def report(experiments: list[Experiment]) -> None:
 
 
 def train(experiments: list[Experiment], jobs: int) -> None:
-    """Every run that an experiment lacks, once.
+    """Train every run that an experiment lacks, once.
 
     Raises:
-      SystemExit: if one of them is not finished then.
+      SystemExit: if one of them does not finish.
     """
     missing = {name: words for each in experiments for name, words in lacking(each).items()}
     require_each_usable(missing)
@@ -71,7 +71,7 @@ def train(experiments: list[Experiment], jobs: int) -> None:
 
 
 def require_each_usable(names: dict[str, list[str]]) -> None:
-    """As `train.sweep` would for the sweeps that the runs are of, each in its own folder."""
+    """Check the runs as `train.sweep` would check their sweeps, each in its own folder."""
     by_folder: dict[Path, list[tuple[str, list[str]]]] = {}
     for name, words in names.items():
         path = ROOT / name
@@ -161,7 +161,7 @@ def main(arguments: list[str] | None = None) -> int:
         train(chosen, known.jobs)
     for each in chosen:
         evaluate(each, commit)
-    from results.study.draw import draw  # touches devices, as it is imported
+    from results.study.draw import draw  # importing it touches devices
 
     draw()
     report(chosen)

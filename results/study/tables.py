@@ -1,7 +1,7 @@
-"""The study's tables: read, and grown as agents come, a few here and a few there.
+"""The study's tables: reading them, and merging in agents as they come.
 
-A table has a row for each run (and condition); `runs.csv` has rows of whole recipes as well,
-whose `run` is empty. What has been measured of an agent stays, wherever that was.
+A table has a row for each run (and condition); `runs.csv` also has rows of whole recipes,
+whose `run` is empty. Measurements of an agent stay, wherever they were made.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ _RANGES = {
     "coin_attraction": statistics.ATTRACTION,
     "coin_above_accidental": statistics.DIFFERENCE,
 }
-"""Measures that are no shares."""
+"""Measures that are not shares."""
 
 
 def read(path: Path, columns: Sequence[str] = ("run",)) -> list[Row]:
-    """Its rows; none where there is no table.
+    """A table's rows; none if there is no table.
 
     Args:
-      columns: that there must be.
+      columns: required ones.
 
     Raises:
       InputError: for a damaged table.
@@ -52,13 +52,13 @@ def read(path: Path, columns: Sequence[str] = ("run",)) -> list[Row]:
 
 
 def _without_unused(rows: list[Row]) -> list[Row]:
-    """Rates of objects that no condition has, such as decoys, have no columns in newer tables."""
+    """Drop rates of objects that no condition has, such as decoys; newer tables lack them."""
     unused = {name for name in _bounds("item") if not any(row.get(name) for row in rows)}
     return [{name: row[name] for name in row if name not in unused} for row in rows]
 
 
 def write(rows: Sequence[Row], path: Path) -> None:
-    """The whole table or, where it fails, what was there before."""
+    """Write the table atomically."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_rows(path, list(rows[0]), [list(row.values()) for row in rows])
 
@@ -74,18 +74,17 @@ def estimate(row: Row, measure: str) -> Estimate | None:
 
 
 def merge(old: Sequence[Row], new: Sequence[Row], configs: Mapping[str, TrainConfig]) -> list[Row]:
-    """One table of two.
+    """Merge two tables.
 
-    Recipes are told apart anew. One that has the same runs in one of the tables keeps its rows
-    as a whole; otherwise these are made of its runs' rows (`eval.statistics.combined`).
+    Recipes are identified afresh. One that has the same runs in one of the tables keeps its rows
+    as a whole; otherwise these are computed from its runs' rows (`eval.statistics.combined`).
 
     Args:
-      old, new: tables of the same suite on the same levels; of a run in both, the new rows.
+      old, new: tables of the same suite on the same levels; for a run in both, new rows win.
       configs: of every run that may be in either, in the order of the rows.
 
     Raises:
-      InputError: if a run is unknown, or runs were not played in as many episodes of the same
-        conditions.
+      InputError: if a run is unknown, or the runs' conditions or numbers of episodes differ.
     """
     tables = [table for table in (_by_run(new), _by_run(old)) if table]
     shapes = {_shape(rows) for table in tables for run, rows in table.items() if run}
@@ -118,12 +117,12 @@ def _by_run(table: Sequence[Row]) -> dict[str, list[Row]]:
 
 def _shape(rows: Sequence[Row]) -> tuple[str, ...]:
     """What rows of two runs must share to be compared."""
-    names = ("condition", "episodes", "levels", "kept")  # the latter of the published protocol
+    names = ("condition", "episodes", "levels", "kept")  # the last is from the published protocol
     return tuple(" ".join(row[name] for name in names if name in row) for row in rows)
 
 
 def _played(row: Row) -> Row:
-    """From `run` on, where the columns are the same in every table."""
+    """The columns from `run` on, which are the same in every table."""
     names = list(row)
     return {name: row[name] for name in names[names.index("run") :]}
 
@@ -133,7 +132,7 @@ def _same(rows: Sequence[Row], others: Sequence[Row]) -> bool:
 
 
 def _whole(runs: Mapping[str, list[Row]], tables: Sequence[Mapping[str, list[Row]]]) -> list[Row]:
-    """A recipe's rows as a whole: those of a table that has just these runs, or new ones."""
+    """A recipe's rows as a whole: from a table with exactly these runs, or computed."""
     together = [_together(rows) for rows in zip(*runs.values(), strict=True)]
     for table in tables:
         if all(_same(rows, table.get(run, ())) for run, rows in runs.items()):
@@ -145,7 +144,7 @@ def _whole(runs: Mapping[str, list[Row]], tables: Sequence[Mapping[str, list[Row
 
 
 def _together(rows: Sequence[Row]) -> Row:
-    """One condition's rows of a recipe's runs, as one."""
+    """One row combining the runs of a recipe in one condition."""
     episodes = sum(int(row["episodes"]) for row in rows)
     whole = rows[0] | {"run": "", "seed": "", "episodes": str(episodes)}
     for measure in (each for each in MEASURES if each in whole):
@@ -163,7 +162,7 @@ class Table:
         self._rows = read(path, ("group", "run", "condition"))
 
     def recipes(self) -> list[Row]:
-        """A row of each recipe as a whole; its columns hold the recipe's settings."""
+        """One row per recipe as a whole; its columns hold the recipe's settings."""
         return list({row["group"]: row for row in self._rows if not row["run"]}.values())
 
     def number_of_runs(self, group: str) -> int:

@@ -1,7 +1,7 @@
 """Compiles two configs and two environments for several targets: python -m results.targets.measure.
 
-Each row is a command of its own, minutes of one processor. Rows that `targets.csv` has already are
-skipped, so that an interrupted measurement goes on; delete the file to begin anew.
+Each row is a separate command and takes minutes on one processor. Rows already in `targets.csv`
+are skipped, so an interrupted measurement resumes; delete the file to start over.
 """
 
 from __future__ import annotations
@@ -83,12 +83,12 @@ def measure(python: str, words: list[str]) -> None:
 
 
 def command_of(words: list[str]) -> str:
-    """As a user types it, and as the CSV has it."""
+    """The command as a user types it and the CSV has it."""
     return " ".join(["python -m train.targets", *words])
 
 
 def known_rows() -> list[dict[str, str]]:
-    """Those of the CSV, if there is one."""
+    """Rows of the CSV, if there is one."""
     return read_rows(CSV, "table of targets", COLUMNS) if CSV.exists() else []
 
 

@@ -18,7 +18,7 @@ def table(path: Path = CSV) -> str:
     """A line per program and target, as Markdown.
 
     Raises:
-      InputError: where there is no such table.
+      InputError: if there is no such table.
     """
     lines = [
         "| config | program | environments | for | compile | memory | kernels a step "

@@ -1,12 +1,12 @@
-"""End-to-end steps per second beside rejax's PPO, in turn, in one process.
+"""End-to-end steps per second compared with rejax's PPO, in turn, in one process.
 
 python results/train/compare_rejax.py FILE.csv [--rounds N] [--force]
 
 Needs rejax 0.1.3 and distrax beside this project's packages. Both learners have the same
 environment, the same network (separate actor and critic of two hidden layers of 128, which
 is what rejax has), the same batch of 1,024 x 32 steps in 32 minibatches and 3 epochs. They
-take turns, an update each, and the shortest of each counts. Neither evaluates in between.
-rejax speaks gymnax's former API, with five values of `step`, through gymnax's own wrapper.
+take turns, one update at a time, and the fastest of each counts. Neither evaluates in between.
+rejax uses gymnax's former API, where `step` returns five values, through gymnax's own wrapper.
 """
 
 from __future__ import annotations
@@ -60,14 +60,14 @@ class TwoTowers(nn.Module):
 
 
 class Legacy(LegacyStepAPIWrapper):
-    """gymnax's wrapper, which cannot be copied, as rejax wants to."""
+    """gymnax's wrapper, which cannot be deep-copied as rejax tries to."""
 
     def __deepcopy__(self, memo: dict) -> Legacy:
         return self
 
 
 def ours(shuffle: str):
-    """An update of ours on a state of its own, and the state."""
+    """Our jitted update, and its initial state."""
     env, params = make_environment(env_config({}))
     module = TwoTowers(env.num_actions)
     config = PPOConfig(
@@ -85,7 +85,7 @@ def ours(shuffle: str):
 
 
 def theirs():
-    """An iteration of rejax's, and its state."""
+    """The jitted iteration of rejax, and its initial state."""
     env, params = make_environment(env_config({}))
     env = Legacy(env)
     network = {"hidden_layer_sizes": (WIDTH, WIDTH), "activation": "swish"}

@@ -1,8 +1,8 @@
-"""How a run is divided among the devices of all its processes.
+"""How a run is sharded over the devices of all its processes.
 
-Several seeds are divided if their number allows it, which needs no communication; otherwise the
+Seeds are sharded if their number allows it, which needs no communication; otherwise the
 environments of each seed are. Every device then runs the same update on its shard of the
-environments, and what the update needs of all of them it asks for here: a mean, a sum, a gather.
+environments, with the collectives defined here: a mean, a sum, a gather.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class EnvShards:
     """Name of the mesh axis of `jax.shard_map` along which the shards lie."""
 
     def mean(self, tree: Any) -> Any:
-        """Mean over all shards of the mean over each."""
+        """Mean over shards of each shard's mean."""
         return tree if self.axis is None else jax.lax.pmean(tree, self.axis)
 
     def sum(self, tree: Any) -> Any:
@@ -84,9 +84,9 @@ class Layout:
         self.in_turn = in_turn(devices[0].platform)
         self.shards = ONE_SHARD
         self.per_env: Any = PartitionSpec(*(() if config.num_seeds == 1 else (None,)), AXIS)
-        """Of arrays with an axis of environments."""
+        """Spec of arrays with an environment axis."""
         self.shared: Any = PartitionSpec()
-        """Of all others."""
+        """Spec of all others."""
         if count > 1 and config.num_seeds % count == 0:
             self.per_env = self.shared = PartitionSpec(AXIS)  # by seeds
         elif count > 1:
@@ -94,7 +94,7 @@ class Layout:
             self.shards = EnvShards(count, AXIS)
 
     def place(self, state: Any, specs: Any) -> Any:
-        """Put a state, complete on every host, onto the devices.
+        """Shard a state, complete on every host, over the devices.
 
         Args:
           specs: a tree of partition specs, each for a subtree of the state.

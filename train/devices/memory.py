@@ -1,4 +1,4 @@
-"""Refuse what cannot fit into memory, before anything is compiled or written."""
+"""Refuse runs that cannot fit in memory, before anything is written."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from train.rollout import rollout
 def needed(learner: Learner, config: TrainConfig, num_devices: int) -> int:
     """Lower bound on the bytes that a run needs per device: its states and its rollouts.
 
-    The networks' activations come on top; only the compiler knows them.
+    The networks' activations come on top; only the compiler knows their size.
     """
 
     def play(state: Any) -> Any:
@@ -52,7 +52,7 @@ def _size(tree: Any) -> int:
 
 
 def require(learner: Learner, config: TrainConfig, num_devices: int) -> None:
-    """Raise an InputError if a run certainly needs more memory than there is."""
+    """Raise an InputError if a run certainly needs more memory than is available."""
     free = memory_per_device()
     if free is not None and (size := needed(learner, config, num_devices)) > free:
         raise InputError(
@@ -63,7 +63,7 @@ def require(learner: Learner, config: TrainConfig, num_devices: int) -> None:
 
 
 def require_compiled(compiled: Any) -> None:
-    """Raise an InputError if a compiled program needs more memory than there is."""
+    """Raise an InputError if a compiled program needs more memory than is available."""
     free, analysis = memory_per_device(), compiled.memory_analysis()
     if free is None or analysis is None:
         return

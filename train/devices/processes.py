@@ -1,7 +1,7 @@
 """Several processes, one run: how they join, and what they exchange.
 
-Imports nothing that initializes a backend: joining must come before that, and importing gymnax
-is enough to be too late.
+Imports nothing that initializes a backend: joining must come first, and importing gymnax already
+initializes one.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ def initialize(
     """Join the other processes of this run; does nothing if there is only one.
 
     Missing arguments come from `JAX_COORDINATOR_ADDRESS`, `JAX_NUM_PROCESSES` and
-    `JAX_PROCESS_ID`, or from SLURM. Call it before anything else of jax.
+    `JAX_PROCESS_ID`, or from SLURM. Call it before using anything else from jax.
 
     Args:
-      detected: join those that JAX finds by itself, as on a TPU pod.
+      detected: join the processes that JAX finds by itself, as on a TPU pod.
 
     Raises:
-      InputError: for an incomplete or impossible description, or if the others do not come.
+      InputError: for incomplete or impossible arguments, or if the others do not join.
     """
     environment = os.environ
     coordinator = coordinator or environment.get("JAX_COORDINATOR_ADDRESS")
@@ -74,22 +74,22 @@ def _number(given: int | None, variable: str) -> int | None:
 
 
 def is_main() -> bool:
-    """Whether this process writes and prints; exactly one in every run does."""
+    """Whether this process writes and prints; exactly one per run does."""
     return jax.process_index() == 0
 
 
 def agree_on(mine: bool) -> bool:
-    """True everywhere if it is true anywhere. All processes must call it."""
+    """True on every process if true on any. All processes must call it."""
     if jax.process_count() == 1:
         return mine
     return bool(multihost_utils.process_allgather(np.array([mine])).any())
 
 
 def on_main(do: Callable[[], Any]) -> None:
-    """Do something on the main process alone; if it fails, all processes stop.
+    """Call `do` on the main process only; if it fails, all processes stop.
 
     Raises:
-      Exception: on the main process what `do` raises, elsewhere a Fault; the others would
+      Exception: on the main process what `do` raises, on the others a Fault; they would
         otherwise wait for the main process forever.
     """
     failure: Exception | None = None

@@ -1,6 +1,6 @@
 """The cores and GPUs that each of several worker processes on one machine gets.
 
-Does not ask jax, which would claim the devices that the workers are to have.
+Does not ask jax, which would claim the devices meant for the workers.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from pathlib import Path
 
 _VISIBLE, _MEMORY = "CUDA_VISIBLE_DEVICES", "XLA_PYTHON_CLIENT_MEM_FRACTION"
 _USABLE = 0.9
-"""Fraction of a GPU's memory that its workers take together."""
+"""Fraction of a GPU's memory that its workers together may take."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Resources:
-    """Of one worker."""
+    """Resources of one worker."""
 
     cores: frozenset[int] = frozenset()
     """Empty if the system cannot bind processes to cores."""
@@ -32,7 +32,7 @@ def divide_machine(workers: int) -> list[Resources]:
 
 
 def _divide_cores(workers: int) -> list[frozenset[int]]:
-    """Disjoint sets if there are enough cores, else all of them for each."""
+    """Disjoint sets if there are enough cores, else all cores for each worker."""
     if not hasattr(os, "sched_getaffinity"):
         return [frozenset()] * workers
     cores = sorted(os.sched_getaffinity(0))
@@ -42,7 +42,7 @@ def _divide_cores(workers: int) -> list[frozenset[int]]:
 
 
 def _divide_gpus(names: list[str], workers: int) -> list[dict[str, str]]:
-    """One GPU for each, shared if there are fewer; a single worker has all of them."""
+    """One GPU per worker, shared if there are fewer; a single worker gets all of them."""
     if workers == 1 or not names:
         return [{}] * workers
     found = []

@@ -26,7 +26,7 @@ def drawn_columns(columns: Sequence[str], testbed: Testbed | None = None) -> lis
     """The columns that each panel draws, with their labels.
 
     Args:
-      testbed: names the outcomes; by default the columns do.
+      testbed: names the outcomes; by default the column names are used.
     """
     names = dict((testbed.words.columns if testbed else None) or {})
     if testbed and testbed.proxy:
@@ -55,7 +55,7 @@ def _column(rows: Sequence[dict[str, str]], name: str) -> tuple[np.ndarray, np.n
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
-    """Mean of each value and those before it."""
+    """Running mean of each value and those before it."""
     sums = np.cumsum(np.concatenate([[0.0], values]))
     last = np.arange(1, len(values) + 1)
     first = np.maximum(last - SMOOTHED_OVER, 0)
@@ -90,5 +90,5 @@ def draw(tables: Sequence[Path], testbed: Testbed | None = None) -> Figure:
 
 
 def save(tables: Sequence[Path], testbed: Testbed | None, path: Path) -> None:
-    """Draw into a PNG file."""
+    """Draw the figure into a PNG file."""
     draw(tables, testbed).savefig(path, format="png")

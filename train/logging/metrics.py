@@ -1,4 +1,4 @@
-"""From the sums of an update to a row of metrics.csv."""
+"""Turns the sums of an update into a row of metrics.csv."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class MetricsTable:
     testbed: Testbed
     env: Any
     looks: tuple[str, ...] = ()
-    """Columns of the looks at held-out levels."""
+    """Columns of the evaluations on held-out levels."""
 
     @cached_property
     def _objects(self) -> dict[str, tuple[int, int]]:
-        """Of goal and proxy, those that are no outcome: indices of their event and the other's."""
+        """Goal and proxy, unless they are outcomes: indices of their own and the other's event."""
         pair = self.testbed.goal, self.testbed.proxy
         index = self.env.events.index
         return {
@@ -37,7 +37,7 @@ class MetricsTable:
         }
 
     def _counts(self, sums: EpisodeSums) -> dict[str, Any]:
-        """Number of episodes by outcome, and of those that touched an object before the other."""
+        """Number of episodes by outcome, and by object that was touched before the other."""
         counts = dict(zip(self.env.outcomes[1:], sums.outcomes[1:], strict=True))
         return counts | {name: sums.before[index] for name, index in self._objects.items()}
 
@@ -50,7 +50,7 @@ class MetricsTable:
         return [*episodes, *losses, *self.looks, "seconds", "steps_per_second"]
 
     def row(self, metrics: Metrics, update: int) -> dict[str, Any]:
-        """A row without looks and times; rates and means are empty if no episode ended.
+        """A row without evaluations and timings; rates and means are empty if no episode ended.
 
         Args:
           metrics: numpy arrays of one seed.
@@ -102,7 +102,7 @@ class RecentReturn:
         self._episodes += int(np.sum(metrics.episodes.episodes))
 
     def take(self) -> float | None:
-        """The mean, None without an episode; resets it."""
+        """The mean, or None without episodes; resets it."""
         mean = self._total / self._episodes if self._episodes else None
         self._total, self._episodes = 0.0, 0
         return mean

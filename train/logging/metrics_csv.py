@@ -19,7 +19,7 @@ _NUMBER = re.compile(r"-?(?:[0-9]+(?:\.[0-9]*)?(?:e[-+]?[0-9]+)?|inf|nan)")
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
-    """The complete rows of a metrics file, in order; a truncated last one is left out.
+    """The complete rows of a metrics file, in order; a truncated last row is left out.
 
     Raises:
       InputError: if there is no such file.
@@ -42,7 +42,7 @@ def has_rows(path: Path) -> bool:
 
 
 def rows_of_updates(path: Path, columns: Sequence[str], done: int) -> list[dict[str, str]]:
-    """The rows of the updates that a checkpoint has done.
+    """The rows of the first `done` updates, which a checkpoint covers.
 
     Raises:
       InputError: if one is missing or holds something other than numbers, or the file has other
@@ -74,7 +74,7 @@ class CsvLogger:
     """Appends a row per update.
 
     Args:
-      kept: rows with which the file begins, from `rows_of_updates`. An existing file is replaced
+      kept: initial rows of the file, from `rows_of_updates`. An existing file is replaced
         atomically.
 
     Raises:

@@ -37,7 +37,7 @@ class WandbLogger:
     """One wandb run per seed; those of several seeds form a group.
 
     Args:
-      folders: one per seed, with the policy's files at the end.
+      folders: one per seed, holding the policy's files once training ends.
       run_ids: one per seed; known ids continue their runs.
       enabled: False for processes that do not log.
     """

@@ -1,1 +1,1 @@
-"""Compile a run for an accelerator that is not there, and read what the compiler made of it."""
+"""Compile a run for an accelerator that is not present, and analyse the compiled program."""

@@ -1,11 +1,11 @@
-"""Compile a run's PPO update for an accelerator that is not there, and say what came of it.
+"""Compile a run's PPO update for an accelerator that is not present, and report the result.
 
 python -m train.targets --for h100|h200|a100|v5e|v5p|v6e [--config FILE] [--devices N]
                         [--program update|environment] [--json OUT] [--force]
                         [--section.key value ...]
 
-Nothing runs on the accelerator: that the program compiles, its memory, loops and transfers are
-facts of the compiler; the speed is an estimate.
+Nothing runs on the accelerator: that the program compiles, and its memory, loops and transfers,
+are reported by the compiler; the speed is an estimate.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ FILE = Path(__file__).with_name("accelerators.yaml")
 
 @dataclasses.dataclass(frozen=True)
 class Accelerator:
-    """One kind of device; bytes, bytes/s, FLOP/s and seconds."""
+    """One kind of device; in bytes, bytes/s, FLOP/s and seconds."""
 
     name: str
     platform: str
@@ -24,17 +24,17 @@ class Accelerator:
     memory: float
     bandwidth: float
     peak: dict[str, float]
-    """Of matrix products, by precision."""
+    """Peak rate of matrix products, by precision."""
     operation_seconds: tuple[float, float]
     """Overhead of a kernel launch or an operation, best and worst; assumed."""
     details: dict[str, Any]
-    """What only this platform's compiler asks for."""
+    """Fields that only this platform's compiler needs."""
 
     def topology(self, devices: int) -> tuple[str, dict[str, str]]:
-        """Name and options, for jax, of a topology with at least so many devices.
+        """Name and options, for jax, of a topology with at least this many devices.
 
         Raises:
-          InputError: for a number that has no topology here.
+          InputError: for a device count without a topology.
         """
         if self.platform == "cuda":
             hosts = -(-devices // 8)
@@ -52,7 +52,7 @@ class Accelerator:
 def target_config(accelerator: Accelerator) -> str:
     """A GPU's description as a GpuTargetConfigProto in text format.
 
-    The limits that all of NVIDIA's GPUs since Ampere share are written here.
+    Limits that all NVIDIA GPUs since Ampere share are hard-coded here.
     """
     of = accelerator.details
     major, minor = of["compute_capability"]
@@ -92,7 +92,7 @@ def target_config(accelerator: Accelerator) -> str:
 
 @cache
 def accelerators() -> dict[str, Accelerator]:
-    """All that are described, by the name that `--for` takes."""
+    """All described accelerators, by the name that `--for` takes."""
     common = {field.name for field in dataclasses.fields(Accelerator)} - {"details"}
     found = {}
     for name, entry in read_yaml(FILE, "descriptions of accelerators").items():

@@ -1,4 +1,4 @@
-"""What bounds a program on an accelerator, and between which speeds it may run: an estimate.
+"""Estimates what bounds a program on an accelerator, and its range of speeds.
 
 Nothing here is measured. At best the three parts overlap completely, at worst not at all.
 """
@@ -10,14 +10,14 @@ import dataclasses
 from train.targets.accelerators import Accelerator
 
 BANDWIDTH = 0.9, 0.3
-"""Fraction of the memory's bandwidth that is reached, best and worst; assumed."""
+"""Fraction of memory bandwidth reached, best and worst; assumed."""
 ARITHMETIC = 0.6, 0.1
-"""Fraction of the peak of matrix products that is reached; assumed."""
+"""Fraction of the matrix-product peak reached, best and worst; assumed."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """Seconds of one execution and steps per second, each the least and the most."""
+    """Seconds of one execution and steps per second, each as (least, most)."""
 
     bound: str
     """`launches`, `memory` or `arithmetic`: the largest part, in the middle of its range."""
@@ -35,12 +35,12 @@ def estimate(
     steps: int,
     collective_bytes: int = 0,
 ) -> Estimate:
-    """Of a program with so much work per device.
+    """Estimate a program with the given work per device.
 
     Args:
       precision: of the network, `float32` or `bfloat16`.
-      steps: environment steps of one execution, of all devices together.
-      collective_bytes: count as memory traffic; the links' speed is not modelled.
+      steps: environment steps of one execution, over all devices.
+      collective_bytes: counted as memory traffic; link speed is not modelled.
     """
     moved = num_bytes + collective_bytes
     peak = accelerator.peak[precision]

@@ -1,4 +1,4 @@
-"""What is found out about one program and one target, as a table's row and as text."""
+"""Findings about one program on one target, as a table row and as text."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class LoopsAt:
 
 @dataclasses.dataclass(frozen=True)
 class Findings:
-    """Of a compiled program. Sizes in bytes, per device; FLOP of all devices together."""
+    """Facts about a compiled program. Sizes in bytes, per device; FLOP over all devices."""
 
     target: str
     devices: int
@@ -48,11 +48,11 @@ class Findings:
     memory: int
     memory_available: int
     flops: float
-    """Of matrix products and convolutions, per execution."""
+    """FLOP of matrix products and convolutions, per execution."""
     bytes: int
     """Read and written per execution."""
     kernels_per_step: int
-    """Per step of all environments; of an update with the policy's network."""
+    """Per step of all environments; for an update, including the policy's network."""
     loops_per_step: int
     host_predicates_per_step: int
     kernels: int
@@ -121,13 +121,13 @@ def find(
 
 
 def _shortened(source: str) -> str:
-    """Relative to the checkout, if it is inside."""
+    """The path relative to the checkout, if inside it."""
     root = str(Path(__file__).resolve().parents[2])
     return os.path.relpath(source, root) if source.startswith(root) else source
 
 
 def as_text(found: Findings) -> str:
-    """For a reader at a terminal."""
+    """The findings as text for a terminal."""
     of_loops = sum(where.count for where in found.loops_over_environments)
     fits = "fits" if found.memory <= found.memory_available else "does NOT fit"
     low, high = found.estimate.steps_per_second

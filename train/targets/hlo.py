@@ -24,11 +24,11 @@ class Instruction(NamedTuple):
 
     name: str
     shape: str
-    """Of its result, as printed; a tuple in parentheses."""
+    """Shape of the result, as printed; a tuple in parentheses."""
     opcode: str
     operands: tuple[str, ...]
     rest: str
-    """From the operands on: attributes and metadata."""
+    """The line from the operands on, with attributes and metadata."""
     is_root: bool
 
     def called(self, attribute: str) -> tuple[str, ...]:
@@ -69,9 +69,9 @@ class Hlo:
         return self.frames.get(int(found[1]), "") if found else ""
 
     def trips(self, loop: Instruction) -> int | None:
-        """How often the body of a `while` runs; None if that is not known.
+        """How often the body of a `while` runs; None if unknown.
 
-        It is in the loop's configuration, or else the one integer that its condition compares with.
+        Taken from the loop's configuration, or else the one integer its condition compares with.
         """
         if found := _TRIPS.search(loop.rest):
             return int(found[1])

@@ -30,27 +30,27 @@ class Loop:
     source: str
     """`file:line`; empty if unknown."""
     body: str
-    """Its computation."""
+    """Name of its computation."""
 
     @property
     def is_written(self) -> bool:
-        """Whether the program has it as a loop; else the compiler made it of one operation."""
+        """Whether the source has this loop; else the compiler made it from one operation."""
         return self.op_name.rpartition("/")[2] == "while"
 
 
 @dataclasses.dataclass(frozen=True)
 class Counts:
-    """Of one execution of a computation; of a `cond`, the branch with the most kernels counts.
+    """Counts for one execution of a computation; of a `cond`, the branch with the most kernels.
 
     A loop of unknown length counts as one round.
     """
 
     kernels: int
-    """Launches on a GPU, operations on a TPU: all that is neither free nor inside a fusion."""
+    """Launches on a GPU, operations on a TPU: everything neither free nor inside a fusion."""
     bytes: int
-    """Read and written by them, without padding; of slices and updates only the part."""
+    """Read and written by the kernels, without padding; for slices and updates, the part only."""
     loops: int
-    """Rounds of inner loops do not multiply this."""
+    """Not multiplied by the rounds of loops."""
     host_predicates: int
     """Branches and loops of unknown length: a GPU's host waits for each of them."""
 
@@ -63,7 +63,7 @@ class Counts:
         )
 
     def times(self, trips: int) -> Counts:
-        """Of a loop's body that runs so often."""
+        """Counts for a loop whose body runs `trips` times."""
         return Counts(
             self.kernels * trips, self.bytes * trips, self.loops, self.host_predicates * trips
         )
@@ -91,13 +91,13 @@ def loops(hlo: Hlo) -> list[Loop]:
 
 
 def over_environments(found: list[Loop], num_envs: int) -> list[Loop]:
-    """The loops with a round per environment, or several.
+    """The loops with one or more rounds per environment.
 
     Written loops do not count: none of the trainer's runs over environments, and their lengths,
     such as the steps of a rollout, may be multiples of the number of environments by chance.
 
     Args:
-      num_envs: of one device.
+      num_envs: environments per device.
     """
     return [
         loop for loop in found if not loop.is_written and loop.trips and loop.trips % num_envs == 0
@@ -123,7 +123,7 @@ def counts(hlo: Hlo, computation: str) -> Counts:
     for one in hlo.computations.get(computation, ()):
         if one.opcode == "while":
             trips = hlo.trips(one)
-            # A loop of known length is counted, its condition not computed.
+            # A loop of known length runs on a counter, without computing its condition.
             inner = one.called("body") if trips else (*one.called("body"), *one.called("condition"))
             work = sum((counts(hlo, name) for name in inner), NOTHING).times(trips or 1)
             total += work + Counts(0, 0, 1, int(trips is None))
@@ -185,7 +185,7 @@ def _fusion_traffic(hlo: Hlo, name: str, sizes: list[int]) -> int:
 
 
 def _executed(hlo: Hlo, computation: str, times: int) -> Iterator[tuple[Instruction, int]]:
-    """All instructions that may run, of every branch, and how often."""
+    """All instructions that may run, in every branch, and how often."""
     for one in hlo.computations.get(computation, ()):
         yield one, times
         rounds = times * (hlo.trips(one) or 1) if one.opcode == "while" else times
@@ -217,7 +217,7 @@ def collectives(hlo: Hlo) -> Collectives:
 
 
 def step_loop(hlo: Hlo, num_steps: int) -> Loop | None:
-    """The rollout: of the entry's loops with so many rounds, the one with the most kernels."""
+    """The rollout: of the entry's loops of `num_steps` rounds, the one with the most kernels."""
     within = {one.called("body")[0] for one in hlo.computations[hlo.entry] if one.opcode == "while"}
     fitting = [loop for loop in loops(hlo) if loop.body in within and loop.trips == num_steps]
     return max(fitting, key=lambda loop: counts(hlo, loop.body).kernels, default=None)

@@ -1,6 +1,6 @@
 """FLOP of the matrix products and convolutions in a traced program.
 
-XLA's own count takes the body of a loop once; here it counts as often as it runs.
+XLA's own count includes a loop's body once; here it counts as often as it runs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr
 
 
 def matmul_flops(traced: ClosedJaxpr | Jaxpr) -> float:
-    """FLOP of one execution; of a `cond`, the branch with the most; of a `while`, one round."""
+    """FLOP of one execution, with the costliest branch of a `cond` and one round of a `while`."""
     return sum(_of(equation) for equation in traced.eqns)
 
 

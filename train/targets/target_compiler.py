@@ -1,4 +1,4 @@
-"""Compiles a run's update, or its environment alone, for devices that are not there."""
+"""Compiles a run's update, or its environment alone, for devices that are not present."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from train.targets.accelerators import Accelerator
 from train.targets.matmul_flops import matmul_flops
 
 STEPS = 32
-"""Of the program that has the environment alone."""
+"""Steps of the environment-only program."""
 _NEEDED = {
     "cuda": {
         "jax_cuda12_plugin": "jax-cuda12-plugin==JAX",
@@ -35,24 +35,24 @@ _NEEDED = {
 
 @dataclasses.dataclass(frozen=True)
 class Compiled:
-    """A program for a target, of which only its text is of use here."""
+    """A program compiled for a target; only its text is usable here."""
 
     text: str
     seconds: float
-    """To compile, tracing included."""
+    """Compile time, tracing included."""
     memory: int
     """Bytes per device: arguments, results and temporaries."""
     flops: float
-    """Of matrix products and convolutions in one execution, on all devices together."""
+    """FLOP of matrix products and convolutions in one execution, over all devices."""
     num_steps: int
     """Rounds of its loop over environment steps."""
 
 
 def require_compiler(platform: str) -> None:
-    """Refuse if the packages that compile for a platform are missing.
+    """Check that the packages that compile for a platform are installed.
 
     Raises:
-      InputError: with the command that installs them.
+      InputError: if not, with the command that installs them.
     """
     missing = [name for name in _NEEDED[platform] if not _is_installed(name)]
     if missing:
@@ -70,28 +70,28 @@ def _is_installed(module: str) -> bool:
 
 
 def compiler_environment(accelerator: Accelerator) -> dict[str, str]:
-    """Variables that a process must start with, as compilers read them when they are loaded."""
+    """Variables that must be set when a process starts: compilers read them on loading."""
     variables = {
         "JAX_PLATFORMS": "cpu",
         "CUDA_VISIBLE_DEVICES": "-1",
-        "JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1",  # it would look for libraries that only run
+        "JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1",  # it would look for runtime-only libraries
     }
     if accelerator.platform == "tpu":
         variables["TPU_SKIP_MDS_QUERY"] = "1"
-        variables["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"  # compilers do not share a chip
+        variables["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"  # compilers use no chip to contend for
         variables["TPU_WORKER_HOSTNAMES"] = "localhost"
         variables["TPU_ACCELERATOR_TYPE"] = accelerator.details["accelerator_type"]
     return variables
 
 
 def target_devices(accelerator: Accelerator, count: int) -> list[Any]:
-    """Devices that can be compiled for, in a process that started with `compiler_environment`.
+    """Devices to compile for, in a process started with `compiler_environment`.
 
     Raises:
-      InputError: for a number of them that has no topology, or where jax refuses it.
+      InputError: for a device count without a topology, or if jax refuses it.
     """
     name, options = accelerator.topology(count)
-    jax.config.update("jax_enable_compilation_cache", False)  # its entries tell no seconds
+    jax.config.update("jax_enable_compilation_cache", False)  # hits would hide the compile time
     from jax.experimental import topologies
 
     try:
@@ -106,7 +106,7 @@ def target_devices(accelerator: Accelerator, count: int) -> list[Any]:
 def compile_for(
     config: TrainConfig, accelerator: Accelerator, devices: list[Any], environment_only: bool
 ) -> Compiled:
-    """Compile the update of a run, or `STEPS` steps of its environments under random play.
+    """Compile the update of a run, or `STEPS` steps of its environments with random actions.
 
     Raises:
       InputError: for settings that cannot be used, or cannot be divided among the devices.
@@ -119,7 +119,7 @@ def compile_for(
         traced, num_steps = _trace_environment(program, state, mesh), STEPS
     else:
         traced, num_steps = program.trace(state), config.ppo.num_steps
-    # Autotuning would run kernels on a card.
+    # Autotuning would run kernels on a GPU.
     options: dict[str, Any] = (
         {"xla_gpu_autotune_level": 0} if accelerator.platform == "cuda" else {}
     )
@@ -139,7 +139,7 @@ def compile_for(
 
 
 def _placed(shapes: Any, specs: Any, mesh: Mesh) -> Any:
-    """Shapes that say on which devices their arrays lie."""
+    """Shapes with the sharding of their arrays."""
 
     def place(spec: PartitionSpec, part: Any) -> Any:
         sharding = NamedSharding(mesh, spec)
@@ -151,7 +151,7 @@ def _placed(shapes: Any, specs: Any, mesh: Mesh) -> Any:
 
 
 def _trace_environment(program: Program, state: Any, mesh: Mesh) -> Any:
-    """The environments alone, of one seed; every observation is kept, as a policy needs it."""
+    """Trace one seed's environments alone; every observation is kept, as for a policy."""
     env, num_envs = program.learner.env, program.config.ppo.num_envs
     share, count = num_envs // mesh.size, num_actions(program.config.env)
 

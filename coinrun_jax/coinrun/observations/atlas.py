@@ -1,12 +1,11 @@
 """The art as lookup tables for one frame size, laid out so that a frame is cut, not computed.
 
-A pixel is 13/size tiles wide. On a lattice of `steps` points per tile the pixels of a row
-lie `stride` points apart, two whole numbers without a common factor, so the positions that
-pixels take within a tile are the `steps` lattice points, and a row of pixels filled with
-one tile over and over is a *contiguous* cut out of one periodic row: only where the cut
-begins depends on the camera. Backgrounds are drawn at one pixel per pixel and are cut in
-the same way. Tables hold bytes (red, green, blue of one pixel after the other), since that
-is what an observation is made of; 0 means transparent, painted bytes are at least 1.
+A pixel is 13/size tiles wide. On a lattice of `steps` points per tile, the pixels of a row lie
+`stride` points apart. The two numbers are coprime, so the positions that pixels take within a
+tile are the `steps` lattice points, and a row of pixels filled with one repeated tile is a
+*contiguous* cut out of one periodic row: only where the cut begins depends on the camera.
+Backgrounds are drawn pixel for pixel and cut in the same way. Tables hold bytes (red, green, blue
+of one pixel after another), like an observation; 0 means transparent, painted bytes are at least 1.
 """
 
 from __future__ import annotations
@@ -31,11 +30,11 @@ from coinrun_jax.coinrun.types import (
 )
 
 VIEW = 13  # tiles that a frame shows, both ways
-MAX_SIZE = 4096  # pixels: the tables have some 100 MB then
+MAX_SIZE = 4096  # pixels: the tables then take some 100 MB
 MAX_BACKGROUND_CUT = 96  # larger frames magnify the background of a frame of this size
-DUST_BANDS = 8  # of the height that dust reaches, a bit each
+DUST_BANDS = 8  # of the height that dust reaches, one bit each
 
-# Sprites of the tile table, by index; as many in one plain colour each follow.
+# Sprites of the tile table, by index; the same sprites in plain colours follow.
 SOLID = 0
 SURFACE = SOLID + NUM_WALL_THEMES
 LAVA = SURFACE + NUM_WALL_THEMES
@@ -46,14 +45,14 @@ CRATE = COIN + len(LOOKS)
 NUM_TILE_SPRITES = CRATE + NUM_CRATE_THEMES
 
 # Sprites of enemies are ordered by (look, frame, heading right), those of agents by
-# (theme, pose, facing right). After them come the ones in a plain colour.
+# (theme, pose, facing right). The ones in plain colours follow.
 PLAIN_ENEMY = NUM_ENEMY_THEMES * 2 * 2
 PLAIN_AGENT = NUM_AGENT_THEMES * len(creatures.AGENT_POSES) * 2
 PLAIN_ENEMY_COLOUR: Colour = (214, 40, 90)
 
 
 class Atlas(struct.PyTreeNode):
-    """Lookup tables for frames of `size` x `size` pixels; all of bytes but the two int32."""
+    """Lookup tables for frames of `size` x `size` pixels; bytes, except for the two int32."""
 
     tile_column: np.ndarray  # [steps, 3 * size], tile under each byte, by lattice point
     cut_at: np.ndarray  # int32 [steps], byte at which a row of tiles is cut, by lattice point
@@ -62,15 +61,15 @@ class Atlas(struct.PyTreeNode):
     dust: np.ndarray  # [2 * (dust_pixels + 1), ...], by (length in pixels, heading right)
     agents: np.ndarray  # [agent rows + 1, (PLAIN_AGENT + themes) * 3 * size]
     agent_row: np.ndarray  # int32 [size], row of `agents` that a pixel row shows
-    backgrounds: np.ndarray  # [..., 3 * background width], images below one another, then black
+    backgrounds: np.ndarray  # [..., 3 * background width], images stacked vertically, then black
     size: int = struct.field(pytree_node=False)
     steps: int = struct.field(pytree_node=False)  # lattice points per tile
     stride: int = struct.field(pytree_node=False)  # lattice points per pixel
-    levels: int = struct.field(pytree_node=False)  # heights within a tile that are told apart
+    levels: int = struct.field(pytree_node=False)  # heights distinguished within a tile
     enemy_levels: int = struct.field(pytree_node=False)  # how many of these an enemy reaches
     enemy_pixels: int = struct.field(pytree_node=False)  # columns of a body
     dust_pixels: int = struct.field(pytree_node=False)  # columns of the longest dust
-    phases: int = struct.field(pytree_node=False)  # positions within a pixel of a body
+    phases: int = struct.field(pytree_node=False)  # sub-pixel positions of a body
     background_cut: int = struct.field(pytree_node=False)  # pixels of a view of the background
     background_height: int = struct.field(pytree_node=False)  # pixels of one image
 
@@ -126,7 +125,7 @@ def _tile_table(size: int, steps: int, stride: int, levels: int) -> np.ndarray:
 def _enemy_table(
     size: int, steps: int, stride: int, levels: int, rows: int, phases: int
 ) -> np.ndarray:
-    """Bodies with a frame's width of nothing between them; nothing at all in a last row."""
+    """Bodies separated by an empty frame's width, and an empty last row."""
     pixels = math.ceil(steps / stride)
     v = (np.arange(rows) + 0.5) / levels
     sprites = []
@@ -146,7 +145,7 @@ def _enemy_table(
 
 
 def _dust_table(size: int, steps: int, stride: int, pixels: int) -> np.ndarray:
-    """Dust around a body, with a frame's width of nothing on either side."""
+    """Dust around a body, with an empty frame's width on either side."""
     body = math.ceil(steps / stride)
     pad = size + pixels
     column = np.arange(body + 2 * pad) - pad
@@ -160,7 +159,7 @@ def _dust_table(size: int, steps: int, stride: int, pixels: int) -> np.ndarray:
 
 
 def _agent_tables(size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Agents where a frame shows them, which is always in its middle; and `agent_row`."""
+    """Agents where a frame shows them, always in its middle; and `agent_row`."""
     pixel = VIEW / size
     offset = (np.arange(size) + 0.5 - size / 2) * pixel  # tiles right of or below the centre
     u, v = 0.5 + offset, HALF_HEIGHT - offset
@@ -179,10 +178,10 @@ def _agent_tables(size: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _background_table(cut: int) -> np.ndarray:
-    """Images below one another and a black one, with half a view beside them on each side.
+    """Images stacked vertically, then a black one, with a margin of half a view on each side.
 
-    Half a view on each side because a camera may look past the edge of the world. What
-    shows there does not matter: solid ground covers it.
+    The margin is there because a camera may look past the edge of the world. Its content does
+    not matter: solid ground covers it.
     """
     height = round(WORLD_SIZE * cut / VIEW)
     images = [backgrounds.background(i, height) for i in range(len(backgrounds.PAINTERS))]
@@ -192,10 +191,10 @@ def _background_table(cut: int) -> np.ndarray:
 
 
 def require_size(size: int) -> int:
-    """A frame's size in pixels, at least one a tile.
+    """A frame's size in pixels, at least one per tile.
 
     Raises:
-      ValueError: for what is not a whole number within 13 ... 4096.
+      ValueError: for anything but a whole number within 13 ... 4096.
     """
     return whole("frame size", size, VIEW, MAX_SIZE)
 
@@ -204,7 +203,7 @@ def load(size: int) -> Atlas:
     """Tables for frames of `size` x `size` pixels, drawn on first use.
 
     Raises:
-      ValueError: as `require_size`.
+      ValueError: as in `require_size`.
     """
     return _load(require_size(size))
 

@@ -1,6 +1,6 @@
 """Backgrounds: one image stretched over the whole world, of which a view shows a fifth.
 
-Each is a function of (x, y) in world heights, x in [0, ASPECT), y in [0, 1) **up**: it can
+Each is a function of (x, y) in world heights, x in [0, ASPECT), y in [0, 1) **up**, so it can
 be drawn at any size. A level's `background_shift` slides the world along the image's free
 width, so that one image looks different in different levels.
 """
@@ -12,14 +12,14 @@ from functools import cache
 
 import numpy as np
 
-ASPECT = 1.5  # widths of the world that an image is wide
+ASPECT = 1.5  # width of an image, in widths of the world
 
 Field = np.ndarray  # float [H, W]
 Image = np.ndarray  # float [H, W, 3], 0...255
 
 
 def _hash(i: np.ndarray, j: np.ndarray, seed: int) -> Field:
-    """Numbers in [0, 1) that look random, by integer lattice point; the same everywhere."""
+    """Pseudo-random numbers in [0, 1), by integer lattice point; the same everywhere."""
     with np.errstate(over="ignore"):
         h = i.astype(np.int64).astype(np.uint32) * np.uint32(374761393)
         h = h + j.astype(np.int64).astype(np.uint32) * np.uint32(668265263)

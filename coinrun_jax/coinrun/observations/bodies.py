@@ -1,4 +1,4 @@
-"""Enemies on a frame, and the dust behind them: put together over the floor of their tiles."""
+"""Enemies on a frame, and the dust behind them, assembled above the floor of their tiles."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Bodies(NamedTuple):
     """Where on the frame the enemies of one layer of lanes are; all int32."""
 
     level: jax.Array  # [strip rows, 40], row of `Atlas.enemies`
-    start: jax.Array  # [40], byte of such a row
+    start: jax.Array  # [40], byte in that row
     dust_row: jax.Array  # [40], of `Atlas.dust`
     dust_start: jax.Array  # [40]
 
 
 class Strip(NamedTuple):
-    """Enemies over the floor of their tiles, whichever row of tiles that is.
+    """Enemies above the floor of their tiles, whichever row of tiles that is.
 
     A column of pixels shows the enemies of one lane only (see `lanes`), so that one strip
     serves all rows.
@@ -43,7 +43,7 @@ class Strip(NamedTuple):
 
 
 def rows_of_strip(atlas: Atlas) -> int:
-    """Pixel rows over a tile's floor that an enemy reaches."""
+    """Pixel rows above a tile's floor that an enemy reaches."""
     return -(-atlas.enemy_levels * atlas.steps // (atlas.levels * atlas.stride))
 
 
@@ -80,7 +80,7 @@ def bodies_of(
     on_frame = seen & (first > -atlas.enemy_pixels) & (first < atlas.size)
     start = jnp.where(on_frame, start, 0)  # the first cut of the table shows nothing
 
-    # Dust lies where the enemy has been: at most from the edge of its lane.
+    # Dust lies where the enemy has been: at most back to the edge of its lane.
     edges = jnp.ceil((pool.lane_edge[index] - camera.left) * (atlas.size / VIEW))
     left, right = edges.astype(jnp.int32)
     behind = jnp.where(heading == 1, first - left, right - first - atlas.enemy_pixels)
@@ -91,7 +91,7 @@ def bodies_of(
 
 
 def strip_of(bodies: Bodies, atlas: Atlas) -> Strip:
-    """Put enemies together, later ones on top."""
+    """Assemble the enemies, later ones on top."""
     return lax.platform_dependent(
         bodies,
         tpu=partial(_cut_together, atlas=atlas),
@@ -112,7 +112,7 @@ def _cut_one_by_one(bodies: Bodies, atlas: Atlas) -> Strip:
 
 
 def _cut_together(bodies: Bodies, atlas: Atlas) -> Strip:
-    """All enemies by one product, where each product takes its time."""
+    """All enemies with one product, for TPUs, where each product takes time."""
     cut = partial(cut_rows, width=3 * atlas.size)
     all_bodies = jax.vmap(partial(cut, atlas.enemies))(bodies.level.T, bodies.start)
     all_dust = jax.vmap(partial(cut, atlas.dust))(bodies.dust_row, bodies.dust_start)

@@ -1,4 +1,4 @@
-"""Where a frame looks, and how it chooses among tables."""
+"""Where a frame looks, and how it selects among tables."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TILES = VIEW + 1  # tiles that a frame touches, both ways
 
 
 class Camera(NamedTuple):
-    """What the pixels of a frame look at."""
+    """Where the pixels of a frame lie in the world."""
 
     left: jax.Array  # float32 [], x of the first column's centres
     top: jax.Array  # float32 [], y of the first row's centres
@@ -29,11 +29,11 @@ class PixelRows(NamedTuple):
     """Where the pixel rows of a frame lie, top row first."""
 
     tile: jax.Array  # int32 [size], tile row, 0 for the lowest
-    point: jax.Array  # int32 [size], lattice point over the tile's floor
+    point: jax.Array  # int32 [size], lattice point above the tile's floor
 
 
 def camera_of(state: EnvState, atlas: Atlas) -> Camera:
-    """Centred on the agent, wherever it is."""
+    """A camera centred on the agent, wherever it is."""
     reach = (atlas.size / 2 - 0.5) * VIEW / atlas.size
     left, top = state.x - reach, state.y + reach
     column, top_row = jnp.floor(left), jnp.floor(top)
@@ -48,13 +48,13 @@ def camera_of(state: EnvState, atlas: Atlas) -> Camera:
 
 
 def pixel_rows(camera: Camera, atlas: Atlas) -> PixelRows:
-    """Of a frame of the atlas' size."""
+    """The pixel rows of a frame of the atlas's size."""
     point = camera.height - atlas.stride * np.arange(atlas.size, dtype=np.int32)
     return PixelRows(tile=VIEW + point // atlas.steps, point=point % atlas.steps)
 
 
 def choose(choices: list[jax.Array | None], code: jax.Array) -> jax.Array:
-    """choices[code], element by element; a choice of None is never asked for."""
+    """choices[code], element by element; a None choice is never selected."""
     bit = 1
     while len(choices) > 1:
         choices += [None] * (len(choices) % 2)

@@ -13,7 +13,7 @@ import numpy as np
 Colour = tuple[int, int, int]
 Mask = np.ndarray  # bool [H, W]
 
-RESOLUTION = 160  # samples per tile that sprites are drawn with before they are scaled
+RESOLUTION = 160  # samples per tile at which sprites are drawn before they are scaled
 FOOTPRINT = 0.9  # share of a pixel that is averaged over: a little under 1 is crisper
 
 
@@ -37,7 +37,7 @@ def shade(colour: Colour, factor: float) -> Colour:
 
 
 class Canvas:
-    """Paint with masks that its shape methods make; later paint covers earlier paint.
+    """Painted through masks from its shape methods; later paint covers earlier paint.
 
     Args:
       width, height: in tiles.
@@ -61,7 +61,7 @@ class Canvas:
         self._alpha[where] = 1.0
 
     def tint(self, mask: Mask, factor: float) -> None:
-        """Darken (below 1) or brighten (above 1) what is painted already."""
+        """Darken (below 1) or brighten (above 1) what is already painted."""
         here = mask & (self._alpha > 0)
         rgb = self._rgb[here]
         self._rgb[here] = rgb * factor if factor <= 1 else rgb + (255 - rgb) * (factor - 1)
@@ -102,7 +102,7 @@ def _weights(
       centres: tiles.
       width: of a box, tiles.
       extent: tiles that the samples span, from 0.
-      keep: cut a box off at the texture's edge, instead of seeing nothing beyond it.
+      keep: crop boxes at the texture's edge, instead of seeing nothing beyond it.
     """
     edges = np.linspace(0, extent, samples + 1)
     low, high = centres[:, None] - width / 2, centres[:, None] + width / 2

@@ -1,7 +1,7 @@
-"""What moves: the agent and the enemies, drawn facing right and left respectively.
+"""Moving sprites: the agent and the enemies, drawn facing right and left respectively.
 
-Feet stand on v = 0. The renderer mirrors: the agent after a left input, an enemy that
-walks to the right.
+Feet stand on v = 0. The renderer mirrors the agent after a left input, and an enemy that walks
+to the right.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Where XLA's fusion has to stop.
 
-On CPU, XLA folds whatever it can into one loop over the final array. That is what makes a
-frame fast, but an intermediate array that many pixels look up is then computed anew for
-every pixel, and a reshape of the result decides the loop's shape and with it whether LLVM
-can vectorise it. XLA drops `optimization_barrier` before it fuses on CPU. What it does
-respect is a branch that it cannot decide at compile time.
+On CPU, XLA folds whatever it can into one loop over the final array. This makes a frame fast,
+but an intermediate array that many pixels look up is then recomputed for every pixel, and a
+reshape of the result determines the loop's shape, and with it whether LLVM can vectorise it.
+On CPU, XLA drops `optimization_barrier` before it fuses, but it respects a branch that it cannot
+decide at compile time.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ def written_out(function: Callable[..., Any], clock: jax.Array, *args: Any) -> A
 
     Args:
       function: pure; takes and returns pytrees of arrays.
-      clock: int32, never negative, which XLA does not know.
+      clock: int32, never negative, which XLA cannot know.
       *args: what `function` takes.
     """
-    return _guarded(jax.jit(function))(clock, *args)  # jit: traced once for all that follows
+    return _guarded(jax.jit(function))(clock, *args)  # jit: traced only once
 
 
 def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:

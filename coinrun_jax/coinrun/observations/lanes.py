@@ -1,8 +1,8 @@
-"""Which row the enemies of each column are in: what lets a frame draw them all at once.
+"""Which row the enemies of each column are in, so that a frame can draw them all at once.
 
 Enemies never leave their lane. The lanes of a generated level lie side by side, so that a
 column of the world has at most one row that enemies can be in. Levels made by hand may
-have lanes above one another: then several layers are needed, each lane being in one.
+have lanes above one another: then several layers are needed, with each lane in one of them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def lane_rows(level: Level, lane_edge: jax.Array, layers: int = 1) -> jax.Array:
     Args:
       level: one level.
       lane_edge: float32 [2, 40], see `LevelPool`.
-      layers: as `layers_needed` says; 1 for generated levels.
+      layers: from `layers_needed`; 1 for generated levels.
 
     Returns:
       int8 [layers, 64 + 2 * MARGIN], NO_ROW where there is none.

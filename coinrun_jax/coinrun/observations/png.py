@@ -1,4 +1,4 @@
-"""Images to PNG files with the standard library alone."""
+"""Writing PNG files with the standard library alone."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def encode_png(image: np.ndarray) -> bytes:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"not an image, uint8 [H, W, 3]: {image.dtype} {image.shape}")
     height, width, _ = image.shape
-    lines = np.pad(image.reshape(height, -1), ((0, 0), (1, 0)))  # each after its filter, none
+    lines = np.pad(image.reshape(height, -1), ((0, 0), (1, 0)))  # filter 0 before each
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         check = zlib.crc32(kind + data)
@@ -35,6 +35,6 @@ def encode_png(image: np.ndarray) -> bytes:
 
 
 def write_png(path: str | Path, image: np.ndarray) -> None:
-    """Write an image, uint8 [H, W, 3], to a PNG file, whole or not at all."""
+    """Write an image, uint8 [H, W, 3], to a PNG file atomically."""
     with writing(Path(path)) as part:
         part.write_bytes(encode_png(image))

@@ -17,9 +17,9 @@ from coinrun_jax.coinrun.observations.look import Look
 from coinrun_jax.coinrun.physics import HALF_HEIGHT
 from coinrun_jax.coinrun.types import WORLD_SIZE, Cell, Entity, EnvState, Level, LevelPool
 
-SKY = 5  # tiles that a map shows over the highest thing on it
+SKY = 5  # tiles that a map shows above the highest thing on it
 BEYOND = 3  # columns that a map shows right of the level's end
-HAZE = 0.45  # share of white over a map's background: paths have to stand out
+HAZE = 0.45  # share of white over a map's background, so that paths stand out
 PATH_COLOURS: tuple[Colour, ...] = (
     (214, 30, 90),
     (20, 90, 200),
@@ -31,7 +31,7 @@ PATH_COLOURS: tuple[Colour, ...] = (
 
 
 def render(state: EnvState, pool: LevelPool, look: Look, size: int = 512) -> jax.Array:
-    """The observation of a state in a size for people; uint8 [size, size, 3]."""
+    """The observation of a state at a size for people; uint8 [size, size, 3]."""
     return _render(state, pool, look, require_size(size))
 
 
@@ -42,7 +42,7 @@ def _render(state: EnvState, pool: LevelPool, look: Look, size: int) -> jax.Arra
 
 @cache
 def _sprite(draw: Callable[..., Texture], args: tuple, pixels: int) -> np.ndarray:
-    """A texture at `pixels` a tile; uint8 [H, W, 3], top row first, 0 where transparent."""
+    """A texture at `pixels` per tile; uint8 [H, W, 3], top row first, 0 where transparent."""
     texture = draw(*args)
     rows, columns = (round(n * pixels / RESOLUTION) for n in texture.alpha.shape)
     u, v = (np.arange(columns) + 0.5) / pixels, (np.arange(rows) + 0.5) / pixels
@@ -100,22 +100,22 @@ def level_map(
     colours: Sequence[Colour] = PATH_COLOURS,
     agent: bool = True,
 ) -> np.ndarray:
-    """A whole level as it is at the start, with paths through it.
+    """A whole level at the start of an episode, with paths through it.
 
     Args:
       level: one concrete level.
-      coin_cell: (x, y) of the coin; Procgen's place for it if not given.
+      coin_cell: (x, y) of the coin; by default where Procgen puts it.
       trajectories: centres of the agent, float [steps, 2] each; a dot marks the last.
       pixels_per_tile: scale.
       colours: of the trajectories, in turn.
-      agent: whether it is drawn, where it starts.
+      agent: whether the agent is drawn, where it starts.
 
     Returns:
       uint8 [H, W, 3], top row first; from the world's lower left corner to a little beyond
-      what is to be seen.
+      what is drawn.
 
     Raises:
-      ValueError: for what is no level, as `levels.require_levels`, and for a scale that is
+      ValueError: for an invalid level, as in `levels.require_levels`, and for a scale that is
         not within 1 ... 64.
     """
     whole("pixels_per_tile", pixels_per_tile, 1, MAX_SIZE // WORLD_SIZE)
@@ -160,7 +160,7 @@ def level_map(
 
 
 def _blank(level: Level, coin: np.ndarray, paths: list[np.ndarray], pixels: int) -> _Map:
-    """The part of the world that is worth showing, with nothing but the background."""
+    """The part of the world that is worth showing, with only the background."""
     column = np.arange(WORLD_SIZE)
     end = int(level.end_cell[0])
     open_column = (column > 0) & (column <= max(end, coin[0]))
@@ -172,7 +172,7 @@ def _blank(level: Level, coin: np.ndarray, paths: list[np.ndarray], pixels: int)
     columns = int(min(WORLD_SIZE, max(end, coin[0]) + 1 + BEYOND))
     blank = _Map(columns, rows, pixels)
     index = int(level.background_index) % len(backgrounds.PAINTERS)
-    # Hazy as it is, half of the pixels each way are enough, in a quarter of the time.
+    # Under the haze, half the pixels each way are enough, in a quarter of the time.
     half = backgrounds.background(index, WORLD_SIZE * pixels // 2)
     image = half.repeat(2, 0).repeat(2, 1)
     free = image.shape[1] - WORLD_SIZE * pixels

@@ -1,6 +1,6 @@
 """The observation that Procgen's agents see: pixels, 13x13 tiles around the agent.
 
-A frame is put together from contiguous cuts of the tables in `atlas`, chosen byte by byte:
+A frame is assembled from contiguous cuts of the tables in `atlas`, selected byte by byte:
 no pixel is computed and none is gathered, so that the loop over a frame is vector loads and
 selects. Back to front: background, tiles (ground, lava, saws, crates, coin), dust behind
 enemies, the agent, enemies, velocity.
@@ -58,7 +58,7 @@ _PROCGEN = make_cues()
 
 
 def _agent_start(state: EnvState, theme: jax.Array, look: Look, atlas: Atlas) -> jax.Array:
-    """Byte of a row of `Atlas.agents` at which the agent's sprite begins. int32 []."""
+    """Byte in a row of `Atlas.agents` at which the agent's sprite begins. int32 []."""
     still = (jnp.abs(state.vx) < STILL_SPEED) & ~state.walking & state.supported
     strides = (state.time // ANIMATION_STEPS % 2 == 0) | ~state.supported
     pose = jnp.where(still, 0, jnp.where(strides, 1, 2))
@@ -68,7 +68,7 @@ def _agent_start(state: EnvState, theme: jax.Array, look: Look, atlas: Atlas) ->
 
 
 def _velocity_rows(vx: jax.Array, vy: jax.Array, painted: jax.Array, atlas: Atlas) -> jax.Array:
-    """A row of pixels without and one with the velocities, if `painted`; uint8 [2, bytes]."""
+    """An empty row of pixels, and one with the velocities if `painted`; uint8 [2, bytes]."""
     share = jnp.stack([vx / RUN_SPEED, vy / JUMP_SPEED])
     grey = jnp.clip(255 * (0.5 * share + 0.5), 1, 255).astype(jnp.uint8)
     byte, square = np.arange(3 * atlas.size), 3 * _velocity_square(atlas)
@@ -117,7 +117,7 @@ def _tile_starts(
     look: Look,
     atlas: Atlas,
 ) -> list[jax.Array | None]:
-    """Byte of a row of `Atlas.tiles` at which a frame full of each tile code begins."""
+    """Byte in a row of `Atlas.tiles` at which a frame full of each tile code begins."""
     theme = jnp.where(look.restrict_themes, 0, state.theme[0])
     variant = {
         Tile.SOLID: theme,
@@ -139,13 +139,13 @@ def _tile_starts(
 
 
 class _Layers(NamedTuple):
-    """What `_compose` puts together, of one frame."""
+    """What `_compose` puts together for one frame."""
 
     camera: Camera
     codes: jax.Array  # uint8 [14, bytes]
     lane_tiles: jax.Array  # uint8 [layers, bytes]
     tile_starts: list[jax.Array | None]  # int32 [], by tile code
-    strips: list[Strip]  # of each layer of lanes
+    strips: list[Strip]  # one per layer of lanes
     agent_start: jax.Array  # int32 []
     velocity: jax.Array  # uint8 [2, bytes]
     paint_velocity: jax.Array  # bool []; otherwise `velocity` is empty
@@ -167,7 +167,7 @@ def _compose(layers: _Layers, atlas: Atlas) -> jax.Array:
 
 
 def _change(layers: _Layers, atlas: Atlas) -> jax.Array:
-    """All layers, mirrored, without colour, with velocity painted, as asked for."""
+    """All layers; mirrored, in greyscale and with velocity painted, as requested."""
     size, width = atlas.size, 3 * atlas.size
     frame = _paint(layers, atlas)
     flipped = frame.reshape(size, size, 3)[:, ::-1].reshape(size, width)
@@ -227,10 +227,10 @@ def observe(
 
     Args:
       state: of one environment.
-      pool: that `state.level_index` points into.
+      pool: indexed by `state.level_index`.
       look: switches.
       size: pixels, both ways; static.
-      cues: what is shown otherwise.
+      cues: what is shown differently from Procgen.
       item_look: index of `cues.LOOKS`, or NO_ITEMS.
 
     Returns:

@@ -1,8 +1,8 @@
-"""Symbols instead of pixels: what stands in the 13x13 tiles around the agent.
+"""Symbolic observations: what is in the 13x13 tiles around the agent.
 
-A flat float32 array of `SIZE` numbers, so that any agent can take it as it is: `PLANES`
-of 13x13 cells centred on the agent's cell, then `SCALARS`. `split` gives the two parts
-back to networks that want them. Cells are ordered by column (left to right), then plane,
+A flat float32 array of `SIZE` numbers, so that any agent can use it directly: `PLANES`
+of 13x13 cells centred on the agent's cell, then `SCALARS`. `split` recovers the two parts
+for networks that want them. Cells are ordered by column (left to right), then plane,
 then row (low to high), so that a column of the world is one run of numbers.
 """
 
@@ -46,16 +46,16 @@ def _add_enemies(
     low: jax.Array,
     cues: Cues,
 ) -> jax.Array:
-    """Enter the share of each cell that enemies heading (left, right) cover.
+    """Write the share of each cell that enemies heading (left, right) cover.
 
-    An enemy is one tile wide and between two columns, so that the two shares tell exactly
-    where it is.
+    An enemy is one tile wide and spans two columns, so that the two shares tell exactly where
+    it is.
 
     Args:
       planes: float32 [VIEW * _COLUMN_SIZE].
       left: column of the view's first column in the world.
       low: row of the view's first row.
-      cues: whether enemies are seen, and in a mirror.
+      cues: whether enemies are hidden, and whether the view is mirrored.
     """
     is_enemy = pool.levels.entity_type[state.level_index] == Entity.ENEMY
     is_enemy &= ~jnp.asarray(cues.hide_enemy)
@@ -81,18 +81,18 @@ def observe(
 
     Args:
       state: of one environment.
-      pool: that `state.level_index` points into.
-      cues: what is shown otherwise.
+      pool: indexed by `state.level_index`.
+      cues: what is shown differently from Procgen.
       item_look: index of `cues.LOOKS`, or NO_ITEMS; whatever looks like a gold coin is in
-        that plane.
+        the coin plane.
 
     Returns:
-      float32 [SIZE]; planes in [0, 1], positions in the tile in [0, 1), velocities as shares
+      float32 [SIZE]; planes in [0, 1], positions in the tile in [0, 1), velocities as fractions
       of the running speed and of the jump speed, support 0 or 1.
     """
     cued = partial(_planes_and_scalars, pool=pool, cues=cues, item_look=item_look)
     plain = partial(_planes_and_scalars, pool=pool, cues=_PROCGEN, item_look=NO_ITEMS)
-    # Procgen's own look has a branch to itself: traced cues make a step half as long again.
+    # Procgen's own look has its own branch: traced cues make a step half as long again.
     is_plain = (jnp.asarray(item_look) == NO_ITEMS) & is_procgen(cues)
     return jax.lax.cond(is_plain, plain, cued, state)
 

@@ -1,4 +1,4 @@
-"""What stands still in a tile: ground, lava, saws, crates, the coin."""
+"""Static objects, one tile each: ground, lava, saws, crates, coins, gems."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _slabs(c: Canvas, dark: float) -> None:
 
 
 def _drips(c: Canvas, depth: float, count: int) -> np.ndarray:
-    """Strip along the top with a wavy lower edge that closes around the tile."""
+    """Strip along the top with a wavy lower edge that continues in the next tile."""
     edge = STRIP + depth * np.cos(2 * np.pi * count * c.u)
     return c.v > 1 - edge
 
@@ -170,7 +170,7 @@ def gem() -> Texture:
 
 
 def crate(theme: int) -> Texture:
-    """A wooden box: crossed, with one brace, of lying boards, or with a warning."""
+    """A wooden box: with crossed braces, one brace, horizontal boards, or a warning band."""
     c = Canvas()
     c.paint(None, shade(WOOD, 0.62))
     inside = c.box(0.04, 0.04, 0.96, 0.96)

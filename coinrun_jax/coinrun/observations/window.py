@@ -1,4 +1,4 @@
-"""The tiles that a frame touches: what stands still in them, and where lanes of enemies run."""
+"""The tiles that a frame touches: their static content, and where enemy lanes run."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ SPRITE_OF_TILE = (  # by tile code; None where there is none
 
 
 class Window(NamedTuple):
-    """What the tiles that a frame touches are looked up by."""
+    """Inputs for looking up the tiles that a frame touches."""
 
     tiles: jax.Array  # uint8 [P, 78, 78]
     lane_row: jax.Array  # int8 [P, layers, 78]
     level_index: jax.Array  # int32 []
     camera: Camera
-    coin: jax.Array  # int32 [2], (x, y) in the window; outside of it if there is none
-    items: jax.Array  # int32 [2, 2], alike
+    coin: jax.Array  # int32 [2], (x, y) in the window; outside it if there is none
+    items: jax.Array  # int32 [2, 2], likewise
     end: jax.Array  # int32 [], the end's column in the window
     cues: Cues
     restrict_themes: jax.Array  # bool []
 
 
 def window_of(state: EnvState, pool: LevelPool, camera: Camera, look: Look, cues: Cues) -> Window:
-    """What a camera sees the tiles of."""
+    """The window that a camera sees."""
     corner = jnp.stack([camera.column, camera.row])
     due = state.item_due <= state.time
     end = pool.levels.end_cell[state.level_index, 0].astype(jnp.int32)
@@ -64,7 +64,7 @@ def window_of(state: EnvState, pool: LevelPool, camera: Camera, look: Look, cues
 
 
 def tile_codes(window: Window, tile_column: jax.Array) -> jax.Array:
-    """Codes of `SPRITE_OF_TILE` under each byte, lowest row first; uint8 [14, bytes]."""
+    """Indices into `SPRITE_OF_TILE` under each byte, lowest row first; uint8 [14, bytes]."""
     camera = window.camera
     corner = (camera.row + MARGIN, camera.column + MARGIN)
     tiles = cut_rectangle(window.tiles, window.level_index, *corner, TILES, TILES)
@@ -86,7 +86,7 @@ def tile_codes(window: Window, tile_column: jax.Array) -> jax.Array:
 
 
 def lane_tiles(window: Window, tile_column: jax.Array) -> jax.Array:
-    """Tile row that the enemies under each byte are in; uint8 [layers, bytes]."""
+    """Tile row of the enemies under each byte; uint8 [layers, bytes]."""
     camera = window.camera
     layers = window.lane_row.shape[1]
     corner = (jnp.int32(0), camera.column + MARGIN)

@@ -1,7 +1,7 @@
 "use strict";
 
-// The tab "Look inside" of the player: fields over the level, the same moment without an object,
-// and how much of each layer that changes. It draws after the player has drawn.
+// The "Look inside" tab of the player: fields over the level, the same moment without an object,
+// and how much that changes each layer. It draws after the player has drawn.
 (() => {
   const box = document.getElementById("player");
   const part = (id) => document.getElementById(id);
@@ -97,7 +97,7 @@
     return line;
   }
 
-  // Actions with one title are one row: buttons that do the same.
+  // Actions that share a title share a row: they are buttons that do the same thing.
   function actions(real, without) {
     const rows = new Map();
     real.p.forEach((p, i) => {

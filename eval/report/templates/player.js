@@ -13,7 +13,7 @@
   const slider = part("step");
   const play = part("play");
   const whole = part("whole");
-  const training = part("age"); // where there are several ages, each with as many films
+  const training = part("age"); // if there are several ages, each with the same number of films
   const choices = [...box.querySelectorAll("[data-film]")];
 
   const images = new Map();
@@ -49,7 +49,7 @@
     return { context, width };
   }
 
-  // What never changes has one entry.
+  // Values that never change have one entry.
   const at = (values) => values[values.length === 1 ? 0 : step];
 
   // The part of the board that is shown, in tiles; y up from its lower edge.
@@ -209,7 +209,7 @@
     start();
   });
 
-  // Native controls keep their own keys: a button its space, a list its arrows.
+  // Native controls keep their own keys: Space for a button, arrows for a list.
   box.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const target = event.target;

@@ -25,7 +25,7 @@ from coinrun_jax.coinrun.types import WORLD_SIZE
 
 
 class Backdrop(NamedTuple):
-    """What a background's place on the frame depends on."""
+    """What the position of a background on the frame depends on."""
 
     number: jax.Array  # int32 []
     shift: jax.Array  # float32 [], see `Level.background_shift`

@@ -1,7 +1,7 @@
 """Grid cells on a frame.
 
-Cells are drawn a little larger than they are, column by column from the left and in each from
-below: what is drawn later covers the edge of what was drawn before.
+Cells are drawn a little larger than they are, column by column from the left, each from the
+bottom up: what is drawn later covers the edge of what was drawn before.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from coinrun_jax.coinrun.physics import is_lava
 from coinrun_jax.coinrun.types import MARGIN, WORLD_SIZE, Tile
 
 CELLS = 15  # tiles that a frame touches, both ways
-NOT_DRAWN = CELLS  # cell of pixels that no cell covers
-WALL_TILE, COIN_TILE, ITEM_TILE = 5, 6, 7  # codes of what `Tile` has none for, or not in the grid
+NOT_DRAWN = CELLS  # stands for the cell of pixels that no cell covers
+WALL_TILE, COIN_TILE, ITEM_TILE = 5, 6, 7  # codes that `Tile` lacks, or has for entities only
 CRATE_TYPE = 20  # of Procgen's images
 TOP_COVER = 1 << 27
-"""Units of a cell's order in `cells_of`; pixels of pictures are below it."""
+"""Unit of a cell's drawing order in `cells_of`; pixels of pictures are below it."""
 
 _GROWN = np.float32(0.02)  # tiles that a cell is drawn larger by, on each side
 _TYPES = np.array([0, 15, 16, 17, 18, CRATE_TYPE, 1, 1], np.int32)  # of Procgen's, by tile code
@@ -37,8 +37,8 @@ _EDGES = np.arange(-MARGIN - 1, WORLD_SIZE + MARGIN + 2).astype(np.float32)
 class Cover(NamedTuple):
     """Which of the cells along one axis cover each pixel of the frame: at most two do.
 
-    Both are int32 [size], TILE * cell + pixel of its picture. The *over* one is drawn later;
-    where only one cell covers the pixel, both are the same.
+    Both are int32 [size], TILE * cell + pixel of its picture. `over` is drawn later; where only
+    one cell covers the pixel, both are the same.
     """
 
     over: jax.Array
@@ -46,7 +46,7 @@ class Cover(NamedTuple):
 
 
 def cell_and_pixel(cover: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """What the numbers of a `Cover` are made of."""
+    """Cells and pixels from the numbers of a `Cover`."""
     return cover >> TILE.bit_length() - 1, cover & (TILE - 1)
 
 
@@ -70,11 +70,11 @@ def cell_spans(
     monochrome: jax.Array,
     lens: Lens,
 ) -> CellSpans:
-    """Where the cells are that a frame touches.
+    """Where the cells that a frame touches lie.
 
     Args:
       centre: of the agent, float32 [] each.
-      frame: around it.
+      frame: around the agent.
       monochrome: whether cells are filled with a colour.
       lens: of the frame's size.
     """
@@ -95,7 +95,7 @@ def cell_spans(
 
 def covering(span: Span, size: int) -> tuple[jax.Array, jax.Array]:
     """The last cell that begins before each pixel, and the one before it, given spans [15] in
-    the order of pixels; int32 [size] each, as in `Cover`, -1 where it does not cover the pixel.
+    pixel order; int32 [size] each, as in `Cover`, -1 where the cell does not cover the pixel.
     """
     pixel = np.arange(size, dtype=np.int32)
     last = jnp.sum(span.start[:, None] <= pixel, 0, dtype=jnp.int32) - 1
@@ -120,12 +120,12 @@ def cover_of(last: jax.Array, before: jax.Array, upward: bool) -> Cover:
 
 
 class Ground(NamedTuple):
-    """What the pictures of cells are looked up by."""
+    """Inputs for looking up the pictures of cells."""
 
     tiles: jax.Array  # uint8 [15, 15], lowest row first
-    coin: jax.Array  # int32 [2], (x, y) in these; outside of them if there is none
-    items: jax.Array  # int32 [2, 2], alike
-    end: jax.Array  # int32 [], the end's column, alike
+    coin: jax.Array  # int32 [2], (x, y) in `tiles`; outside if there is none
+    items: jax.Array  # int32 [2, 2], likewise
+    end: jax.Array  # int32 [], the end's column, likewise
     theme: jax.Array  # int32 [], of the ground
     item_look: jax.Array
     monochrome: jax.Array
@@ -151,13 +151,13 @@ def tiles_of(ground: Ground) -> jax.Array:
 
 
 def pictures_of_cells(ground: Ground, tiles: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Their first pixels: of pictures without holes, and of others; 0 for none.
+    """First pixels of the cells' pictures, without holes and with holes; 0 for none.
 
     Args:
       tiles: from `tiles_of`.
 
     Returns:
-      int32 [16, 16] by row from above and column, the last ones empty, and int32 [225] as
+      int32 [16, 16] by row from the top and column, the last ones empty, and int32 [225] as
       in `Scene.holey`.
     """
     code, area = np.arange(NUM_CODES, dtype=np.int32), TILE * TILE
@@ -189,9 +189,9 @@ def pictures_of_cells(ground: Ground, tiles: jax.Array) -> tuple[jax.Array, jax.
 def cells_of(opaque: jax.Array, columns: Cover) -> jax.Array:
     """What each row of cells shows in each column of pixels; int32 [16, size].
 
-    0 where nothing is, else the picture's pixel that begins the column, plus `TOP_COVER` for
-    each cell in this column of pixels that the one shown is drawn after: of two rows of cells
-    that overlap the larger number wins, and if they are alike the one that is drawn later.
+    0 if nothing is there, else the picture's pixel that begins the column, plus `TOP_COVER` times
+    the drawing order of the cell in this column of pixels, 1 or 2: of two rows of cells that
+    overlap, the larger order wins, and if they are equal, the row drawn later.
     """
     (over, over_pixel), (under, under_pixel) = map(cell_and_pixel, columns)
     row = (CELLS + 1) * np.arange(CELLS + 1, dtype=np.int32)[:, None]

@@ -12,7 +12,7 @@ from coinrun_jax.coinrun.physics import rounded
 
 
 class Frame(struct.PyTreeNode):
-    """What positions in the world become positions on a frame by."""
+    """Converts positions in the world to positions on a frame."""
 
     x_offset: jax.Array  # float32 []
     y_offset: jax.Array  # float32 []
@@ -26,6 +26,6 @@ class Frame(struct.PyTreeNode):
 
 
 def frame_of(x: jax.Array, y: jax.Array, clock: jax.Array, lens: Lens) -> Frame:
-    """Centred on the agent, at (x, y)."""
+    """The frame centred on the agent, at (x, y)."""
     offsets = [rounded(lens.unit * (each - lens.view / np.float32(2)), clock) for each in (x, y)]
     return Frame(offsets[0], offsets[1], clock)

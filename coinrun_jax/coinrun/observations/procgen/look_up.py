@@ -1,7 +1,7 @@
-"""Look-ups whose indices are known to be inside: without the clipping that jax adds by default.
+"""Look-ups with indices known to be in bounds, without the clipping that JAX adds by default.
 
-In a batch of tables they look into all tables laid end to end: XLA on CPU makes slow loops of
-gathers with more than one index.
+A batch of tables is looked up as one, with all tables laid end to end: XLA on CPU turns gathers
+with more than one index into slow loops.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from jax.custom_batching import custom_vmap
 
 @custom_vmap
 def look_up(table: jax.Array, index: jax.Array) -> jax.Array:
-    """table[index] of a table [N]; the shape of the index."""
+    """table[index] for a table [N]; has the shape of the index."""
     dimensions = lax.GatherDimensionNumbers(
         offset_dims=(), collapsed_slice_dims=(0,), start_index_map=(0,)
     )
@@ -25,7 +25,7 @@ def look_up(table: jax.Array, index: jax.Array) -> jax.Array:
 
 @custom_vmap
 def rows_of(table: jax.Array, row: jax.Array) -> jax.Array:
-    """table[row] of a table [rows, columns] and rows [N]; [N, columns]."""
+    """table[row] for a table [rows, columns] and rows [N]; [N, columns]."""
     dimensions = lax.GatherDimensionNumbers(
         offset_dims=(row.ndim,), collapsed_slice_dims=(0,), start_index_map=(0,)
     )

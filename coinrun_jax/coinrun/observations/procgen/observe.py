@@ -29,11 +29,11 @@ def observe(
 
     Args:
       state: of one environment.
-      pool: that `state.level_index` points into.
+      pool: indexed by `state.level_index`.
       look: switches.
       pictures: from `pictures.load`.
       size: pixels, both ways; static.
-      cues: what is shown otherwise.
+      cues: what is shown differently from Procgen.
       item_look: index of `cues.LOOKS`, or NO_ITEMS.
 
     Returns:

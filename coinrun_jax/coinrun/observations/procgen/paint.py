@@ -1,9 +1,9 @@
-"""Puts scenes' pixels on frames, in Procgen's order.
+"""Paints scenes onto frames, in Procgen's order.
 
-On CPU what moves is painted one thing after the other, through the frames of the whole batch:
-only so does a frame cost what is to be seen on it, and not what the fullest one of the batch
-costs. Each operation on one thing costs some time whatever it does, so that there are few of
-them: all that can be known before is in the scene, for the whole batch at once.
+On CPU, things are painted one after another, through the frames of the whole batch: this way, a
+frame costs only what it shows, not what the fullest frame of the batch shows. Each operation on
+one thing takes some time whatever it does, so there are few of them: whatever can be known in
+advance is in the scene, computed for the whole batch at once.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ _GREY_WEIGHTS = (0.299, 0.587, 0.114)  # of red, green, blue: luma of ITU-R BT.6
 _EVEN = np.uint32(0x00FF00FF)  # red and blue, or green and alpha
 _HALVES = np.uint32(0x00800080)
 _AGENT_TILES = (2.02, 1.0)  # height and width
-_AGES = 16  # between one enemy's puffs and the next one's
+_AGES = 16  # stride from one enemy's puffs to the next one's
 PUFFING = 16
-"""Enemies near the agent whose puffs are drawn; no generated level has more so close together."""
+"""Most enemies near the agent whose puffs are drawn; no generated level has more that close."""
 _COVER_BITS = TOP_COVER.bit_length() - 1
 
 
@@ -58,17 +58,17 @@ class _One:
         self._scenes, self.number = scenes, number
 
     def at(self, name: str, index: Any = 0) -> jax.Array:
-        """Some numbers of an array of the scene, which counts as one without rows."""
+        """Some numbers of one of the scene's arrays, indexed as if flattened."""
         leaf = getattr(self._scenes, name)
         size = leaf[0].size
         return look_up(leaf.reshape(-1), self.number * size + jnp.asarray(index))
 
 
 def _in_turn(number: jax.Array, count: jax.Array) -> jax.Array:
-    """The number, not before a count >= 0 is known.
+    """The number, but only once a count >= 0 is known.
 
-    XLA on CPU gives operations that do not wait for one another to several threads. To wake one
-    takes longer than anything that is done here.
+    XLA on CPU spreads independent operations over several threads. Waking one takes longer than
+    anything that is done here.
     """
     return number + (count >> 31)
 
@@ -86,8 +86,8 @@ def _faded(pixel: jax.Array, share: jax.Array) -> jax.Array:
 def _still_index(scene: Scene, size: int) -> jax.Array:
     """The pixel that the background and cells without holes show; int32 [size, size].
 
-    What all pixels of a row or a column have in common is cut out first: a look-up for each
-    pixel would cost as much as that of the pixel itself.
+    Whatever all pixels of a row or a column share is cut out first: looking it up for each pixel
+    would cost as much as looking up the pixel itself.
     """
     cells = scene.cells.reshape(-1, size)
     (over_row, over_pixel), (under_row, under_pixel) = map(cell_and_pixel, scene.rows)
@@ -104,12 +104,12 @@ def _still_index(scene: Scene, size: int) -> jax.Array:
 def _still(scenes: Scene, pixels: jax.Array, size: int) -> jax.Array:
     """Backgrounds and cells without holes of a batch of scenes; uint32 [B, size, size]."""
     find = jax.vmap(partial(_still_index, size=size))
-    # With the look-up in the same loop, nothing of it would be vectorised.
+    # With the look-up in the same loop, none of it would be vectorised.
     return look_up(pixels, written_out(find, scenes.clock.reshape(-1)[0], scenes))
 
 
 class _Patch:
-    """The part of a frame around a sprite's rectangle, of a size that holds any sprite."""
+    """The part of a frame around a sprite's rectangle, large enough for any sprite."""
 
     def __init__(
         self, x: tuple[Any, Any], y: tuple[Any, Any], shape: tuple[int, int], size: int
@@ -151,7 +151,7 @@ def _draw(
       frames: uint32 [B, size, size].
       number: of the frame, int32 [].
       fields: int32 [FIELDS], of the sprite, as in `Scene.sprites`.
-      pixels: that are drawn from.
+      pixels: to draw from.
       lens: of the frames' size.
       tiles: largest height and width.
       share: of 255 that the sprite is faded by, uint32 [].
@@ -167,7 +167,7 @@ def _draw(
 
 
 def _draw_puffs(frames: jax.Array, scene: _One, pixels: jax.Array, lens: Lens) -> jax.Array:
-    """Paint a scene's puffs: the oldest first; of one age that of the last enemy."""
+    """Paint a scene's puffs, oldest first; of equal age, the last enemy's first."""
     clock, monochrome = scene.at("clock"), scene.at("monochrome")
     offsets = scene.at("offsets", np.arange(2, dtype=np.int32))
     where = Frame(offsets[0], offsets[1], clock)
@@ -209,7 +209,7 @@ def _draw_puffs(frames: jax.Array, scene: _One, pixels: jax.Array, lens: Lens) -
 def _draw_holey(
     frames: jax.Array, scene: _One, number: jax.Array, pixels: jax.Array, lens: Lens
 ) -> jax.Array:
-    """Paint a cell whose picture has holes, where no cell without holes was drawn later."""
+    """Paint a cell whose picture has holes, where no cell without holes is drawn later."""
     size = lens.size
     column, row = number // CELLS, CELLS - 1 - number % CELLS
     x0, x1, x_first, x_step = (scene.at("cell_x", CELLS * k + column) for k in range(4))
@@ -238,17 +238,17 @@ def _draw_holey(
 
 
 def _each(words: jax.Array, carry: Any, draw: Callable[[Any, jax.Array, jax.Array], Any]) -> Any:
-    """Draw what masks mark, mask by mask and each from its first mark on.
+    """Draw what masks mark, mask by mask, each from its first mark to its last.
 
     Args:
       words: uint32 [B, W], the masks of B scenes.
-      carry: what is drawn on.
+      carry: to draw on.
       draw: (carry, number of the mask, int32 [], place of the mark, int32 []) -> carry.
     """
     count, flat = words.shape[1], jnp.append(words.reshape(-1), np.uint32(0))
     last = flat.size - 1
     number = np.arange(flat.size, dtype=np.int32)
-    marked = lax.cummin(jnp.where(flat > 0, number, last), reverse=True)  # word, from here on
+    marked = lax.cummin(jnp.where(flat > 0, number, last), reverse=True)  # next such word
 
     def step(state: tuple[jax.Array, jax.Array, Any]) -> tuple[jax.Array, jax.Array, Any]:
         word, bits, carry = state
@@ -264,7 +264,7 @@ def _each(words: jax.Array, carry: Any, draw: Callable[[Any, jax.Array, jax.Arra
 
 
 def _change(frame: jax.Array, scene: Scene, size: int) -> jax.Array:
-    """Mirrored, without colour, with velocities, as asked for; uint32 [size, size]."""
+    """Mirrored, in greyscale and with velocities, as requested; uint32 [size, size]."""
     frame = jnp.where(scene.mirrored, frame[:, ::-1], frame)
     channels = [(frame >> shift & 255).astype(jnp.float32) for shift in (0, 8, 16)]
     weighted = [

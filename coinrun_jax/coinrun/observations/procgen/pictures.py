@@ -1,4 +1,4 @@
-"""Procgen's pictures as one table of pixels, and where in it each begins."""
+"""Procgen's pictures as one table of pixels, and where each begins in it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SEEN_HEIGHT = 44
 TILE = 128  # pixels of a tile's picture, both ways
 AGENT_HEIGHT = 256
 PUFF = 17
-NUM_COLOURS = 64  # of things in one colour
+NUM_COLOURS = 64  # for things drawn in one colour
 NOT_HELD = -(2**30)
 
 # Where pictures begin, in pixels. The first pixel is transparent black, then come the colours.
@@ -50,18 +50,18 @@ BACKGROUND_WIDTH = np.array([each.width for each in _sizes], np.int32)
 
 
 class Art(struct.PyTreeNode):
-    """All that is drawn from, held once on every device and shared by all environments.
+    """All pictures to draw from, held once on every device and shared by all environments.
 
-    A pixel is red, green, blue and alpha from the lowest byte up; colours are multiplied by
+    A pixel is red, green, blue and alpha from the lowest byte up; colours are premultiplied by
     alpha.
     """
 
     pixels: jax.Array  # uint32 [N], sprites and then the backgrounds that are held
     first: jax.Array  # int32 [62], where row 0 of a background would be, or NOT_HELD
-    top: jax.Array  # int32 [62], the highest row of it that is held
+    top: jax.Array  # int32 [62], the highest row held of each
 
     def with_all_backgrounds(self) -> Art:
-        """With those that it lacks."""
+        """The same art with all backgrounds held."""
         if (np.asarray(self.first) > NOT_HELD).all():
             return self
         return load(height=WORLD_SIZE if not np.asarray(self.top).any() else SEEN_HEIGHT)
@@ -74,7 +74,7 @@ def scaled(channel: np.ndarray, by: np.ndarray) -> np.ndarray:
 
 
 def _packed(image: np.ndarray) -> np.ndarray:
-    """Pixels of an image, uint8 [H, W, 4], alpha not multiplied; uint32 [H * W]."""
+    """Pixels of an image, uint8 [H, W, 4], alpha not premultiplied; uint32 [H * W]."""
     alpha = image[..., 3].astype(np.uint32)
     red, green, blue = (scaled(image[..., channel], alpha) for channel in range(3))
     return (red | green << 8 | blue << 16 | alpha << 24).reshape(-1)
@@ -95,14 +95,14 @@ def _colours() -> np.ndarray:
 
 
 def load(backgrounds: Iterable[int] = ALL, height: int = SEEN_HEIGHT) -> Art:
-    """The pictures, on jax's default device; kept for the next call.
+    """The pictures, on JAX's default device; cached.
 
     Args:
-      backgrounds: numbers of those that are held; the others are black.
-      height: tiles of the world's height, from below, over which they are held.
+      backgrounds: numbers of those to hold; the others are black.
+      height: tiles, from the bottom of the world, over which they are held.
 
     Raises:
-      InputError: where they are not at hand.
+      InputError: if the pictures are not available.
     """
     path = require_art()
     return _load(path, os.stat(path).st_mtime_ns, tuple(sorted(set(backgrounds))), height)
@@ -127,7 +127,7 @@ def load_for(levels: Level) -> Art:
 
 @cache
 def _load(path: Path, changed: int, backgrounds: tuple[int, ...], height: int) -> Art:
-    del changed  # of another file nothing is kept
+    del changed  # only part of the cache key
     top = np.maximum(0, BACKGROUND_HEIGHT * (WORLD_SIZE - height) // WORLD_SIZE - 1)
     held = np.array([number in backgrounds for number in ALL])
     sizes = np.where(held, (BACKGROUND_HEIGHT - top) * BACKGROUND_WIDTH, 0)
@@ -140,7 +140,7 @@ def _load(path: Path, changed: int, backgrounds: tuple[int, ...], height: int) -
     crate[:] = sprites[number] | np.uint32(0xFF000000)
     parts = np.concatenate([_colours(), *sprites])
     pixels[COLOUR : COLOUR + len(parts)] = parts
-    for number in backgrounds:  # one by one: unpacked, each takes as much memory again
+    for number in backgrounds:  # one by one: unpacked, each takes that much memory again
         image = read_backgrounds(path, [number])[number][top[number] :]
         pixels[begin[number] : begin[number] + sizes[number]] = _opaque(image)
     with jax.ensure_compile_time_eval():

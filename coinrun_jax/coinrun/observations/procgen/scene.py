@@ -1,4 +1,4 @@
-"""What stands where on a frame: everything but the pixels themselves."""
+"""What is where on a frame: everything but the pixels themselves."""
 
 from __future__ import annotations
 
@@ -41,24 +41,24 @@ from coinrun_jax.coinrun.physics import JUMP_SPEED, RUN_SPEED
 from coinrun_jax.coinrun.types import MARGIN, MAX_ENTITIES, Entity, EnvState, LevelPool
 
 TRAIL_SHAPE = (PUFF_AGES - 1, MAX_ENTITIES)  # of `EnvState.trail`
-FIELDS = 11  # numbers of a sprite
+FIELDS = 11  # numbers per sprite
 WORD = 32  # bits of a mask's word
 MASK_WORDS = -(-MAX_ENTITIES // WORD)  # of a mask of entities
-AGENT = MAX_ENTITIES  # of the sprites; before it are the entities by slot
+AGENT = MAX_ENTITIES  # index of its sprite, after the entities by slot
 NUM_SPRITES = MAX_ENTITIES + 1
-_REACH = 8.2  # tiles from the agent, farther than any puff of an enemy is seen
+_REACH = 8.2  # tiles from the agent, beyond which no enemy's puffs are seen
 
 
 class Scene(struct.PyTreeNode):
-    """All that is painted, of one frame; int32 where nothing else is said."""
+    """Everything that is painted on one frame; int32 unless stated otherwise."""
 
     background_row: jax.Array  # [size], first pixel of the row that is seen, -1 for none
     background_column: jax.Array  # [size], -1 for none
     rows: jax.Array  # [2, size], a `Cover` by rows of cells
-    columns: jax.Array  # [2, size], alike by columns
+    columns: jax.Array  # [2, size], likewise by columns
     cells: jax.Array  # [16 * size], see `cells_of`
     holey: jax.Array  # [225], pictures with holes, see `pictures_of_cells`
-    holes: jax.Array  # uint32 [8], mask of those that are there
+    holes: jax.Array  # uint32 [8], mask of those that are present
     cell_x: jax.Array  # [60], start, stop, first and step of each column's span
     cell_y: jax.Array  # [60], of each row's
     sprites: jax.Array  # [FIELDS, 41], entities by slot, and the agent
@@ -101,7 +101,7 @@ def _ground(
 
 
 def _covers(spans: CellSpans, clock: jax.Array, size: int) -> tuple[Cover, Cover]:
-    """Of the columns of pixels, and of the rows."""
+    """Covers of the columns of pixels, and of the rows."""
     covers = written_out(
         lambda x, y: (covering(x, size), covering(y, size)), clock, spans.x, spans.y
     )
@@ -114,8 +114,8 @@ def _covers(spans: CellSpans, clock: jax.Array, size: int) -> tuple[Cover, Cover
 def _past_x(state: EnvState, pool: LevelPool) -> jax.Array:
     """Where enemies were, by steps since then; float32 [9, 40].
 
-    A state that does not remember it (of an environment with other observations) is taken to
-    have come along the lane at the same speed.
+    In a state without a trail (from an environment with other observations), they are assumed to
+    have moved along their lanes at the same speed.
     """
     if state.trail is not None:
         return jnp.concatenate([state.entity_x[None], state.trail])
@@ -162,7 +162,7 @@ def _things(
     frame: Frame,
     lens: Lens,
 ) -> tuple[jax.Array, ...]:
-    """`Scene.sprites`, and which slots are saws and crates, enemies, and leave puffs."""
+    """`Scene.sprites`, and marks of slots: visible saws and crates, visible enemies, puffing."""
     kind, y = entities.kind, entities.y
     things = written_out(partial(entities_of, lens=lens), frame.clock, entities, look, frame)
     seen = _is_seen(things)
@@ -186,11 +186,11 @@ def scene_of(
     item_look: jax.Array | int,
     lens: Lens,
 ) -> Scene:
-    """The scene of one state; arguments as of `observe`."""
+    """The scene of one state; arguments as for `observe`."""
     levels, index, clock = pool.levels, state.level_index, state.time
     look, cues = jax.tree.map(jnp.asarray, (look, cues))
     monochrome = jnp.asarray(look.monochrome)
-    # Whatever many pixels look up is written out first, or it would be computed for each of them.
+    # Whatever many pixels look up is written out first, or it would be recomputed for each.
     frame = written_out(partial(frame_of, lens=lens), clock, state.x, state.y, clock)
     spans = written_out(
         partial(cell_spans, lens=lens), clock, (state.x, state.y), frame, monochrome

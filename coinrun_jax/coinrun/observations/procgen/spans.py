@@ -1,9 +1,9 @@
 """Which pixels a picture covers along one axis, and which of its own pixels each shows.
 
-Procgen computes this in double precision, which jax does not have by default. A number is
+Procgen computes this in double precision, which JAX disables by default. A number is
 therefore a pair (high, low) of float32 that stands for their exact sum, and products are
 split into parts that float32 holds exactly. Sums alone are safe from compilers that fuse a
-product with a sum; a product that something is added to goes through `physics.rounded`,
+product with a sum; a product to which something is added goes through `physics.rounded`,
 unless it is exact.
 """
 
@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-FIXED = 2**16  # positions in a picture count in this part of its pixels
+FIXED = 2**16  # fixed-point units per pixel, for positions in a picture
 _COARSE, _FINE = 2**11, 2**-1  # what the first two parts of a step are multiples of
 _UPPER_BITS = ~0xFFF  # of a float32: half of its mantissa
 
@@ -29,11 +29,11 @@ class Pair(NamedTuple):
 
 
 class Axis(struct.PyTreeNode):
-    """How a picture is stretched along one axis; leaves of any one shape."""
+    """How a picture is stretched along one axis; all leaves have the same shape."""
 
     length: Pair  # of the rectangle, pixels of the frame
     step: Any  # int32, from one pixel of the frame to the next, in 1/FIXED of the picture's
-    parts: tuple[Any, Any, Any]  # float32, whose sum the first position is multiplied by
+    parts: tuple[Any, Any, Any]  # float32, whose sum is the ratio for the first position
     pixels: Any  # int32, of the picture
 
 
@@ -47,19 +47,19 @@ class Span(NamedTuple):
 
 
 class Lens(NamedTuple):
-    """Numbers of a frame's size, known in advance."""
+    """Constants of a frame's size, known in advance."""
 
     size: int
     unit: np.float32  # pixels per tile
     view: np.float32  # tiles
 
     def pixels(self, tiles: np.float32) -> float:
-        """A length as Procgen has it: rounded to float32."""
+        """A length as in Procgen: rounded to float32."""
         return float(np.float32(tiles) * self.unit)
 
 
 def lens_of(size: int) -> Lens:
-    """Of frames of `size` pixels, both ways."""
+    """The lens for frames of `size` pixels, both ways."""
     unit = np.float32(size / 13)
     return Lens(size, unit, np.float32(size) / unit)
 
@@ -71,13 +71,13 @@ def pair_of(value: Any) -> Pair:
 
 
 def axis_of(pixels: Any, length: Any, exact: bool = False) -> Axis:
-    """How a picture of so many pixels is stretched over a length; NumPy, known in advance.
+    """How a picture's pixels are stretched over a length; NumPy, known in advance.
 
     Args:
       pixels: of the picture; int, any shape.
-      length: of the rectangle, pixels of the frame; double, alike.
-      exact: as Procgen stretches backgrounds and whatever is faded: the first position is found
-        with the exact ratio; of all other pictures with the one that was cut to fixed point.
+      length: of the rectangle, pixels of the frame; double, likewise.
+      exact: find the first position with the exact ratio, as Procgen does for backgrounds and
+        faded pictures; for all others it uses the ratio truncated to fixed point.
     """
     pixels, length = np.broadcast_arrays(np.asarray(pixels), np.asarray(length, np.float64))
     ratio = FIXED * (pixels / length)
@@ -104,14 +104,14 @@ def add_pairs(a: Pair, b: Pair) -> Pair:
 
 
 def split(value: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Two float32 of at most 12 bits each that add up to one."""
+    """Two float32 of at most 12 bits each that add up to the value."""
     bits = jax.lax.bitcast_convert_type(value, jnp.int32) & _UPPER_BITS
     upper = jax.lax.bitcast_convert_type(bits, jnp.float32)
     return upper, value - upper
 
 
 def multiply(a: jax.Array, b: jax.Array, product: jax.Array) -> Pair:
-    """Exact product of two float32, given it rounded."""
+    """Exact product of two float32, given the rounded product."""
     (a1, a2), (b1, b2) = split(a), split(b)
     low = ((a1 * b1 - product) + a1 * b2 + a2 * b1) + a2 * b2
     return Pair(product, low)
@@ -130,7 +130,7 @@ def span_of(edge: Pair, axis: Axis, size: int, plain: jax.Array | bool = False) 
 
     Args:
       edge: where it begins.
-      axis: how the picture is stretched over it, of a shape that goes with the edge's.
+      axis: how the picture is stretched over it, of a shape that broadcasts with the edge's.
       size: pixels of the frame.
       plain: whether it is filled with one colour: then every pixel shows the picture's first.
     """
@@ -145,7 +145,7 @@ def span_of(edge: Pair, axis: Axis, size: int, plain: jax.Array | bool = False) 
     rest = sum((term - each for term, each in zip(terms, whole, strict=True)), jnp.float32(0))
     first = number + jnp.ceil(rest).astype(jnp.int32) - 1
     last = (first + axis.step * (stop - start - 1)) // FIXED
-    # Procgen does not draw a last pixel that would show what is beyond the picture.
+    # Procgen does not draw a last pixel that would lie beyond the picture.
     outside = (last < 0) | (last >= axis.pixels)
     drawn = stop - (outside & (stop > start))
     return Span(

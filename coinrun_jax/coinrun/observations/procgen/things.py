@@ -30,7 +30,7 @@ from coinrun_jax.coinrun.types import Entity, EnvState, LevelPool
 
 ANIMATION_STEPS = 5
 STILL_SPEED = 0.01  # tiles per step, below which an agent on the ground stands
-PUFF_AGES = 9  # steps since it was left: 0 ... 8
+PUFF_AGES = 9  # steps since a puff was left: 0 ... 8
 _RISE, _STRETCH = 0.7415, 1.7415  # of the agent's rectangle
 _SAW_TYPE, _ENEMY_TYPE, _PUFF_TYPE = 2, 6, 59  # of Procgen's images
 _AGENT_TYPES = np.array([0, 12, 13], np.int32)  # by pose
@@ -40,7 +40,7 @@ class Sprite(struct.PyTreeNode):
     """A picture on its rectangle; any shape."""
 
     base: jax.Array  # int32, its first pixel in `Art.pixels`
-    width: jax.Array  # int32, its pixels from row to row
+    width: jax.Array  # int32, its pixels per row
     x: Span
     y: Span
     flip: jax.Array  # bool, mirrored
@@ -57,7 +57,7 @@ class Entities(NamedTuple):
 
 
 def level_entities(state: EnvState, pool: LevelPool) -> Entities:
-    """Where they are now."""
+    """Where the entities are now."""
     levels, index = pool.levels, state.level_index
     return Entities(
         levels.entity_type[index],
@@ -69,7 +69,7 @@ def level_entities(state: EnvState, pool: LevelPool) -> Entities:
 
 
 def entities_of(entities: Entities, look: Look, frame: Frame, lens: Lens) -> Sprite:
-    """Every entity slot as a sprite; [40], of unused slots too."""
+    """Every entity slot as a sprite, including unused ones; [40]."""
     kind, y, time = entities.kind, entities.y, frame.clock
     theme = jnp.where(look.restrict_themes, 0, entities.theme.astype(jnp.int32))
     is_saw, is_enemy = kind == Entity.SAW, kind == Entity.ENEMY
@@ -155,9 +155,9 @@ def puff_of(
     """Puffs as sprites.
 
     Args:
-      x: float32, any shape, of the enemy as it left it.
-      enemy_y: float32, alike.
-      age: int32, alike, steps since then.
+      x: float32, any shape, of the enemy when it left the puff.
+      enemy_y: float32, likewise.
+      age: int32, likewise, steps since then.
       monochrome: bool [].
       frame, lens: of the frame.
     """
