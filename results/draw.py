@@ -50,7 +50,7 @@ SOURCES: dict[str, tuple[str, Callable[[Path], Draw | None]]] = {
     "outcomes.png": ("summary.json", _outcomes),
     "curves.png": ("metrics.csv", _curves),
 }
-"""By the figure's name: what it is drawn from, and how; None where there is nothing to draw."""
+"""Each figure's source, and how it is drawn; None if there is nothing to draw."""
 
 
 def draw(folder: Path, force: bool = False) -> list[Path]:

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from coinrun_jax.checks import InputError
+from tests.runs import drawn_weights
 from tests.test_ppo import Shown
 from train.config import NetworkConfig, PPOConfig, load_config
 from train.environment import make_environment, observation_space
-from train.networks import MLP, Output, make_network, register_network
+from train.networks import MLP, Output, make_network, nothing_remembered, register_network
 from train.ppo import Learner
 from train.program import outline_learner
 
@@ -99,6 +100,18 @@ def test_bfloat16_computes_what_float32_does_roughly(kind):
     assert {leaf.dtype for leaf in jax.tree.leaves(b)} == {jnp.dtype(jnp.float32)}
     np.testing.assert_allclose(a.features, b.features, atol=0.02 * np.abs(a.features).max())
     assert np.abs(np.asarray(a.features) - np.asarray(b.features)).max() > 0
+
+
+@pytest.mark.parametrize("kind", ["mlp", "gru"])
+def test_bytes_are_read_as_0_to_1(kind):
+    network = make_network(NetworkConfig(kind, 8), (12,), 4)
+    seen = np.random.default_rng(0).integers(0, 256, (3, 12), np.uint8)
+    params = drawn_weights(network, (12,), 0.3)
+    given = [seen, np.float32(seen) / np.float32(255)]
+    if kind == "gru":
+        given = [nothing_remembered(each, 8) for each in given]
+    outputs = [jax.jit(network.apply)(params, each) for each in given]
+    np.testing.assert_allclose(outputs[0].logits, outputs[1].logits, rtol=1e-5)
 
 
 def test_width_scales_the_channels():

@@ -128,6 +128,21 @@ def test_objects_are_in_the_cells_where_they_stand(env, moments):
     assert (seen >= 5).all(), dict(zip(symbolic.PLANES, seen.tolist(), strict=True))
 
 
+def test_bytes_are_the_same_numbers_rounded(env, moments):
+    observations, states = moments
+    as_bytes = CoinRun(observation="symbolic_uint8", num_levels=NUM_ENVS)
+    params = env.default_params.with_items(2, respawn=9)
+    observe = jax.vmap(lambda state: as_bytes.observe(jax.random.key(0), state, None, params))
+    found = np.asarray(jax.jit(observe)(states))
+    space = as_bytes.observation_space(params)
+    assert (found.dtype, found.shape[1:]) == (space.dtype, space.shape) == (np.uint8, (1357,))
+    velocities = symbolic.SIZE - len(symbolic.SCALARS) + np.array([2, 3])
+    expected = 255 * observations
+    expected[:, velocities] = 127 + 127 * observations[:, velocities]
+    assert np.abs(found - expected).max() < 0.501
+    assert len(np.unique(found[:, velocities])) > 50
+
+
 def test_an_enemy_covers_one_tile_in_all(env, state):
     pool = env.default_params.pool
     state = state.replace(level_index=jnp.int32(0), x=jnp.float32(1.5), y=jnp.float32(1.5))

@@ -25,10 +25,10 @@ from train.overrides import configure
 
 
 def _default_run_dir() -> Path:
-    """For `wandb agent`, which starts many runs with one command.
+    """The run directory under `wandb agent`, which starts many runs with one command.
 
     Raises:
-      InputError: for all others.
+      InputError: if no wandb agent started this run.
     """
     sweep, run_id = os.environ.get("WANDB_SWEEP_ID"), os.environ.get("WANDB_RUN_ID")
     if not sweep or not run_id:

@@ -26,7 +26,7 @@ from train.keep_at import steps_to_keep
 CONFIG = "config.yaml"
 """File in a run's directory with every setting, resolved."""
 
-MOST_STEPS = 10**12  # of a run
+MOST_STEPS = 10**12  # per run
 MOST_ENVS, MOST_WIDTH, MOST_STAGES = 2**20, 2**16, 1000
 
 
@@ -134,7 +134,7 @@ class StageConfig:
     total_steps: int | None = None
     """Environment steps of the stage, rounded up to whole updates."""
     optimizer: Optimizer | None = None
-    """As for a run, applied to what the previous stage learned."""
+    """As `optimizer` of a run, for what the previous stage learned."""
     env: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Settings of the environment, except its id."""
     ppo: dict[str, Any] = dataclasses.field(default_factory=dict)

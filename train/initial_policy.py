@@ -35,7 +35,7 @@ class Source:
     """Training state at this policy, without the seed axis; None if only the policy is used."""
 
     def as_json(self) -> dict[str, Any]:
-        """For run.json."""
+        """The entry in run.json."""
         policy = self.policy
         about = {"update": policy.update, "steps": policy.steps, "sha256": policy.sha256}
         return {"run": str(self.folder), **about}

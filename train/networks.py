@@ -60,10 +60,10 @@ def _hidden_layers(x: jax.Array, width: int, dtype: Any) -> jax.Array:
     return x
 
 
-def _scaled(image: jax.Array, dtype: Any) -> jax.Array:
-    """uint8 images scaled to [0, 1]; other types keep their values."""
-    x = image.astype(dtype)
-    return x / 255.0 if image.dtype == jnp.uint8 else x
+def _scaled(observation: jax.Array, dtype: Any) -> jax.Array:
+    """uint8 observations scaled to [0, 1]; other types keep their values."""
+    x = observation.astype(dtype)
+    return x / 255.0 if observation.dtype == jnp.uint8 else x
 
 
 class MLP(nn.Module):
@@ -75,7 +75,7 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, observation: jax.Array) -> Output:
-        x = observation.reshape(observation.shape[0], -1).astype(self.dtype)
+        x = _scaled(observation.reshape(observation.shape[0], -1), self.dtype)
         return _Heads(self.num_actions)(_hidden_layers(x, self.width, self.dtype))
 
 
@@ -191,7 +191,7 @@ class _Encoder(nn.Module):
     def __call__(self, observation: jax.Array) -> jax.Array:
         if observation.dtype == jnp.uint8 and observation.ndim == 4:
             return convolutional_features(observation, max(self.width // 16, 1), self.dtype, "SAME")
-        x = observation.reshape(observation.shape[0], -1).astype(self.dtype)
+        x = _scaled(observation.reshape(observation.shape[0], -1), self.dtype)
         return nn.relu(_dense(self.width, self.dtype)(x))
 
 

@@ -98,7 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
         publish(known.run, known.eval, known.mode)
     except InputError:
         raise
-    except Exception as error:  # of any type, from the service
+    except Exception as error:  # any type, from the service
         raise Fault(f"wandb: {one_line(error)}") from error
     return 0
 

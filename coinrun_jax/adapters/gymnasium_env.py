@@ -33,7 +33,7 @@ class CoinRunEnv(gymnasium.Env[np.ndarray, np.int64]):
 
     Args:
       mode: "hard" or "easy".
-      observation: "symbolic", "rgb", or "procgen" for Procgen's own pixels.
+      observation: "symbolic", "symbolic_uint8", "rgb", or "procgen" for Procgen's own pixels.
       num_levels: size of the set of levels, 0 for all.
       start_level: first level seed of the set.
       placement: a name in `placement.CATALOGUE` except "fixed", or relative weights by name.

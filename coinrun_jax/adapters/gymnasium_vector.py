@@ -34,12 +34,12 @@ _FINAL_CHUNK = 8  # final observations computed at a time: few episodes end in t
 class CoinRunVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     """CoinRun as a Gymnasium vector environment; one compiled program steps them all.
 
-    Observations are float32 [num_envs, 1357] or uint8 [num_envs, 64, 64, 3], rewards float64,
-    terminations and truncations bool, all [num_envs]. `infos` has `level_seed`, `coin_moved`,
-    `outcome` (a code of `Cause`), `episode_length`, `episode_return`, `coin_step`, `end_step`,
-    `ghost_step`, each [num_envs] with its mask, as in Gymnasium's own vector environments. With
-    same-step auto-reset, those of an ended episode are in `infos["final_info"]`, and its last
-    observation in `infos["final_obs"]`.
+    Observations are float32 or uint8 [num_envs, 1357], or uint8 [num_envs, 64, 64, 3]; rewards
+    float64, terminations and truncations bool, all [num_envs]. `infos` has `level_seed`,
+    `coin_moved`, `outcome` (a code of `Cause`), `episode_length`, `episode_return`, `coin_step`,
+    `end_step`, `ghost_step`, each [num_envs] with its mask, as in Gymnasium's own vector
+    environments. With same-step auto-reset, those of an ended episode are in
+    `infos["final_info"]`, and its last observation in `infos["final_obs"]`.
 
     After `reset(seed=s)`, sub-environment i plays what a single environment seeded with s + i
     plays, if the set of levels fits in `pool_size`. Of a larger set, `pool_size` levels are held
@@ -49,7 +49,7 @@ class CoinRunVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     Args:
       num_envs: number of sub-environments.
       mode: "hard" or "easy".
-      observation: "symbolic", "rgb", or "procgen" for Procgen's own pixels.
+      observation: "symbolic", "symbolic_uint8", "rgb", or "procgen" for Procgen's own pixels.
       num_levels: size of the set of levels, 0 for all.
       start_level: first level seed of the set.
       placement: a name in `placement.CATALOGUE` except "fixed", or relative weights by name.

@@ -11,7 +11,7 @@ import numpy as np
 from coinrun_jax.coinrun.cues import END_WALLS, HIDEABLE, LOOKS
 from coinrun_jax.coinrun.observations import rgb
 from coinrun_jax.coinrun.observations.atlas import VIEW
-from coinrun_jax.coinrun.observations.symbolic import PLANES, SCALARS, SIZE
+from coinrun_jax.coinrun.observations.symbolic import DTYPES, PLANES, SCALARS, SIZE
 from coinrun_jax.coinrun.params import EnvParams
 from coinrun_jax.coinrun.physics import HALF_HEIGHT
 from coinrun_jax.coinrun.types import MARGIN, NEVER, WORLD_SIZE, Entity, EnvState, Tile
@@ -171,8 +171,8 @@ CHANGES: Sequence[Change] = (
 
 
 def observed_cells(observation: str) -> ObservedCells:
-    """For an observation of the environment, "symbolic" or pixels."""
-    if observation == "symbolic":
+    """For an observation of the environment, symbols or pixels."""
+    if observation in DTYPES:
         return _symbols()
     size = rgb.SIZE
     tile = (np.arange(size) * VIEW // size).astype(np.int32)

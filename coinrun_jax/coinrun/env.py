@@ -8,6 +8,7 @@ from typing import Any
 import gymnax
 import jax
 import jax.numpy as jnp
+import numpy as np
 from gymnax.environments import spaces
 
 from coinrun_jax.art.store import require_art
@@ -34,7 +35,7 @@ from coinrun_jax.coinrun.types import (
 )
 from coinrun_jax.pooled import DEFAULT_POOL_SIZE, PooledEnvironment
 
-OBSERVATIONS = ("symbolic", "rgb", "procgen")
+OBSERVATIONS = (*symbolic.DTYPES, "rgb", "procgen")
 ART = ("own", "procgen")
 """What pictures are drawn from: our own art, or the user's copy of Procgen's."""
 
@@ -47,8 +48,9 @@ class CoinRun(PooledEnvironment[EnvState, EnvParams]):
 
     Args:
       mode: "hard" or "easy".
-      observation: "symbolic" (float32 [1357]), "rgb" (uint8 [64, 64, 3], our own art) or
-        "procgen" (the same type, Procgen's own pixels; see `coinrun_jax.art`).
+      observation: "symbolic" (float32 [1357]), "symbolic_uint8" (the same, rounded to uint8),
+        "rgb" (uint8 [64, 64, 3], our own art) or "procgen" (the same type, Procgen's own pixels;
+        see `coinrun_jax.art`).
       num_levels: size of the set of levels, 0 for all from start_level on. As in Procgen,
         level seeds are start_level ... start_level + num_levels - 1.
       start_level: first level seed.
@@ -163,7 +165,8 @@ class CoinRun(PooledEnvironment[EnvState, EnvParams]):
             return _procgen_picture(state, params, rgb.SIZE)
         if self.observation == "rgb":
             return rgb.observe(state, params.pool, params.look, rgb.SIZE, *_shown(params))
-        return symbolic.observe(state, params.pool, *_shown(params))
+        dtype = symbolic.DTYPES[self.observation]
+        return symbolic.observe(state, params.pool, *_shown(params), dtype=dtype)
 
     def render(
         self, state: EnvState, params: EnvParams, size: int = 512, art: str | None = None
@@ -193,9 +196,11 @@ class CoinRun(PooledEnvironment[EnvState, EnvParams]):
         return rgb.observe(state, params.pool, params.look, size, *_shown(params))
 
     def observation_space(self, params: EnvParams | None = None) -> spaces.Box:
-        if self.observation != "symbolic":
+        if self.observation not in symbolic.DTYPES:
             return spaces.Box(0, 255, (rgb.SIZE, rgb.SIZE, 3), jnp.uint8)
-        return spaces.Box(-1.0, 1.0, (symbolic.SIZE,), jnp.float32)
+        dtype = symbolic.DTYPES[self.observation]
+        low, high = (0, 255) if dtype == np.uint8 else (-1.0, 1.0)
+        return spaces.Box(low, high, (symbolic.SIZE,), dtype)
 
 
 def _shown(params: EnvParams) -> tuple[Cues, jax.Array]:

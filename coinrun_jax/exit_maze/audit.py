@@ -74,7 +74,7 @@ def _start(
 
 
 def _side(cell: np.ndarray, size: int) -> np.ndarray:
-    """Of the board, int [N, 1 + K]: 0 left, 1 right, 2 top, 3 bottom."""
+    """Side of the board, int [N, 1 + K]: 0 left, 1 right, 2 top, 3 bottom."""
     row, column = cell[..., 0], cell[..., 1]
     return np.select([column == 0, column == size - 1, row == 0], [0, 1, 2], 3)
 

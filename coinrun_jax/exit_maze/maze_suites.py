@@ -102,7 +102,7 @@ def without_exit(condition: Condition) -> Condition:
 
 
 CONTROLS = {GREEN: without_green, EXIT: without_exit}
-"""By the event of what is removed."""
+"""Controls by the event of the object removed."""
 
 
 def _named(name: str, title: str, plain: bool = True) -> Condition:

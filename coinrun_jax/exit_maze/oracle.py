@@ -21,7 +21,7 @@ _L, _R, _U, _D = Action.LEFT, Action.RIGHT, Action.UP, Action.DOWN
 _HAND_ON_WALL = np.array(
     [[_D, _L, _U, _R], [_U, _R, _D, _L], [_L, _U, _R, _D], [_R, _D, _L, _U]], np.int32
 )
-"""By the direction faced: left of it, straight on, right of it, back."""
+"""Left, straight on, right and back, for each direction faced."""
 
 
 def lengths(pool: LevelPool) -> jax.Array:

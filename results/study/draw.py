@@ -300,7 +300,7 @@ FIGURES = {
     "cue_conflict": cue_conflict,
     "reward": reward,
 }
-"""By the experiment whose folder holds the table; `capability` reads three."""
+"""Figures by the experiment whose folder holds the table; `capability` reads three."""
 
 
 def compares(path: Path) -> bool:

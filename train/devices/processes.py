@@ -96,7 +96,7 @@ def on_main(do: Callable[[], Any]) -> None:
     if is_main():
         try:
             do()
-        except Exception as error:  # of any type: it is raised below
+        except Exception as error:  # any type: it is raised below
             failure = error
     if agree_on(failure is not None):
         raise failure or Fault("the main process of this run has stopped; see its output")

@@ -126,7 +126,7 @@ class WandbLogger:
             self._busy_since = time.monotonic()
             try:
                 job(runs)
-            except Exception as error:  # of any type, from the service
+            except Exception as error:  # any type, from the service
                 self._give_up(" ".join(str(error).split()) or repr(error))
             self._busy_since = None
 

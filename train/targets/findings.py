@@ -64,7 +64,7 @@ class Findings:
     estimate: Estimate
 
     def as_json(self) -> dict[str, Any]:
-        """As plain values."""
+        """The findings as plain values."""
         return dataclasses.asdict(self)
 
 
