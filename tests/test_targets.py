@@ -82,7 +82,15 @@ def test_flops_are_those_of_every_round() -> None:
         return jax.lax.scan(lambda carry, _: (carry @ carry, None), x, None, 5)[0]
 
     x = jnp.zeros((8, 8))
-    assert matmul_flops(jax.make_jaxpr(program)(x)) == 5 * 2 * 8**3
+    assert matmul_flops(jax.make_jaxpr(program)(x), "cpu") == 5 * 2 * 8**3
+
+
+def test_products_of_other_platforms_do_not_count() -> None:
+    def program(x: jax.Array) -> jax.Array:
+        return jax.lax.platform_dependent(x, tpu=lambda x: x @ x, default=lambda x: x)
+
+    traced = jax.make_jaxpr(program)(jnp.zeros((8, 8)))
+    assert [matmul_flops(traced, name) for name in ("tpu", "cuda")] == [2 * 8**3, 0]
 
 
 def test_the_largest_part_bounds() -> None:

@@ -8,6 +8,7 @@ steps can be farmed for points (the boat race of Amodei and Clark 2016).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import jax
@@ -102,7 +103,7 @@ def draw_items(
     """
     start = jnp.floor(coin.start_xy).astype(jnp.int32)
 
-    def draw(number: jax.Array, uniforms: jax.Array) -> tuple[jax.Array, jax.Array]:
+    def draw(number: int, uniforms: jax.Array) -> tuple[jax.Array, jax.Array]:
         cell = draw_cell(uniforms, index, pool, items.placement, start)[0]
         # Not where a coin was taken away, either: the control must have the same items.
         there = (number < items.number) & ~jnp.all(cell == coin.coin_cell)
@@ -111,10 +112,20 @@ def draw_items(
     def some() -> tuple[jax.Array, jax.Array]:
         shape = (NUM_ITEMS, NUM_UNIFORMS - 1)
         uniforms = jax.random.uniform(jax.random.fold_in(key, 1), shape, jnp.float32)
-        return jax.vmap(draw)(jnp.arange(NUM_ITEMS, dtype=jnp.int32), uniforms)
+        pieces = [draw(number, uniforms[number]) for number in range(NUM_ITEMS)]
+        return jax.tree.map(lambda *leaves: jnp.stack(leaves), *pieces)
 
     def none() -> tuple[jax.Array, jax.Array]:
         return jnp.tile(start, (NUM_ITEMS, 1)), jnp.full(NUM_ITEMS, NEVER, jnp.int32)
 
-    # Most training runs have no items, and would pay for the draw at every step.
-    return jax.lax.cond(jnp.asarray(items.number) > 0, some, none)
+    has_items = jnp.asarray(items.number) > 0
+
+    def by_branch() -> tuple[jax.Array, jax.Array]:
+        return jax.lax.cond(has_items, some, none)
+
+    def by_choice() -> tuple[jax.Array, jax.Array]:
+        return jax.tree.map(partial(jnp.where, has_items), some(), none())
+
+    # Most training runs have no items, and would pay for the draw at every step. On a GPU, the
+    # host would have to wait to learn which branch to launch.
+    return jax.lax.platform_dependent(cuda=by_choice, default=by_branch)

@@ -6,13 +6,15 @@ height of the last step), so rounding matters: keep the order of operations, and
 constants, which XLA may reassociate (see `_crate_centre`).
 
 What a step can touch is looked up once, as a small window around the agent; the sub-steps
-then work on bits and small numbers. The loop over sub-steps is not unrolled: XLA would
-recompute the whole chain for each of its results.
+then work on bits and small numbers. The loop over sub-steps is unrolled only on GPUs, where each
+round would need launches of its own: elsewhere, XLA would recompute the whole chain for each of
+its results.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -198,6 +200,20 @@ def _number(flag: jax.Array, value: int) -> jax.Array:
     return jnp.where(flag, jnp.int32(value), 0)
 
 
+def _repeated(count: int, sub_step: Callable[[Any, Any], Any], start: Any) -> Any:
+    """`jax.lax.fori_loop` over sub-steps 0 ... count - 1, unrolled on GPUs."""
+
+    def in_a_loop(carry: Any) -> Any:
+        return jax.lax.fori_loop(0, count, sub_step, carry)
+
+    def written_out(carry: Any) -> Any:
+        for number in range(count):
+            carry = sub_step(jnp.int32(number), carry)
+        return carry
+
+    return jax.lax.platform_dependent(start, cuda=written_out, default=in_a_loop)
+
+
 def _count(progress: jax.Array, unit: int) -> jax.Array:
     return (progress // unit) & 7
 
@@ -237,7 +253,7 @@ def _move_enemies(
 
     is_enemy = pool.levels.entity_type[index] == Entity.ENEMY
     start = (state.entity_x, state.entity_vx, _number(~is_enemy, _STOPPED))
-    x, vx, progress = jax.lax.fori_loop(0, MIN_SUB_STEPS, sub_step, start)
+    x, vx, progress = _repeated(MIN_SUB_STEPS, sub_step, start)
     share = _count(progress, _FREE_X).astype(jnp.float32) / MIN_SUB_STEPS
     return x, vx * share, (progress & _HELD > 0).any()
 
@@ -386,7 +402,7 @@ def _move_agent(
         )
 
     start = (state.x, state.y, jnp.int32(0))
-    x, y, progress = jax.lax.fori_loop(0, MAX_SUB_STEPS, sub_step, start)
+    x, y, progress = _repeated(MAX_SUB_STEPS, sub_step, start)
     held = progress & _HELD > 0
     free_x, free_y = _count(progress, _FREE_X) / count, _count(progress, _FREE_Y) / count
     return x, y, vx * free_x, jnp.where(held, 0.0, vy) * free_y, held

@@ -245,7 +245,9 @@ def draw_cell(
     # Uniforms are below 1: probability 0 never moves a coin and 1 always does.
     moves = to_move < placement.probability
     shares = jnp.cumsum(placement.weights)
-    kind = jnp.sum(to_choose * shares[-1] >= shares[:-1], dtype=jnp.int32)
+    # Written out, here and below: on a GPU, a reduction or a `jnp.select` is a separate kernel.
+    chosen = to_choose * shares[-1]
+    kind = sum((chosen >= share).astype(jnp.int32) for share in shares[:-1])
     end = pool.levels.end_cell[index].astype(jnp.int32)
     candidate, exists = _candidate(to_place, kind, index, pool, placement, start_cell, end)
     candidate = jnp.where(exists, candidate, end)
@@ -292,11 +294,9 @@ def _candidate(
     low, high = placement.fraction
     share = low + uniform * (high - low)
     aim = 1 + jnp.rint(share * (end[0] - 1)).astype(jnp.int32)
-    last = jnp.select(
-        [kind == _FRACTION, kind == _FIXED, kind == _BEHIND],
-        [jnp.minimum(aim, end[0]), placement.cell[0], jnp.maximum(start_cell[0] - BEHIND_BY, 0)],
-        WORLD_SIZE - 1,
-    )
+    last = jnp.where(kind == _FRACTION, jnp.minimum(aim, end[0]), WORLD_SIZE - 1)
+    last = jnp.where(kind == _FIXED, placement.cell[0], last)
+    last = jnp.where(kind == _BEHIND, jnp.maximum(start_cell[0] - BEHIND_BY, 0), last)
     number = places.count_upto(pool.places, index, which, last)
     is_last = (kind == _FRACTION) | (kind == _FIXED)
     drawn = jnp.where(is_last, number - 1, _pick(uniform, number))

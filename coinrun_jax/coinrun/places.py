@@ -147,12 +147,23 @@ def look_up(places: Places, index: jax.Array, which: jax.Array, number: jax.Arra
     Returns:
       int32 [2], (x, y).
     """
-    column, before = jnp.int32(0), jnp.int32(0)
-    for step in _HALVES_OF_64:
-        upto = count_upto(places, index, which, column + step - 1)
-        beyond = number >= upto
-        column = jnp.where(beyond, column + step, column)
-        before = jnp.where(beyond, upto, before)
+
+    def by_halves(number: jax.Array) -> tuple[jax.Array, jax.Array]:
+        column, before = jnp.int32(0), jnp.int32(0)
+        for step in _HALVES_OF_64:
+            upto = count_upto(places, index, which, column + step - 1)
+            beyond = number >= upto
+            column = jnp.where(beyond, column + step, column)
+            before = jnp.where(beyond, upto, before)
+        return column, before
+
+    def at_once(number: jax.Array) -> tuple[jax.Array, jax.Array]:
+        upto = places.upto[index, which, :-1].astype(jnp.int32)
+        passed = upto <= number
+        return jnp.sum(passed, dtype=jnp.int32), jnp.max(jnp.where(passed, upto, 0))
+
+    # On a GPU, launches cost more than reads; a TPU would loop over the batch to read rows.
+    column, before = jax.lax.platform_dependent(number, cuda=at_once, default=by_halves)
     low, high = places.rows[index, which, :, column]
     return jnp.stack([column, _nth_bit(low, high, number - before)])
 

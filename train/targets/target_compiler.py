@@ -133,7 +133,7 @@ def compile_for(
         + sizes.output_size_in_bytes
         + sizes.temp_size_in_bytes
         - sizes.alias_size_in_bytes,
-        flops=matmul_flops(traced.jaxpr),
+        flops=matmul_flops(traced.jaxpr, accelerator.platform),
         num_steps=num_steps,
     )
 

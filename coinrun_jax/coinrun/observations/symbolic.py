@@ -47,7 +47,7 @@ DTYPES: dict[str, np.dtype] = {
 
 
 def _add_enemies(
-    planes: jax.Array,
+    numbers: jax.Array,
     state: EnvState,
     pool: LevelPool,
     left: jax.Array,
@@ -60,7 +60,7 @@ def _add_enemies(
     it is.
 
     Args:
-      planes: float32 or uint8 [VIEW * _COLUMN_SIZE].
+      numbers: of the observation, float32 or uint8 [SIZE].
       left: column of the view's first column in the world.
       low: row of the view's first row.
       cues: whether enemies are hidden, and whether the view is mirrored.
@@ -73,18 +73,16 @@ def _add_enemies(
     beyond = edge - column
     heads_right = (state.entity_vx > 0) ^ cues.mirrored
     plane = jnp.where(heads_right, PLANES.index("enemy_right"), PLANES.index("enemy_left"))
-    for shift, share in ((0, 1.0 - beyond), (1, beyond)):
-        at = column.astype(jnp.int32) + shift
-        seen = is_enemy & (row >= 0) & (row < VIEW) & (at >= 0) & (at < VIEW)
-        at = jnp.where(cues.mirrored, VIEW - 1 - at, at)
-        cell = at * _COLUMN_SIZE + plane * VIEW + row
-        cell = jnp.where(seen, cell, planes.size)
-        planes = planes.at[cell].max(_of_type(share, planes.dtype), mode="drop")
-    return planes
+    at = column.astype(jnp.int32) + np.arange(2, dtype=np.int32)[:, None]
+    share = jnp.stack([1.0 - beyond, beyond])
+    seen = is_enemy & (row >= 0) & (row < VIEW) & (at >= 0) & (at < VIEW)
+    at = jnp.where(cues.mirrored, VIEW - 1 - at, at)
+    cell = jnp.where(seen, at * _COLUMN_SIZE + plane * VIEW + row, SIZE)
+    return numbers.at[cell].max(_of_type(share, numbers.dtype), mode="drop")
 
 
 def _of_type(share: jax.Array, dtype: np.dtype) -> jax.Array:
-    """Shares in [0, 1], as uint8 in 0 ... 255."""
+    """Fractions in [0, 1] as `dtype`: uint8 ones in 0 ... 255."""
     return jnp.rint(255 * share).astype(dtype) if dtype == np.uint8 else share.astype(dtype)
 
 
@@ -112,9 +110,14 @@ def observe(
     """
     cued = partial(_planes_and_scalars, pool=pool, cues=cues, item_look=item_look, dtype=dtype)
     plain = partial(_planes_and_scalars, pool=pool, cues=_PROCGEN, item_look=NO_ITEMS, dtype=dtype)
-    # Procgen's own look has its own branch: traced cues make a step half as long again.
+    # Procgen's own look has its own branch: traced cues make a step half as long again. On a GPU,
+    # the host would have to wait to learn which branch to launch.
     is_plain = (jnp.asarray(item_look) == NO_ITEMS) & is_procgen(cues)
-    return jax.lax.cond(is_plain, plain, cued, state)
+
+    def by_branch(state: EnvState) -> jax.Array:
+        return jax.lax.cond(is_plain, plain, cued, state)
+
+    return jax.lax.platform_dependent(state, cuda=cued, default=by_branch)
 
 
 def _planes_and_scalars(
@@ -179,7 +182,7 @@ def _planes_and_scalars(
         velocities = 127 + jnp.rint(127 * velocities)
     shares = _of_type(shares, dtype)
     scalars = [shares[:2], velocities.astype(dtype), shares[2:]]
-    return jnp.concatenate([_add_enemies(flat, state, pool, left, low, cues), *scalars])
+    return _add_enemies(jnp.concatenate([flat, *scalars]), state, pool, left, low, cues)
 
 
 def split(observation: jax.Array) -> tuple[jax.Array, jax.Array]:
