@@ -97,7 +97,10 @@ def test_the_largest_part_bounds() -> None:
     card, work = accelerators()["h100"], {"flops": 1e9, "steps": 1000}
     launched = estimate(card, "float32", kernels=10_000, num_bytes=1000, **work)
     moved = estimate(card, "float32", kernels=1, num_bytes=10**12, **work)
-    assert (launched.bound, moved.bound) == ("launches", "memory")
+    sent = {"kernels": 1, "num_bytes": 1000, "collectives": 100, "collective_bytes": 10**6}
+    few, many = (estimate(card, "float32", devices=n, **sent, **work) for n in (8, 512))
+    assert (launched.bound, moved.bound, few.bound) == ("launches", "memory", "links")
+    assert many.steps_per_second < few.steps_per_second
     low, high = launched.steps_per_second
     assert low < high
     assert low == 1000 / launched.seconds[1]
@@ -111,11 +114,12 @@ def test_every_description_is_complete() -> None:
         for devices in (1, 8, 64):
             name, options = one.topology(devices)
             assert name or "target_config" in options
+            assert 0 < one.link(devices) < one.bandwidth
     assert "core_count: 132" in target_config(accelerators()["h100"])
 
 
 def test_numbers_of_devices_without_a_topology_are_refused() -> None:
-    with pytest.raises(InputError, match="3 of TPU v5e is not one of 1, 4, 8, 64"):
+    with pytest.raises(InputError, match="3 of TPU v5e is not one of 1, 4, 8, 64, 256"):
         accelerators()["v5e"].topology(3)
     with pytest.raises(InputError, match="no multiple of 8"):
         accelerators()["h100"].topology(12)
@@ -127,7 +131,7 @@ def test_numbers_of_devices_without_a_topology_are_refused() -> None:
         ([], "--for"),
         (["--for", "abacus"], "invalid choice: 'abacus'"),
         (["--for", "v5e", "--devices", "0"], "not an integer within 1"),
-        (["--for", "v5e", "--devices", "7"], "not one of 1, 4, 8, 64"),
+        (["--for", "v5e", "--devices", "7"], "not one of 1, 4, 8, 64, 256"),
         (["--for", "v5e", "--config", "nowhere.yaml"], "nowhere.yaml"),
         (["--for", "v5e", "--ppo.num-env", "3"], "unknown setting"),
     ],

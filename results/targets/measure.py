@@ -31,6 +31,14 @@ COLUMNS = (
 )
 QUICKSTART, PAPER = "configs/quickstart.yaml", "configs/paper_rgb.yaml"
 ENVIRONMENT = ("--program", "environment", "--ppo.num-envs", "1024")
+
+
+def on_devices(count: int) -> tuple[str, ...]:
+    """Settings for so many devices of 1,024 environments each, with a level for every one."""
+    envs = str(1024 * count)
+    return "--devices", str(count), "--ppo.num-envs", envs, "--env.pool-size", envs
+
+
 ROWS: list[list[str]] = [
     ["--for", target, "--config", config, *more]
     for config, more, targets in (
@@ -39,7 +47,8 @@ ROWS: list[list[str]] = [
         (PAPER, ENVIRONMENT, ("h100", "v5e")),
         (PAPER, (), ("h100",)),
         (QUICKSTART, (), ("v5e",)),
-        (QUICKSTART, ("--devices", "8"), ("h100", "v5e")),
+        *((QUICKSTART, on_devices(count), ("h100",)) for count in (8, 64, 512)),
+        *((QUICKSTART, on_devices(count), ("v5e",)) for count in (8, 64, 256)),
         (PAPER, (), ("v5e",)),
         (QUICKSTART, (), ("a100", "h200", "v5p", "v6e")),
     )

@@ -27,8 +27,16 @@ class Accelerator:
     """Peak rate of matrix products, by precision."""
     operation_seconds: tuple[float, float]
     """Overhead of a kernel launch or an operation, best and worst; assumed."""
+    links: dict[int, float]
+    """Bandwidth per device and direction, by the largest number of devices connected that way."""
+    hop_seconds: tuple[float, float]
+    """Latency of a collective per doubling of the devices, best and worst; assumed."""
     details: dict[str, Any]
     """Fields that only this platform's compiler needs."""
+
+    def link(self, devices: int) -> float:
+        """Bandwidth of the slowest link among so many devices, in bytes/s."""
+        return next(speed for most, speed in sorted(self.links.items()) if devices <= most)
 
     def topology(self, devices: int) -> tuple[str, dict[str, str]]:
         """Name and options, for jax, of a topology with at least this many devices.
@@ -97,7 +105,8 @@ def accelerators() -> dict[str, Accelerator]:
     found = {}
     for name, entry in read_yaml(FILE, "descriptions of accelerators").items():
         shared = {key: entry[key] for key in common}
-        shared["operation_seconds"] = tuple(entry["operation_seconds"])
+        for pair in ("operation_seconds", "hop_seconds"):
+            shared[pair] = tuple(entry[pair])
         details = {key: value for key, value in entry.items() if key not in common}
         found[name] = Accelerator(**shared, details=details)
     return found

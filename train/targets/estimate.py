@@ -1,11 +1,12 @@
 """Estimates what bounds a program on an accelerator, and its range of speeds.
 
-Nothing here is measured. At best the three parts overlap completely, at worst not at all.
+Nothing here is measured. At best the four parts overlap completely, at worst not at all.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from train.targets.accelerators import Accelerator
 
@@ -13,6 +14,8 @@ BANDWIDTH = 0.9, 0.3
 """Fraction of memory bandwidth reached, best and worst; assumed."""
 ARITHMETIC = 0.6, 0.1
 """Fraction of the matrix-product peak reached, best and worst; assumed."""
+LINKS = 0.8, 0.2
+"""Fraction of the bandwidth between devices reached, best and worst; assumed."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +23,7 @@ class Estimate:
     """Seconds of one execution and steps per second, each as (least, most)."""
 
     bound: str
-    """`launches`, `memory` or `arithmetic`: the largest part, in the middle of its range."""
+    """`launches`, `memory`, `arithmetic` or `links`: the largest, in the middle of its range."""
     seconds: tuple[float, float]
     steps_per_second: tuple[float, float]
 
@@ -33,6 +36,8 @@ def estimate(
     num_bytes: int,
     flops: float,
     steps: int,
+    devices: int = 1,
+    collectives: int = 0,
     collective_bytes: int = 0,
 ) -> Estimate:
     """Estimate a program with the given work per device.
@@ -40,15 +45,20 @@ def estimate(
     Args:
       precision: of the network, `float32` or `bfloat16`.
       steps: environment steps of one execution, over all devices.
-      collective_bytes: counted as memory traffic; link speed is not modelled.
+      collectives: all-reduces of one execution, each in a ring, whose latency grows with the
+        logarithm of the number of devices.
+      collective_bytes: of their results, per device.
     """
-    moved = num_bytes + collective_bytes
     peak = accelerator.peak[precision]
+    sent = 2 * collective_bytes * (devices - 1) / devices
+    hops = collectives * math.log2(devices)
     best, worst = (
         {
             "launches": kernels * accelerator.operation_seconds[end],
-            "memory": moved / (accelerator.bandwidth * BANDWIDTH[end]),
+            "memory": (num_bytes + collective_bytes) / (accelerator.bandwidth * BANDWIDTH[end]),
             "arithmetic": flops / (peak * ARITHMETIC[end]),
+            "links": hops * accelerator.hop_seconds[end]
+            + sent / (accelerator.link(devices) * LINKS[end]),
         }
         for end in (0, 1)
     )

@@ -115,6 +115,8 @@ def find(
             num_bytes=whole.bytes,
             flops=compiled.flops / devices,
             steps=compiled.num_steps * num_envs * config.num_seeds,
+            devices=devices,
+            collectives=moved.count,
             collective_bytes=moved.bytes,
         ),
     )

@@ -37,7 +37,7 @@ def _of(equation: Any, platform: str) -> float:
         dense = 2.0 * math.prod(equation.outvars[0].aval.shape) * math.prod(kernel) / features
         return dense / math.prod(params["lhs_dilation"]) / math.prod(params["rhs_dilation"])
     if name == "cond":
-        branches, platforms = params["branches"], params["branches_platforms"]
+        branches, platforms = params["branches"], params.get("branches_platforms")
         if platforms is not None:  # of jax.lax.platform_dependent; None is the default, and last
             own = (platform in (names or [platform]) for names in platforms)
             branches = [next(itertools.compress(branches, own))]
