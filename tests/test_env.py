@@ -150,6 +150,21 @@ def test_vmap_equals_one_environment_at_a_time(env, params, episodes):
                 np.testing.assert_allclose(a, b[step, index], atol=1e-6)
 
 
+@pytest.mark.thorough
+def test_what_gpus_compute_otherwise_is_the_same_game(env, params, monkeypatch):
+    """Loops are unrolled for them, and branches are replaced by choices."""
+
+    def for_gpus(*args, default, cuda=None, **others):
+        return (cuda or default)(*args)
+
+    kinds = {"uniform": 2.0, "fraction": 1.0, "behind": 1.0, "off_path": 1.0, "random_section": 1.0}
+    params = params.with_placement(kinds, 0.8).with_items(2, respawn=9)
+    expected = play(env, params)
+    monkeypatch.setattr(jax.lax, "platform_dependent", for_gpus)
+    other = CoinRun(num_levels=1)  # whose step is traced anew
+    jax.tree.map(np.testing.assert_array_equal, play(other, params), expected)
+
+
 def test_actions_beyond_8_do_nothing(env, params, state):
     results = [env.step(KEY, state, jnp.int32(a), params)[0] for a in (4, 9, 14)]
     np.testing.assert_array_equal(results[0], results[1])
