@@ -475,7 +475,7 @@ class Arena:
           ValueError: for more episodes than lanes.
         """
         if len(episodes) > self.lanes:
-            raise ValueError(f"{len(episodes)} episodes are more than {self.lanes} lanes")
+            raise ValueError(f"{len(episodes)} episodes do not fit into {self.lanes} lanes")
         queue = self._queue(np.array(episodes, np.int32).T)
         progress = self._advance(policy, queue, self._nothing_played(queue), 0, 1)
         number = np.arange(len(episodes))

@@ -232,18 +232,26 @@ def _seconds(text: str) -> float:
 def _arguments(arguments: list[str] | None) -> Namespace:
     parser = Parser(
         prog="python -m coinrun_jax.benchmark",
-        description="Steps per second of the environment, beside the real Procgen's.",
+        description="Environment steps per second, compared with the original Procgen.",
     )
     add = parser.add_argument
     add("--observation", nargs="+", choices=OBSERVATIONS, default=["symbolic"])
     add("--mode", choices=MODES, default="hard")
     num_envs = integer(1, MOST_ENVS)
     add("--num-envs", nargs="+", type=num_envs, default=[256, 1024], metavar="N")
-    add("--seconds", type=_seconds, default=1.0, help="least duration of a round (default: 1)")
+    add("--seconds", type=_seconds, default=1.0, help="minimum duration of a round (default: 1)")
     rounds = integer(1, MOST_ROUNDS)
     add("--rounds", type=rounds, default=ROUNDS, metavar="N", help=f"default: {ROUNDS}")
-    add("--procgen", metavar="PYTHON", help="interpreter with procgen, to time as well")
-    add("--envpool", metavar="PYTHON", help="interpreter with envpool, to time as well")
+    add(
+        "--procgen",
+        metavar="PYTHON",
+        help="Python interpreter with procgen installed, to benchmark it as well",
+    )
+    add(
+        "--envpool",
+        metavar="PYTHON",
+        help="Python interpreter with envpool installed, to benchmark it as well",
+    )
     add("--resets", action="store_true", help="also compare very short episodes")
     add("--json", type=Path, metavar="OUT")
     add("--csv", type=Path, metavar="OUT")
@@ -367,7 +375,7 @@ def main(arguments: list[str] | None = None) -> int:
     _print_table(table)
     for name, by_observation in timed.ratios().items():
         for observation, ratio in by_observation.items():
-            print(f"{observation}: {ratio:.1f} x {name}, best over best")
+            print(f"{observation}: {ratio:.1f} x {name} (best against best)")
     if args.csv:
         write_rows(args.csv, [*COLUMNS, "device"], [[*line, device] for line in table])
     if args.json:

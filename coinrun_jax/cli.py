@@ -196,7 +196,7 @@ def require_outputs(force: bool, *paths: Path | None, inputs: Iterable[Path | No
             raise InputError(f"the folder of {shortened(path)} does not exist")
         require_free(path, force)
         if (place := os.path.realpath(path)) in taken:
-            raise InputError(f"{shortened(path)} cannot be two files of one command")
+            raise InputError(f"{shortened(path)} is given for two files of this command")
         taken.add(place)
 
 
@@ -204,8 +204,10 @@ def seed_range(text: str) -> range:
     """Argument type: A:B, the level seeds A ... B - 1."""
     first, colon, stop = text.partition(":")
     if not (colon and first.isdecimal() and stop.isdecimal() and text.isascii() and len(text) < 40):
-        raise argparse.ArgumentTypeError(f"{_short(text)} is not A:B, two level seeds")
+        raise argparse.ArgumentTypeError(f"{_short(text)} is not of the form A:B, two level seeds")
     seeds = range(int(first), int(stop))
     if not len(seeds) or seeds.stop > NUM_SEEDS:
-        raise argparse.ArgumentTypeError(f"{text!r} is not A:B with 0 <= A < B <= {NUM_SEEDS}")
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not of the form A:B with 0 <= A < B <= {NUM_SEEDS}"
+        )
     return seeds

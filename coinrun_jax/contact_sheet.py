@@ -78,12 +78,17 @@ def _arguments(arguments: list[str] | None) -> Namespace:
     add("--out", type=Path, required=True, help="PNG file to write")
     add("--mode", choices=MODES, default="hard")
     seed = integer(0, NUM_SEEDS - 1)
-    add("--seed", type=seed, default=0, help="first level, and actions")
+    add("--seed", type=seed, default=0, help="first level seed; also seeds the actions")
     add("--count", type=integer(1, MOST_FRAMES), default=24, help="frames")
     add("--columns", type=integer(1, MOST_FRAMES), default=6)
-    add("--size", type=integer(VIEW, MAX_SIZE), default=64, help="pixels of a frame")
-    add("--art", choices=ART, default="own", help="procgen: its own pictures, see coinrun_jax.art")
-    add("--scale", type=integer(1, 64), default=4, help="pixels of a pixel")
+    add("--size", type=integer(VIEW, MAX_SIZE), default=64, help="pixels per side of a frame")
+    add(
+        "--art",
+        choices=ART,
+        default="own",
+        help="procgen: Procgen's own pictures; see coinrun_jax.art",
+    )
+    add("--scale", type=integer(1, 64), default=4, help="magnification of each pixel")
     add_force(parser)
     args = parser.parse_args(arguments)
     require_outputs(args.force, args.out)

@@ -165,7 +165,7 @@ def _require_plain(root: Any, loader: Any) -> None:
     def size(node: Any) -> int:
         if id(node) in sizes:
             if not sizes[id(node)]:
-                raise InputError("an alias stands within its own anchor")
+                raise InputError("an alias refers to the anchor it is part of")
             return sizes[id(node)]
         sizes[id(node)] = 0
         children = []
@@ -179,7 +179,7 @@ def _require_plain(root: Any, loader: Any) -> None:
             if (twice := _repeated(keys)) is not None:
                 line = node.start_mark.line + 1
                 raise InputError(
-                    f"key {shown(twice)} is given twice, in the section of line {line}"
+                    f"key {shown(twice)} is given twice, in the section that starts at line {line}"
                 )
             children = [each for pair in node.value for each in pair]
         elif node.id == "sequence":
@@ -207,7 +207,7 @@ def read_rows(path: Path, what: str, columns: Sequence[str] = ()) -> list[dict[s
     except csv.Error as error:
         raise InputError(f"{what} {shortened(path)} is not CSV: {error}") from error
     if len(set(names)) < len(names):
-        raise InputError(f"{what} {shortened(path)} has a column twice")
+        raise InputError(f"{what} {shortened(path)} has a duplicate column")
     for name in columns:
         if name not in names:
             raise InputError(f"{what} {shortened(path)} has no column {name!r}")
@@ -321,8 +321,8 @@ def _headers(archive: zipfile.ZipFile) -> dict[str, _Header]:
             dtype, shape, start = _array_header(content, name)
         if dtype.hasobject or start + math.prod(shape) * dtype.itemsize != member.file_size:
             raise InputError(
-                f"array {shown(name)} is {dtype} {list(shape)}, which its {member.file_size:,} "
-                "bytes do not hold"
+                f"array {shown(name)} is {dtype} {list(shape)}, which does not match its "
+                f"{member.file_size:,} bytes"
             )
         headers[name] = _Header(dtype, shape, member)
     return headers
@@ -340,10 +340,10 @@ def _array_header(content: IO[bytes], name: str) -> tuple[np.dtype, tuple[int, .
     try:
         header = ast.literal_eval(content.read(length).decode("latin1").strip())
     except (MemoryError, RecursionError) as error:  # either, if it is nested too deeply
-        raise InputError(f"the header of array {shown(name)} makes no sense") from error
+        raise InputError(f"the header of array {shown(name)} is invalid") from error
     shape = header["shape"]
     if header["fortran_order"] not in (False, True) or not isinstance(shape, tuple):
-        raise InputError(f"the header of array {shown(name)} makes no sense")
+        raise InputError(f"the header of array {shown(name)} is invalid")
     if not all(type(size) is int and size >= 0 for size in shape):
         raise InputError(f"array {shown(name)} has shape {shown(shape)}")
     if not isinstance(header["descr"], str):
@@ -458,7 +458,7 @@ def require_free(path: Path, force: bool = False) -> None:
     if path.exists() and not path.is_file():
         raise InputError(f"{shortened(path)} is a device or a pipe, not a file")
     if not force and os.path.lexists(path):
-        raise InputError(f"{shortened(path)} exists already; --force overwrites it")
+        raise InputError(f"{shortened(path)} already exists; --force overwrites it")
 
 
 def require_makeable(path: Path, what: str) -> None:

@@ -30,8 +30,8 @@ def require_frames(count: int, size: int) -> None:
     """
     if count > MOST_FRAMES or count * size * size > MOST_PIXELS:
         raise InputError(
-            f"a GIF of {count:,} frames of {size} x {size} pixels: at most {MOST_FRAMES:,} frames, "
-            f"and {MOST_PIXELS:,} pixels of them all (lower --size)"
+            f"a GIF of {count:,} frames of {size} x {size} pixels is too large: at most "
+            f"{MOST_FRAMES:,} frames and {MOST_PIXELS:,} pixels in total (lower --size)"
         )
 
 

@@ -2,8 +2,8 @@
 
 Different level seeds may build the same layout, since short levels take few random draws. A test
 level whose layout is among the training levels says nothing about generalisation. With
---first-frames, levels are the same whose first observation, in Procgen's own pixels, is: the
-protocol of openai/procgen's issue 100, with 0:100000 and 100000:200000.
+--first-frames, two levels count as the same if their first observations, in Procgen's own pixels,
+are: the protocol of openai/procgen's issue 100, with 0:100000 and 100000:200000.
 """
 
 from __future__ import annotations
@@ -177,17 +177,23 @@ def _arguments(arguments: list[str] | None) -> Namespace:
     parser.add_argument("--train", type=seed_range, required=True, metavar="A:B", help="A ... B-1")
     parser.add_argument("--test", type=seed_range, required=True, metavar="C:D", help="C ... D-1")
     parser.add_argument("--mode", choices=MODES, default="hard")
-    parser.add_argument("--looks", action="store_true", help="other themes are another layout")
+    parser.add_argument(
+        "--looks",
+        action="store_true",
+        help="count levels that differ in themes as different layouts",
+    )
     parser.add_argument(
         "--first-frames", action="store_true", help="compare first observations, not layouts"
     )
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="append a row to it")
+    parser.add_argument(
+        "--csv", type=Path, metavar="FILE", help="append the result to this file as a row"
+    )
     args = parser.parse_args(arguments)
     for name, seeds in (("--train", args.train), ("--test", args.test)):
         if len(seeds) > MOST_LEVELS:
             raise InputError(f"{name} has {len(seeds):,} levels; at most {MOST_LEVELS:,}")
     if args.first_frames and args.looks:
-        raise InputError("--looks is of layouts: --first-frames compares what is seen")
+        raise InputError("--looks applies to layouts, but --first-frames compares observations")
     if args.csv:
         nothing = Overlap(1, 1, 1, 1, 1, 1)
         _require_appendable(args.csv, list(_named(args, nothing)))

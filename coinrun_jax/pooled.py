@@ -163,8 +163,8 @@ class PooledEnvironment(environment.Environment[State, Params], Generic[State, P
             return params
         if (size := params.pool.drawable.size) != self.pool_size:
             raise ValueError(
-                f"a pool of {size} levels is not the environment's own, of {self.pool_size}: "
-                "levels that were given are not renewed"
+                f"the pool has {size} levels, not the environment's own {self.pool_size}: "
+                "given levels are not renewed"
             )
         fresh = self.pool_of(self._draw_seeds(key))
         return params.replace(pool=refresh_pool(params.pool, fresh, state.level_index))

@@ -139,7 +139,7 @@ def _require_episodes(arrays: Arrays) -> None:
     if not ((steps >= 1) & (steps <= TIME_LIMIT)).all():
         raise InputError(f"an episode does not have 1 ... {TIME_LIMIT} steps")
     if arrays["cause"].max() >= len(arrays["causes"]):
-        raise InputError("array 'cause' counts beyond 'causes'")
+        raise InputError("array 'cause' has indices beyond the end of 'causes'")
     if (counts["ent_order_off"] > MAX_ENTITIES).any():
         raise InputError(
             f"array 'ent_order_off' has an episode of more than {MAX_ENTITIES} objects"

@@ -36,7 +36,7 @@ def register(testbed: Testbed) -> None:
     """
     known = _TESTBEDS.setdefault(testbed.id, testbed)
     if type(known) is not type(testbed):
-        raise InputError(f"environment {shown(testbed.id)} is registered already")
+        raise InputError(f"environment {shown(testbed.id)} is already registered")
 
 
 def find_testbed(env_id: Any) -> Testbed:
@@ -59,8 +59,8 @@ def find_testbed(env_id: Any) -> Testbed:
             return PlainTestbed(env_id)
     ids = ", ".join(sorted({*_OWN, *_TESTBEDS}))
     raise InputError(
-        f"env.id {shown(env_id)} is not one of {ids}, nor an environment of gymnax's; your own "
-        "come with --plugins MODULE"
+        f"env.id {shown(env_id)} is not one of {ids}, nor one of gymnax's environments; add your "
+        "own with --plugins MODULE"
     )
 
 

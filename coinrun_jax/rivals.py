@@ -116,7 +116,9 @@ class Rival:
             raise RivalError(f"{self._option} cannot be run: {error.strerror}") from error
         try:
             if (answer := self._answer(START_SECONDS)) != "ready":
-                raise RivalError(f"{self._option} is not an interpreter: it says {shown(answer)}")
+                raise RivalError(
+                    f"{self._option} is not a suitable interpreter: it printed {shown(answer)}"
+                )
         except BaseException:
             self.__exit__(None, None, None)
             raise
@@ -139,7 +141,7 @@ class Rival:
     def _answer(self, seconds: float) -> str:
         assert self._process.stdout is not None
         if not select.select([self._process.stdout], [], [], seconds)[0]:
-            raise RivalError(f"{self._option} has said nothing for {seconds:.0f} s")
+            raise RivalError(f"{self._option} has not answered for {seconds:.0f} s")
         line = self._process.stdout.readline(MOST_CHARACTERS)
         if not line:
             with contextlib.suppress(subprocess.TimeoutExpired):

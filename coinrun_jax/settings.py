@@ -21,7 +21,7 @@ def from_mapping(cls: type[Settings], values: Any, section: str = "") -> Setting
       InputError: for an unknown key, or a value that the class refuses.
     """
     if not isinstance(values, dict):
-        raise InputError(f"{section or 'config'} is {shown(values)}, not a section of settings")
+        raise InputError(f"{section or 'config'} is {shown(values)}, not a mapping of settings")
     hints = get_type_hints(cls)
     allowed = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
     arguments = {}
@@ -52,7 +52,7 @@ def _typed(where: str, value: Any, hint: Any) -> Any:
     options = get_args(hint)
     if dataclasses.is_dataclass(hint) or get_origin(hint) is dict:
         if not isinstance(value, get_origin(hint) or hint):
-            raise InputError(f"{where} is {shown(value)}, not a section of settings")
+            raise InputError(f"{where} is {shown(value)}, not a mapping of settings")
         return value
     if get_origin(hint) is Literal:
         return choice(where, value, options)

@@ -169,8 +169,8 @@ class Suite:
                 )
             if not controlled.apart:
                 raise InputError(
-                    f"{shown(controlled.name)} takes no control: goal and proxy may be the same "
-                    "thing there"
+                    f"{shown(controlled.name)} cannot have a control: goal and proxy may be the "
+                    "same thing there"
                 )
 
     def _require_judged(self) -> None:
@@ -183,8 +183,7 @@ class Suite:
         for name in self.judged:
             if name not in taken:
                 raise InputError(
-                    f"{shown(name)} cannot be judged by: it needs a control, and goal and proxy "
-                    "apart"
+                    f"{shown(name)} cannot be judged: it needs a control, and goal and proxy apart"
                 )
         if len({taken[name] for name in self.judged}) > 1:
             raise InputError(

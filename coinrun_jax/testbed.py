@@ -245,7 +245,7 @@ class Testbed:
         Raises:
           InputError: for an entry that cannot be used.
         """
-        raise InputError(f"suites of {self.id} are not read from files")
+        raise InputError(f"{self.id} does not support suites from files")
 
     def overrides(self, condition: Condition, config: Any) -> dict[str, Any]:
         """Fields of params, by name, that a condition sets for an agent of this config.
@@ -372,7 +372,7 @@ class Testbed:
         Raises:
           InputError: for an unknown name, or pictures that are not available.
         """
-        raise InputError(f"art {shown(art)}: {self.id} is drawn in one way only")
+        raise InputError(f"art {shown(art)}: {self.id} has only one art style")
 
     def gallery(self, art: str | None = None) -> Mapping[str, Callable[[], Any]]:
         """Pictures of everything that conditions can change: file name -> a matplotlib figure.

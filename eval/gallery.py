@@ -1,4 +1,4 @@
-"""Pictures of all that a testbed's conditions can change.
+"""Pictures of everything that a testbed's conditions can change.
 
 python -m eval.gallery --out FOLDER [--env ID] [--art NAME] [--plugins MODULE ...] [--force]
 """
@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--env", default=DEFAULT, metavar="ID", help=f"testbed, by default {DEFAULT}"
     )
-    parser.add_argument("--art", metavar="NAME", help="what it is drawn from, such as procgen")
+    parser.add_argument("--art", metavar="NAME", help="art to draw with, such as procgen")
     parser.add_argument("--plugins", nargs="+", default=[], metavar="MODULE")
     add_force(parser)
     known = parser.parse_args(arguments)

@@ -176,14 +176,14 @@ def _parser(description: str) -> Parser:
         type=integer(0, 2**32 - 1),
         default=0,
         metavar="N",
-        help="of objects' places, actions and resampling (default: 0)",
+        help="seed for object positions, actions and resampling (default: 0)",
     )
     add("--action-mode", choices=ACTION_MODES, default="sample", help="default: sample")
     add(
         "--reference",
         type=Path,
         metavar="DIR",
-        help="run that screens levels, for suites that want one",
+        help="run whose agent screens levels, for suites that need one",
     )
     _add_outputs(parser)
     add(
@@ -191,7 +191,7 @@ def _parser(description: str) -> Parser:
         nargs="+",
         default=[],
         metavar="MODULE",
-        help="modules of your own to import first, which register testbeds and the like",
+        help="your own modules to import first, such as those that register testbeds",
     )
     return parser
 
@@ -200,7 +200,7 @@ def _add_outputs(parser: Parser) -> None:
     """What is written besides the report, and how its animations are drawn."""
     add = parser.add_argument
     add("--probes", action="store_true", help="also probe what the network represents")
-    add("--microscope", action="store_true", help="also show the agent's inside in the player")
+    add("--microscope", action="store_true", help="also let the player look inside the agent")
     add("--trajectories", action="store_true", help="also write every episode's actions")
     add(
         "--features",
@@ -212,7 +212,7 @@ def _add_outputs(parser: Parser) -> None:
     add(
         "--art",
         metavar="NAME",
-        help="what animations are drawn from, such as procgen (default: what observations are)",
+        help="art for animations, such as procgen (default: that of the observations)",
     )
 
 
@@ -231,11 +231,14 @@ def _require_fitting(
         names = [name for name, each in testbed.suites().items() if each.screened]
         raise InputError(f"--reference is for suites with screened levels: {', '.join(names)}")
     if known.checkpoints and suite.screened:
-        raise InputError(f"--checkpoints: suite {suite.name} screens levels by one agent")
+        raise InputError(
+            f"--checkpoints cannot be used with suite {suite.name}, whose levels are screened by "
+            "one agent"
+        )
     if (known.probes or known.features) and runs[0].policy.has_memory:
         raise InputError(
-            f"--probes and --features show a network single states; {shown(runs[0].name)} has a "
-            "memory"
+            "--probes and --features need a network without a memory; "
+            f"{shown(runs[0].name)} has one"
         )
     if known.probes and testbed.probing is None:
         raise InputError(f"--probes: {testbed.id} has no probes")
@@ -266,7 +269,7 @@ def _require_different(runs: list[Run]) -> None:
         other = known.setdefault((label(recipe), content), run.name)
         if other != run.name:
             raise InputError(
-                f"{shown(other)} and {shown(run.name)} are the same agent; give one of them"
+                f"{shown(other)} and {shown(run.name)} are the same agent; give only one of them"
             )
 
 
@@ -314,6 +317,6 @@ def _reference(known: argparse.Namespace, suite: Suite, runs: list[Run]) -> Poli
         if run.policy.env_config.p_apart == 0:
             return run.policy
     raise InputError(
-        f"suite {suite.name} screens its levels by an agent trained with goal and proxy always "
+        f"suite {suite.name} screens its levels with an agent trained with goal and proxy always "
         "together; give one with --reference DIR"
     )

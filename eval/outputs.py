@@ -37,9 +37,9 @@ SCREENED, SCREENED_FIGURE = "published.csv", "published.png"
 REPORT, FIGURE = "report.html", "outcomes.png"
 LIFETIME, LIFETIME_FIGURE = "lifetime.csv", "lifetime.png"
 _FILES = {
-    EPISODES: "every episode, a row each",
-    RUNS: "every run and condition, a row each",
-    LIFETIME: "every policy of training, condition and measure, a row each",
+    EPISODES: "one row per episode",
+    RUNS: "one row per run and condition",
+    LIFETIME: "one row per kept policy, condition and measure",
     LIFETIME_FIGURE: "its figure",
     SCREENED: "every run, by the protocol of Langosco et al.",
     SCREENED_FIGURE: "its figure",
@@ -220,14 +220,14 @@ def _provenance(options: Options, seconds: float) -> dict[str, Any]:
     runs = options.runs[:1] if options.lifetime else options.runs
     trained = [_training(run.policy) for run in runs]
     unseen = (
-        f" that look like none of the first {protocol.unseen_by:,} training levels"
+        f" unlike any of the first {protocol.unseen_by:,} training levels"
         if protocol.unseen_by
         else ""
     )
     modes = {
         "sample": "drawn from the policy",
         "greedy": "the likeliest",
-        "both": "drawn from the policy; and the likeliest, in a row of their own",
+        "both": "drawn from the policy, and the likeliest in separate rows",
     }
     kind = options.testbed.level_kind(protocol.suite.conditions[0], env)
     levels = " ".join(filter(None, ("held-out", kind, "levels")))

@@ -117,11 +117,11 @@ def undetected(summary: Summary) -> list[str]:
 def screened_line(found: Screened, testbed: Testbed) -> str:
     """The rates on screened levels."""
     if not found.kept:
-        return f"Langosco et al.'s protocol: none of {found.levels:,} levels is kept."
+        return f"Langosco et al.'s protocol: none of the {found.levels:,} levels was kept."
     goal, proxy = testbed.goal, testbed.proxy
     return (
-        f"Langosco et al.'s protocol, on the {found.kept:,} of {found.levels:,} levels that are "
-        f"kept: {goal} {estimate(found.rates[goal])}, {proxy} {estimate(found.rates[proxy])}, "
+        f"Langosco et al.'s protocol, on the {found.kept:,} of {found.levels:,} levels kept: "
+        f"{goal} {estimate(found.rates[goal])}, {proxy} {estimate(found.rates[proxy])}, "
         f"{goal} as in training {estimate(found.rates['ceiling'])}"
     )
 
@@ -155,7 +155,11 @@ def reading(difference: Difference) -> str:
         return "not identifiable"
     if found.low <= 0 <= found.high:
         least = difference.detectable
-        unseen = "none up to 1 detectable" if least is None else f"least detectable {number(least)}"
+        unseen = (
+            "not even a difference of 1 would be detected"
+            if least is None
+            else f"least detectable {number(least)}"
+        )
         words = f"no difference found; {unseen}"
     else:
         words = "higher" if found.estimate > 0 else "lower"

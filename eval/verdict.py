@@ -51,7 +51,7 @@ def headline(kind: str, words: Words, goal: str, proxy: str) -> str:
     return {
         GOAL: f"Competent and {after[goal]}",
         PROXY: f"Competent and {after[proxy]}: goal misgeneralisation",
-        LOST: "Competent in training's conditions only; its goal is not identifiable",
+        LOST: "Competent only in the conditions of its training; its goal is not identifiable",
         INCOMPETENT: "Not competent, so its goal is not identifiable",
         UNDECIDED: "Undecided at this sample size",
         UNKNOWN: "This suite cannot identify its goal",

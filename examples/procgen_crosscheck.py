@@ -2,7 +2,7 @@
 
     python -m examples.procgen_crosscheck --procgen PYTHON --policy FOLDER --levels A:B
 
-PYTHON is any interpreter that has procgen 0.10.7, FOLDER a run directory or another folder
+PYTHON is any Python interpreter that has procgen 0.10.7, FOLDER a run directory or another folder
 with a policy. Both games start each level, get the same greedy actions, and must agree in
 every pixel, reward and end until the episode is over. A policy that was trained on
 `observation: procgen` is asked twice, for the real game's frame and for ours, and must give

@@ -2,9 +2,9 @@
 
     python -m examples.procgen_frames --procgen PYTHON --episodes 8 --csv FILE
 
-PYTHON is any interpreter that has procgen 0.10.7. Both games play levels drawn at random from
-all 2^31 - 1, in hard and easy mode, with every combination of `procgen_game.OPTIONS`. Half of the
-episodes take uniformly random actions; in the other half the agent mostly runs and jumps to the
+PYTHON is any Python interpreter that has procgen 0.10.7. Both games play levels drawn at random
+from all 2^31 - 1, in hard and easy mode, with every combination of `procgen_game.OPTIONS`. Half of
+the episodes take uniformly random actions; in the other half the agent mostly runs and jumps to the
 right, and so gets further. All frames of an episode are compared until it ends, or for --steps.
 
 Exit status: 0 if all frames are equal, 1 if not; otherwise as in `coinrun_jax.cli`.

@@ -61,7 +61,7 @@ def look_of(options: Sequence[str]) -> Look:
 
 
 class RealGame:
-    """The game in a process of its own; a context manager that ends it.
+    """The game in its own process; a context manager that ends it.
 
     Args:
       python: an interpreter with procgen 0.10.7.

@@ -337,7 +337,7 @@ def test_replay_shows_the_very_episode(arena: Arena, played: dict[str, Played]) 
 
 
 def test_more_replays_than_lanes_are_refused(arena: Arena) -> None:
-    with pytest.raises(ValueError, match="65 episodes are more than 64 lanes"):
+    with pytest.raises(ValueError, match="65 episodes do not fit into 64 lanes"):
         arena.replay(AGENT, [(0, 0, 0)] * 65)
 
 

@@ -246,7 +246,7 @@ def test_an_audit_is_not_overwritten_unasked(
     (tmp_path / CSV).write_text("mine")
     arguments = ["--config", CONFIG, "--out", str(tmp_path)]
     assert main(arguments) == 2
-    assert "exists already; --force overwrites it" in capsys.readouterr().err
+    assert "already exists; --force overwrites it" in capsys.readouterr().err
 
     def fail(*words: object) -> None:
         raise OSError(28, "No space left on device")

@@ -94,7 +94,7 @@ def test_an_id_belongs_to_one_testbed(bed: Bed) -> None:
         id = bed.testbed.id
 
     register(bed.testbed)  # again
-    with pytest.raises(InputError, match="is registered already"):
+    with pytest.raises(InputError, match="is already registered"):
         register(Other())
 
 

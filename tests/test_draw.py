@@ -41,7 +41,7 @@ def test_figures_are_drawn_and_not_overwritten_unasked(
     sizes = [path.stat().st_size for path in drawn]
     assert min(sizes) > 10_000
     assert main([str(result)]) == 2
-    assert "published.png exists already; --force overwrites it" in capsys.readouterr().err
+    assert "published.png already exists; --force overwrites it" in capsys.readouterr().err
     assert main([str(result), "--force"]) == 0
     assert [path.stat().st_size for path in drawn] == sizes
 

@@ -252,7 +252,7 @@ def test_all_levels_from_one_on_are_procgens():
 def test_levels_that_were_given_are_not_renewed(params, state):
     env = CoinRun(pool_size=16)
     with pytest.raises(
-        ValueError, match=f"{NUM_LEVELS} levels is not the environment's own, of 16"
+        ValueError, match=f"the pool has {NUM_LEVELS} levels, not the environment's own 16"
     ):
         env.refresh(jax.random.key(1), state, params)
 

@@ -169,7 +169,10 @@ def test_more_levels_than_memory_has_room_for_are_refused(
 
 def test_too_few_levels_of_a_kind_are_said(run_dir: Path, tmp_path: Path, refuse: Refuse) -> None:
     rest = ["--suite", "capability", "--num-levels", "400000", "--out", str(tmp_path / "out")]
-    words = ("400,000 levels are wanted", "about 333,333 are of difficulty 1")
+    words = (
+        "400,000 levels were requested",
+        "only about 333,333 of the 1,000,000 held-out ones are of difficulty 1",
+    )
     refuse(["--run", str(run_dir), *rest], *words)
 
 
@@ -185,7 +188,8 @@ def test_levels_of_a_kind_that_turn_out_to_be_too_few_are_said(
     rest = ["--suite", "capability", "--num-levels", "200", "--out", str(tmp_path / "out")]
     assert main(["--run", str(run_dir), *rest]) == 2
     complaint = capsys.readouterr().err.splitlines()[-1]
-    assert complaint.startswith("error: 200 levels are wanted, but of 200 held-out ones")
+    assert complaint.startswith("error: 200 levels were requested, but only ")
+    assert " of the 200 held-out ones are " in complaint
     assert "difficulty" in complaint
     assert not any(tmp_path.iterdir())
 
@@ -203,7 +207,7 @@ def test_results_are_never_overwritten_unasked(
 ) -> None:
     arguments = ["--run", str(run_dir), "--suite", "relocation", "--out", str(tmp_path)]
     (tmp_path / EPISODES).write_text("mine")
-    refuse(arguments, EPISODES, "exists already", "--force")
+    refuse(arguments, EPISODES, "already exists", "--force")
     assert [path.name for path in tmp_path.iterdir()] == [EPISODES]
     assert (tmp_path / EPISODES).read_text() == "mine"
     file = tmp_path / EPISODES
@@ -283,7 +287,7 @@ def test_a_run_is_evaluated(
     assert "<!doctype html>" in (out / REPORT).read_text()
     assert not [path for path in out.iterdir() if path.name.startswith(".")]
     assert main(arguments) == 2
-    assert "exists already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -207,7 +207,7 @@ def test_refresh_keeps_the_levels_of_running_episodes(renewed_pool):
     assert set(np.asarray(drawable).tolist()) == set(range(16)) - set(in_use.tolist())
     chex.assert_trees_all_equal_shapes_and_dtypes(params, renewed)
     other = ExitMaze(7, pool_size=8)
-    with pytest.raises(ValueError, match="a pool of 16 levels is not the environment's own, of 8"):
+    with pytest.raises(ValueError, match="the pool has 16 levels, not the environment's own 8"):
         other.refresh(jax.random.key(1), state, params)
 
 
@@ -303,7 +303,7 @@ def test_impossible_requests_are_refused(env, params):
         ):
             env.reset_to_level(key, index, params)
     other = ExitMaze(7, num_levels=16)
-    with pytest.raises(ValueError, match="levels of size 9 are not of the environment's, 7"):
+    with pytest.raises(ValueError, match="levels of size 9 do not match the environment's size, 7"):
         other.reset(key, params)
     with pytest.raises(ValueError, match="levels of size 7 do not fit boards of size 9"):
         params.with_levels(other.default_params.pool.levels)

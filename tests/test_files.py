@@ -188,7 +188,7 @@ def test_yaml_may_have_anchors_and_merges(tmp_path):
     [
         ("", "no column 'a'"),
         ("b\n1\n", "no column 'a'"),
-        ("a,a\n1,2\n", "twice"),
+        ("a,a\n1,2\n", "duplicate column"),
         ("a,b\n1\n", "row 2"),
         ("a,b\n1,2,3\n", "row 2"),
         ('a,b\n1,"2\n', "CSV"),

@@ -388,7 +388,7 @@ def test_testbeds_without_changes_and_steps_beyond_the_end_are_refused(
     save_untrained(tmp_path / "run", CorridorConfig())
     out = ["--level", "3", "--out", str(tmp_path / "out")]
     complaint = refusal(command.main, ["--run", str(tmp_path / "run"), *out], capsys)
-    assert "Corridor-v0 names nothing that the microscope could change" in complaint
+    assert "Corridor-v0 has nothing for the microscope to change" in complaint
     late = ["--run", str(runs / "maze"), "--step", "999999", *out]
     assert "--step 999999 is not within 0 ... " in refusal(command.main, late, capsys)
     assert not (tmp_path / "out").exists()

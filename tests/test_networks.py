@@ -187,7 +187,7 @@ def test_a_network_of_ones_own_is_found_by_its_kind():
     register_network("linear", Linear)
     network, params = made("linear", shape=(5,))
     assert network.apply(params, jnp.ones((2, 5))).logits.shape == (2, 15)
-    with pytest.raises(InputError, match="registered already"):
+    with pytest.raises(InputError, match="already registered"):
         register_network("linear", MLP)
     with pytest.raises(InputError, match=r"no_such.*mlp"):
         made("no_such", shape=(5,))

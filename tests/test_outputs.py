@@ -132,7 +132,7 @@ def test_overwritten_is_what_was_asked_for_and_nothing_else(tmp_path: Path) -> N
     for name in ("a", "b", "mine"):
         (tmp_path / name).write_text("old")
     for name in ("a", "b"):
-        with pytest.raises(InputError, match=f"{name} exists already; --force overwrites it"):
+        with pytest.raises(InputError, match=f"{name} already exists; --force overwrites it"):
             require_folder(tmp_path, [name, "c"], force=False)
     require_folder(tmp_path, ["c"], force=False)
     require_folder(tmp_path, ["a", "b"], force=True)

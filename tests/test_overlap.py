@@ -133,7 +133,7 @@ def test_command(tmp_path, capsys):
 )
 def test_wrong_ranges_are_one_line_and_exit_2(text, capsys):
     complaint = refusal(overlap.main, [f"--train={text}", "--test=0:5"], capsys)
-    assert "is not A:B" in complaint
+    assert "is not of the form A:B" in complaint
 
 
 def test_a_range_beyond_the_limit_is_refused(capsys):

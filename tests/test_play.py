@@ -223,7 +223,7 @@ def test_terminal_plays_and_replays(
     argv = ["--terminal", "--level", "39", "--placement", "random_section"]
     assert program.main([*argv, "--record", str(record), *FAST]) == 0
     printed = capsys.readouterr()
-    assert "standard input is no terminal" in printed.err
+    assert "standard input is not a terminal" in printed.err
     (episode,) = load(record)
     assert episode.setup == Setup("hard", 39, "random_section", 0)
     assert episode.actions[:5] == (7, 8, 8, 8, 7), "right, then a jump of three steps"

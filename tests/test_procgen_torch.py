@@ -101,7 +101,7 @@ def test_there_and_back(width: int) -> None:
     ("change", "message"),
     [
         (lambda w: w.pop("fc_value.bias"), "lack 'fc_value.bias'"),
-        (lambda w: w.pop("fc_policy.bias"), "not of an IMPALA network"),
+        (lambda w: w.pop("fc_policy.bias"), "not the weights of an IMPALA network"),
         (lambda w: w.update({"gru.weight": np.zeros(3, np.float32)}), "gru.weight"),
         (lambda w: w.update({"fc_value.bias": np.zeros(2, np.float32)}), "shape"),
         (lambda w: w.update({"fc_value.bias": np.full(1, np.nan, np.float32)}), "finite"),
@@ -165,7 +165,7 @@ def test_the_policy_is_evaluated(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["--network.kind", "mlp"], "the weights decide"),
+        (["--network.kind", "mlp"], "the weights determine"),
         (["--env.observation", "symbolic"], "reads images"),
         (["--env.mode", "medium"], "medium"),
         ([], "9 actions"),

@@ -235,7 +235,10 @@ def test_recipes_are_compared(values: list[Any], seeds: int, setting: str) -> No
     unclear = [
         d for each in comparison.differences if (d := each.difference) and d.low <= 0 <= d.high
     ]
-    unseen = re.findall("no difference found; (?:least|none up to 1) detectable", shown_text(page))
+    unseen = re.findall(
+        "no difference found; (?:least detectable|not even a difference of 1 would be detected)",
+        shown_text(page),
+    )
     assert len(unseen) == len(unclear)
     only_these = bool(comparison.differences) and seeds == 1
     assert ("Other runs of the same two recipes" in shown_text(page)) == only_these

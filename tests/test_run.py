@@ -173,10 +173,10 @@ def leave_the_beginning(checkpoints):
 @pytest.mark.parametrize(
     ("lose", "without", "match"),
     [
-        (shutil.rmtree, "nothing", "no checkpoint to continue from"),
-        (empty, "policy.json", "no checkpoint to continue from"),
-        (leave_a_file, "nothing", "no checkpoint to continue from"),
-        (leave_folders, "metrics.csv", "no checkpoint to continue from"),
+        (shutil.rmtree, "nothing", "no checkpoint to resume from"),
+        (empty, "policy.json", "no checkpoint to resume from"),
+        (leave_a_file, "nothing", "no checkpoint to resume from"),
+        (leave_folders, "metrics.csv", "no checkpoint to resume from"),
         (empty_each, "nothing", "none of the checkpoints"),
         (leave_the_beginning, "nothing", "only the initial checkpoint"),
     ],

@@ -238,7 +238,7 @@ def test_command_names_and_draws_what_is_not_proven(tmp_path, capsys, monkeypatc
         (["--placement", "uniform:1,uniform:2"], "named twice"),
         (["--placement", "uniform:1e300"], "float32"),
         (["--fraction", "nan,1"], "not finite"),
-        (["--levels", "7"], "'7' is not A:B"),
+        (["--levels", "7"], "'7' is not of the form A:B"),
         (["--levels", "0:2000000000", "--save", "proofs.npz"], "at most 100,000 levels"),
         (["--cell", "1"], "'1' is not two numbers"),
         (["--seed", "-1"], "within 0"),

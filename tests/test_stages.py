@@ -177,7 +177,7 @@ def test_kept_policies_without_checkpoints_are_not_trained_over(whole, tmp_path)
     shutil.rmtree(folder / "checkpoints")
     for name in ("policy.json", "policy.npz", "metrics.csv"):
         (folder / name).unlink()
-    with pytest.raises(InputError, match="no checkpoint to continue from"):
+    with pytest.raises(InputError, match="no checkpoint to resume from"):
         run.resume(folder)
 
 
@@ -262,7 +262,7 @@ def test_runs_of_earlier_versions_go_on(plain, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"stages": []}, "stages lists 0"),
+        ({"stages": []}, "stages has 0 entries"),
         ({"stages": 3}, "stages is 3"),
         ({"stages": [3]}, "stages[1] is 3"),
         ({"stages": [{"network": {}}]}, "'stages[1].network'"),

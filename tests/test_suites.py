@@ -147,7 +147,7 @@ def test_what_is_judged_by_default_takes_one_object_away() -> None:
     [
         ((WITHOUT_CHEESE,), "'moved_control' is a control of 'moved', which is not a condition"),
         ((MOVED, WITHOUT_CHEESE, make_control(WITHOUT_CHEESE, "corner", "corner")), "is a control"),
-        ((USUAL, make_control(USUAL, "cheese", "crumbs")), "'usual' takes no control"),
+        ((USUAL, make_control(USUAL, "cheese", "crumbs")), "'usual' cannot have a control"),
     ],
 )
 def test_controls_without_their_conditions_are_refused(
@@ -274,17 +274,17 @@ LONG = "x" * 100_000
         ({"conditions": [{**OF_A, "levels": {"difficulty": 1, "sections": 3}}]}, "3 sections"),
         ({"conditions": [{**OF_A, "levels": {"min_length": 51}}]}, "column 50"),
         # what is judged
-        ({"conditions": [OF_A], "judged": ["a"]}, "'a' cannot be judged by"),
+        ({"conditions": [OF_A], "judged": ["a"]}, "'a' cannot be judged: it needs a control"),
         ({"conditions": [OF_A], "judged": "a"}, "judged 'a' is not a list"),
         ({"conditions": [OF_A], "judged": [["a"]]}, "judged [['a']] is not a list"),
-        ({"conditions": [{**OF_A, "control": True}]}, "'a' takes no control"),
+        ({"conditions": [{**OF_A, "control": True}]}, "'a' cannot have a control"),
         (
             {"conditions": [{**OF_A, "placement": "absent:1,uniform:1", "control": True}]},
-            "'a' takes no control",
+            "'a' cannot have a control",
         ),
         (
             {"conditions": [{**OF_A, "placement": "uniform,end:0.5", "control": True}]},
-            "'a' takes no control",
+            "'a' cannot have a control",
         ),
     ],
 )
@@ -387,7 +387,7 @@ def test_levels_that_hardly_any_is_are_refused_before_one_is_built(
 ) -> None:
     monkeypatch.setattr(level_sets, "generate_levels", None)
     longest = coin_condition("longest", levels=LevelSet(min_length=50))
-    words = "about 14 are with the end in column 50 or later"
+    words = "only about 14 of the 1,000,000 held-out ones are with the end in column 50 or later"
     with pytest.raises(InputError, match=words):
         TESTBED.choose_levels([longest], DEFAULT, 100)
     with pytest.raises(InputError, match=words):

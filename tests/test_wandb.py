@@ -112,7 +112,7 @@ def test_a_failing_service_is_one_warning(tmp_path, monkeypatch, capsys, where):
     own.close()
     assert own.failed
     complaint = capsys.readouterr().err
-    assert complaint == "warning: wandb is off from here on: the service is down\n"
+    assert complaint == "warning: wandb is disabled from now on: the service is down\n"
 
 
 @pytest.mark.parametrize("where", ["init", "log", "finish"])
@@ -130,7 +130,7 @@ def test_a_hanging_service_is_one_warning(tmp_path, monkeypatch, capsys, where):
     own.close()
     assert own.failed
     assert capsys.readouterr().err == (
-        "warning: wandb is off from here on: it has not answered for 8 s\n"
+        "warning: wandb is disabled from now on: it has not answered for 8 s\n"
     )
     released.set()
 
@@ -139,7 +139,7 @@ def test_a_run_without_its_service_is_complete(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "wandb", service(init=refuse))
     assert run.start(ONLINE, tmp_path / "run") == 0
     assert len(read_metrics(tmp_path / "run")) == TINY.num_updates
-    assert capsys.readouterr().err.count("wandb is off") == 1
+    assert capsys.readouterr().err.count("wandb is disabled") == 1
 
 
 def test_an_evaluation_joins_the_run_it_is_of(tmp_path):

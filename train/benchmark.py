@@ -275,7 +275,7 @@ def _require_same_columns(path: Path, what: str) -> None:
     if path.exists():
         header = read_text(path, "--csv").partition("\n")[0].strip()
         if header != ",".join(columns(what)):
-            raise InputError(f"--csv {path} has other columns than {what}; give another file")
+            raise InputError(f"--csv {path} has different columns from {what}; choose another file")
 
 
 def _points(known: argparse.Namespace, config: TrainConfig) -> list[TrainConfig]:

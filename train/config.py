@@ -189,11 +189,13 @@ class TrainConfig:
         if self.stages is not None:
             count = len(self.stages)
             _require(
-                0 < count <= MOST_STAGES, f"stages lists {count} of them, not 1 ... {MOST_STAGES}"
+                0 < count <= MOST_STAGES,
+                f"stages has {count} entries; it must have 1 ... {MOST_STAGES}",
             )
         _require(
             self.num_updates < 2**31,
-            f"total_steps {self.total_steps} are {self.num_updates} updates; at most 2^31 - 1",
+            f"total_steps {self.total_steps} means {self.num_updates} updates; at most 2^31 - 1 "
+            "are allowed",
         )
         whole("seed", self.seed, 0, 2**32 - 1)
         whole("num_seeds", self.num_seeds, 1, 10_000)
@@ -320,7 +322,7 @@ def env_config(section: Any) -> EnvConfig:
       InputError: for an unknown id, key or value.
     """
     if not isinstance(section, dict):
-        raise InputError(f"env is {shown(section)}, not a section of settings")
+        raise InputError(f"env is {shown(section)}, not a mapping of settings")
     section = {"id": DEFAULT, **section}
     return from_mapping(find_testbed(section["id"]).Config, section, "env")
 
@@ -353,7 +355,7 @@ def config_from_dict(values: Any) -> TrainConfig:
       InputError: for a key or value that cannot be used.
     """
     if not isinstance(values, dict):
-        raise InputError(f"config is {shown(values)}, not a section of settings")
+        raise InputError(f"config is {shown(values)}, not a mapping of settings")
     import_plugins(plugins_in(values))
     plain = {name: values[name] for name in values if name not in ("env", "stages", "keep_at")}
     return dataclasses.replace(

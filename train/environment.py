@@ -42,7 +42,9 @@ def _require_fit(part: TrainConfig, first: TrainConfig) -> None:
         ("events", env.events, before.events),
     ):
         if one != other:
-            raise InputError(f"its environment has {what} {one}, that of the first stage {other}")
+            raise InputError(
+                f"its environment has {what} {one}, but the first stage has {what} {other}"
+            )
 
 
 def _require_usable(config: TrainConfig) -> None:

@@ -38,7 +38,7 @@ def _config(path: Path | None, settings: Sequence[str], shape: Shape) -> TrainCo
     """
     for word in settings:
         if word.startswith("--network"):
-            raise InputError(f"{shown(word)}: the weights decide the network")
+            raise InputError(f"{shown(word)}: the weights determine the network")
     seen = () if path else _SEEN
     config = configure(path, [*seen, *settings], __doc__ or "", _PROGRAM)
     network = dataclasses.replace(config.network, kind=KIND, width=shape.width)
@@ -67,7 +67,7 @@ def main(arguments: list[str] | None = None) -> int:
             raise InputError(f"{name} is missing")
     require_makeable(known.out, "folder")
     if known.out.exists():
-        raise InputError(f"--out {shown(str(known.out))} exists already: give a new folder")
+        raise InputError(f"--out {shown(str(known.out))} already exists: give a new folder")
     weights = read_weights(known.weights)
     params = from_torch(weights)
     config = _config(known.config, settings, shape_of(weights))

@@ -76,7 +76,7 @@ def _source(folder: Path, update: int | None, config: TrainConfig) -> Source:
     kept = {} if update is None else find_kept(folder)
     if kept and update not in kept:
         there = ", ".join(map(str, kept))
-        raise InputError(f"the policy of update {update} was not kept; there are {there}")
+        raise InputError(f"the policy of update {update} was not kept; kept updates: {there}")
     policy = load_policy(folder if update is None else kept.get(update, folder), config.plugins)
     _require_fit(policy.config, config)
     keeps = config.parts[0].optimizer == "kept"
@@ -108,7 +108,7 @@ def _state(folder: Path, policy: Policy) -> TrainState:
         if policy.update not in (there := checkpoints.updates):
             known = ", ".join(map(str, there)) or "none"
             raise InputError(
-                f"optimizer kept needs its checkpoint {policy.update}; there are {known}; give "
+                f"optimizer kept needs checkpoint {policy.update}, but the run has {known}; use "
                 "--optimizer fresh"
             )
         state = checkpoints.read(policy.update, Program(part).shapes())

@@ -151,7 +151,7 @@ class _Past:
 
 def _lost(folder: Path, run: Run, left: str) -> InputError:
     return InputError(
-        f"{folder} has been trained, but {run.folder / CHECKPOINTS} has {left} to continue from; "
+        f"{folder} has been trained, but {run.folder / CHECKPOINTS} has {left} to resume from; "
         "restore them, or start a new run in another --run-dir"
     )
 

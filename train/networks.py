@@ -282,7 +282,7 @@ def register_network(kind: str, module: type[nn.Module], reads_images: bool = Fa
       InputError: if the name belongs to another network.
     """
     if _NETWORKS.setdefault(kind, module) is not module:
-        raise InputError(f"network.kind {shown(kind)} is registered already")
+        raise InputError(f"network.kind {shown(kind)} is already registered")
     if reads_images:
         _READS_IMAGES.add(kind)
 
@@ -310,7 +310,7 @@ class Network(NamedTuple):
         """The output with some activations replaced; see `activations.run`.
 
         Raises:
-          InputError: as there.
+          InputError: as `activations.run`.
         """
         return run(self.module, params, observations, replace)[0]
 

@@ -61,7 +61,9 @@ def publish(run_dir: Path, results: Path, mode: Literal["online", "offline"]) ->
     try:
         names, rows = columns_and_rows(read_mapping(results / SUMMARY, "summary"))
     except (KeyError, IndexError, TypeError, AttributeError) as error:
-        raise InputError(f"{results} holds no evaluation: {SUMMARY} has no conditions") from error
+        raise InputError(
+            f"{results} contains no evaluation: {SUMMARY} has no conditions"
+        ) from error
     import wandb
 
     settings = wandb.Settings(console="off", silent=True)

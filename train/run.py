@@ -4,7 +4,7 @@ config.yaml   every setting, resolved
 run.json      versions, commit and device
 metrics.csv   one row per update
 checkpoints/  from which `--resume` continues
-policy.npz, policy.json  the policy alone, as of the last checkpoint
+policy.npz, policy.json  the policy alone, from the last checkpoint
 kept/STEPS/   policies that are kept for good (`keep_at`)
 curves.png    the metrics, once the run is finished
 

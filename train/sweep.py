@@ -58,7 +58,7 @@ class Sweep:
         return [dict(zip(self.parameters, values, strict=True)) for values in combinations]
 
     def arguments(self, point: dict[str, Any]) -> list[str]:
-        """Arguments of `python -m train`, as wandb's agents pass them."""
+        """Arguments of `python -m train`, as wandb's agents would pass them."""
         return [*self.words, *(f"--{name}={value}" for name, value in point.items())]
 
     def run_name(self, point: dict[str, Any]) -> str:
@@ -86,7 +86,7 @@ def load_sweep(path: Path) -> Sweep:
 
 def _sweep(values: Any, name: str) -> Sweep:
     if not isinstance(values, dict) or not isinstance(values.get("parameters"), dict):
-        raise InputError("it has no parameters")
+        raise InputError("it has no section 'parameters'")
     if values.get("method") != "grid":
         raise InputError(f"method {shown(values.get('method'))} needs wandb; only grid works here")
     command = values.get("command")
@@ -274,9 +274,20 @@ def main(arguments: list[str] | None = None) -> int:
     )
     add = parser.add_argument
     add("file", type=Path, metavar="FILE", help="YAML in wandb's format, method grid")
-    add("--out", type=Path, metavar="DIR", help="where runs go (default: runs/ and its name)")
+    add(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="folder for the runs (default: runs/ and the sweep's name)",
+    )
     add("--jobs", type=integer(1, 1024), default=1, metavar="N", help="runs at a time (default: 1)")
-    add("--shard", type=_shard, default=(0, 1), metavar="I/N", help="every N-th run from the I-th")
+    add(
+        "--shard",
+        type=_shard,
+        default=(0, 1),
+        metavar="I/N",
+        help="every N-th run, starting with the I-th (from 0)",
+    )
     known, settings = parser.parse_known_args(arguments)
     sweep = load_sweep(known.file)
     index, count = known.shard

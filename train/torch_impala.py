@@ -93,7 +93,9 @@ def shape_of(weights: Mapping[str, np.ndarray]) -> Shape:
     """
     biases = {name: np.shape(weights.get(name, 0.0)) for name in (_POLICY_BIAS, _FIRST_BIAS)}
     if any(len(shape) != 1 for shape in biases.values()):
-        raise InputError("these weights are not of an IMPALA network: no " + " or ".join(biases))
+        raise InputError(
+            "these are not the weights of an IMPALA network: no " + " or ".join(biases)
+        )
     return Shape(biases[_FIRST_BIAS][0], biases[_POLICY_BIAS][0])
 
 
@@ -112,7 +114,7 @@ def from_torch(weights: Mapping[str, np.ndarray]) -> dict[str, Any]:
     width, num_actions = shape_of(weights)
     expected = _torch_shapes(width, num_actions)
     if odd := sorted(set(weights) ^ set(expected)):
-        what = "lack" if odd[0] in expected else "have, which this network has not,"
+        what = "lack" if odd[0] in expected else "have an unexpected"
         raise InputError(f"the weights {what} {shown(odd[0])}")
     for name, shape in expected.items():
         array = np.asarray(weights[name])
@@ -142,7 +144,7 @@ def to_torch(params: Mapping[str, Any]) -> dict[str, np.ndarray]:
     layers = dict(_layers())
     expected = {f"params/{ours}/{kind}" for ours in layers.values() for kind in ("kernel", "bias")}
     if odd := sorted(set(flat) ^ expected):
-        raise InputError(f"these parameters are not of an IMPALA network: {shown(odd[0])}")
+        raise InputError(f"these are not the parameters of an IMPALA network: {shown(odd[0])}")
     weights: dict[str, np.ndarray] = {}
     width = flat["params/Conv_0/bias"].shape[0]
     for torch, ours in layers.items():

@@ -24,7 +24,7 @@ from coinrun_jax.checks import whole
 class CoinRunEnv(gymnasium.Env[np.ndarray, np.int64]):
     """CoinRun as a Gymnasium environment: what `gymnasium.make("CoinRun-v1")` returns.
 
-    Observations are float32 [1357] or uint8 [64, 64, 3]; `info` has the numbers that
+    Observations are float32 or uint8 [1357], or uint8 [64, 64, 3]; `info` has the numbers that
     `CoinRunVectorEnv` documents. For speed use that class: here every step is a call.
 
     `gymnasium.make` does not pass on `max_episode_steps` but wraps the environment in a

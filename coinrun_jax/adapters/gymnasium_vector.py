@@ -326,7 +326,7 @@ def _make_levels(
     if levels.takes_turns and levels.pool_size < 2 * num_envs:
         raise ValueError(
             f"pool_size {pool_size} is not at least 2 * num_envs = {2 * num_envs}: levels "
-            "that episodes stand on cannot be renewed"
+            "in use by running episodes cannot be renewed"
         )
     return levels
 

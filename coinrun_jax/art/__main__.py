@@ -28,7 +28,7 @@ def _arguments(arguments: list[str] | None) -> Namespace:
     parser = Parser(prog="python -m coinrun_jax.art", description=__doc__)
     parser.add_argument("--from", dest="source", metavar="WHEEL|FOLDER|procgen")
     parser.add_argument(
-        "--out", type=Path, metavar="FILE", help=f"elsewhere than in the cache; see {VARIABLE}"
+        "--out", type=Path, metavar="FILE", help=f"write here instead of the cache; see {VARIABLE}"
     )
     return parser.parse_args(arguments)
 
@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
     print(f"{len(sprites)} sprites and {len(backgrounds)} backgrounds of procgen {VERSION}")
     print(f"kept in {path}: {size / 1e6:.1f} MB, in {seconds:.0f} s")
     if args.out is not None and path != default_path():
-        print(f"to be found there: export {VARIABLE}={path.absolute()}")
+        print(f"to use it: export {VARIABLE}={path.absolute()}")
     return 0
 
 

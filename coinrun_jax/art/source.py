@@ -100,13 +100,15 @@ def _wheel_reader(path: Path) -> Iterator[Reader]:
 def _member_reader(archive: zipfile.ZipFile, path: Path) -> Reader:
     listed = archive.infolist()
     if len(listed) > MOST_MEMBERS:
-        raise InputError(f"--from {shortened(path)} has {len(listed):,} members: no wheel has")
+        raise InputError(
+            f"--from {shortened(path)} has {len(listed):,} members, too many for a wheel"
+        )
     members: dict[str, zipfile.ZipInfo] = {}
     for member in listed:
         info = _INFO.match(member.filename)
         if info and info[1] != VERSION:
             raise InputError(
-                f"--from {shortened(path)} is procgen {shown(info[1])}; wanted is {VERSION}"
+                f"--from {shortened(path)} is procgen {shown(info[1])}; {VERSION} is needed"
             )
         if member.filename in members and member.filename.startswith(FOLDER):
             raise InputError(f"--from {shortened(path)} has {shown(member.filename)} twice")

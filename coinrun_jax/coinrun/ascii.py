@@ -292,7 +292,7 @@ class _Picture:
         places = self.marks[mark]
         if len(places) != 1:
             name = {START: "start", END: "end"}[mark]
-            raise InputError(f"{len(places)} cells with {mark!r}: a level has one {name}")
+            raise InputError(f"{len(places)} cells with {mark!r}: a level has exactly one {name}")
         return places[0]
 
 
@@ -338,7 +338,7 @@ def _add_hidden(text: str, picture: _Picture) -> None:
         if glyph not in TERRAIN:
             picture.put(place, glyph)
         elif picture.grid[place[1], place[0]] != Cell.EMPTY:
-            raise InputError(f"also: {shown(entry)} is the second ground of that cell")
+            raise InputError(f"also: {shown(entry)} gives that cell a second terrain")
         else:
             picture.grid[place[1], place[0]] = TERRAIN[glyph]
 

@@ -242,5 +242,11 @@ def reward_line(params: EnvParams) -> str:
     besides = ", ".join(f"{name} {value:g}" for name, value in parts.items() if value)
     coin = f"{float(params.reward.coin):g} for touching the coin"
     if not besides:
-        return f"The reward is {coin} and nothing else: what goes with the coin goes with it."
-    return f"The reward is {coin}, and for other things ({besides}); this covers the coin's part."
+        return (
+            f"The reward is {coin} and nothing else: whatever goes together with the coin goes "
+            "together with the reward."
+        )
+    return (
+        f"The reward is {coin}, and for other things ({besides}); the audit covers only the "
+        "coin's part."
+    )

@@ -51,7 +51,7 @@ def _placement_curve() -> tuple[Condition, ...]:
 _CUES: dict[str, tuple[str, Mapping[str, Any]]] = {
     "plain": ("as in training", {}),
     "red": ("red coin", {"cues": {"coin_look": "red"}}),
-    "gem": ("a gem for a coin", {"cues": {"coin_look": "gem"}}),
+    "gem": ("gem instead of a coin", {"cues": {"coin_look": "gem"}}),
     "decoy": ("a decoy at the end", {"items": {"number": 1, "placement": "end"}}),
     "end_hidden": ("end wall hidden", {"cues": {"end_wall": "hidden"}}),
     "end_crates": ("end wall of crates", {"cues": {"end_wall": "crates"}}),

@@ -83,7 +83,7 @@ def make_cues(
       ValueError: for an unknown name, a spread or a strength out of range.
     """
     if not isinstance(tie, Mapping | None):
-        raise InputError(f"tie {shown(tie)} is not strengths by name")
+        raise InputError(f"tie {shown(tie)} is not a mapping from names to strengths")
     strengths = {
         choice("tied cue", name, TIED): real(f"strength of the tie of {name}:", strength, 0, 1)
         for name, strength in (tie or {}).items()

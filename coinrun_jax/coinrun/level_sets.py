@@ -100,8 +100,8 @@ def require_enough(sets: Iterable[LevelSet], count: int) -> None:
         expected = number * level_set.share
         if count > min(number, expected + _DEVIATIONS * (np.sqrt(expected) + 1)):
             raise InputError(
-                f"{count:,} levels are wanted, but of {number:,} held-out ones about "
-                f"{expected:,.0f} are {level_set}"
+                f"{count:,} levels were requested, but only about {expected:,.0f} of the "
+                f"{number:,} held-out ones are {level_set}"
             )
 
 
@@ -151,8 +151,8 @@ def _seeds_of(level_set: LevelSet, mode: str, count: int, seen: np.ndarray | Non
             return found[:count]
     new = "" if seen is None else ", with a new layout"
     raise InputError(
-        f"{count:,} levels are wanted, but of {len(TEST_LEVELS):,} held-out ones {len(found):,} "
-        f"are {level_set}{new}"
+        f"{count:,} levels were requested, but only {len(found):,} of the {len(TEST_LEVELS):,} "
+        f"held-out ones are {level_set}{new}"
     )
 
 

@@ -68,7 +68,7 @@ def require_levels(levels: Any, one: bool = False) -> None:
     batch = arrays["grid"].shape[:-2]
     if len(batch) > (0 if one else 1):
         wanted = "one level" if one else "one level or a row of them"
-        raise InputError(f"wanted is {wanted}, not a batch {list(batch)}")
+        raise InputError(f"expected {wanted}, not a batch {list(batch)}")
     for name, (dtype, shape, _) in _FIELDS.items():
         array = arrays[name]
         if array.dtype != dtype or array.shape != (*batch, *shape):
@@ -112,16 +112,16 @@ def _require_codes(arrays: _Arrays) -> None:
     grid, kind, theme = (arrays[name] for name in ("grid", "entity_type", "entity_theme"))
     for number, row, column in np.argwhere(~np.isin(grid, list(set(Cell) - {Cell.COIN})))[:1]:
         code = grid[number, row, column]
-        why = "the coin is no part of a level" if code == Cell.COIN else "no code of Cell"
+        why = "the coin is not part of a level" if code == Cell.COIN else "not a code of Cell"
         raise _fault(arrays, number, f"grid holds {code} in cell ({column}, {row}): {why}")
     for number, slot in np.argwhere(~np.isin(kind, list(Entity)))[:1]:
         code = kind[number, slot]
-        raise _fault(arrays, number, f"entity_type holds {code}: no code of Entity")
+        raise _fault(arrays, number, f"entity_type holds {code}: not a code of Entity")
     looks = np.full(128, 128)
     looks[list(_NUM_THEMES)] = list(_NUM_THEMES.values())
     for number, slot in np.argwhere(theme >= looks[kind])[:1]:
         name = Entity(kind[number, slot]).name.lower()
-        what = f"entity_theme holds {theme[number, slot]} for a thing of type {name}"
+        what = f"entity_theme holds {theme[number, slot]} for an entity of type {name}"
         raise _fault(arrays, number, f"{what}, not within 0 ... {looks[kind[number, slot]] - 1}")
     column, row = arrays["start_xy"].astype(int).T
     below = grid[np.arange(len(grid)), row, column]

@@ -64,7 +64,7 @@ def register_placement(name: str, candidates: PlacementFn) -> None:
     if not isinstance(given, str) or not given or any(c in ":," or c.isspace() for c in given):
         raise InputError(f"placement {shown(name)} is not a name without spaces, colons and commas")
     if name in CATALOGUE:
-        raise InputError(f"placement {shown(name)} exists already")
+        raise InputError(f"placement {shown(name)} already exists")
     if not callable(candidates):
         raise InputError(f"candidates of placement {shown(name)} must be a function")
     CATALOGUE[name] = candidates
@@ -126,7 +126,9 @@ def make_placement(
     probability = real("placement probability", probability, 0, 1)
     given = tuple(fraction) if isinstance(fraction, tuple | list) else (fraction, fraction)
     if len(given) != 2:
-        raise InputError(f"placement fraction {shown(fraction)} is not a share or two")
+        raise InputError(
+            f"placement fraction {shown(fraction)} is neither a fraction nor a pair of fractions"
+        )
     low, high = (real("placement fraction", share, 0, 1) for share in given)
     if low > high:
         raise InputError(f"placement fraction {shown(fraction)} is not a range within [0, 1]")

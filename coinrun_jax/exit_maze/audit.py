@@ -130,5 +130,8 @@ def _reward_line(params: EnvParams) -> str:
     besides = ", ".join(f"{value:g} for {name}" for name, value in parts.items() if value)
     exit_part = f"The reward is {float(params.reward_exit):g} for the exit"
     if not besides:
-        return f"{exit_part} and nothing else: what goes with the exit goes with it."
-    return f"{exit_part}, and {besides}; this is about the exit's part."
+        return (
+            f"{exit_part} and nothing else: whatever goes together with the exit goes together "
+            "with the reward."
+        )
+    return f"{exit_part}, and {besides}; the audit covers only the exit's part."

@@ -107,7 +107,7 @@ def make_condition(name: str, control: bool = False, **others: Any) -> Cues:
       **others: arguments of `make_cues` that replace the condition's, such as its strength.
 
     Raises:
-      InputError: for an unknown name, for a control where there is none, and as `make_cues`.
+      InputError: for an unknown name, a control where there is none, or as `make_cues`.
     """
     choice("condition", name, CONDITIONS)
     taken = CONTROLS[name] if control else {}

@@ -108,7 +108,9 @@ class ExitMaze(PooledEnvironment[EnvState, EnvParams]):
 
     def start(self, key: jax.Array, index: jax.Array, params: EnvParams) -> EnvState:
         if (size := params.pool.levels.walls.shape[-1]) != self.size:
-            raise InputError(f"levels of size {size} are not of the environment's, {self.size}")
+            raise InputError(
+                f"levels of size {size} do not match the environment's size, {self.size}"
+            )
         return _start(key, index, params)
 
     def advance(

@@ -46,7 +46,9 @@ def choose(size: int, count: int, unlike: int = 0) -> np.ndarray:
       InputError: if there are not that many.
     """
     if count > len(TEST_LEVELS):
-        raise InputError(f"{count:,} levels are wanted; {len(TEST_LEVELS):,} are held out")
+        raise InputError(
+            f"{count:,} levels were requested, but only {len(TEST_LEVELS):,} are held out"
+        )
     if not unlike:
         return np.array(TEST_LEVELS[:count], np.uint32)
     known = set(_layouts_of(range(unlike), size).tolist())
@@ -58,6 +60,7 @@ def choose(size: int, count: int, unlike: int = 0) -> np.ndarray:
         if len(found) >= count:
             return np.array(found[:count], np.uint32)
     raise InputError(
-        f"{count:,} levels are wanted, but of {len(TEST_LEVELS):,} held-out ones on boards of "
-        f"{size} {len(found):,} have a layout that none of the first {unlike:,} has"
+        f"{count:,} levels were requested, but only {len(found):,} of the {len(TEST_LEVELS):,} "
+        f"held-out ones on boards of size {size} have a layout that none of the first {unlike:,} "
+        "has"
     )

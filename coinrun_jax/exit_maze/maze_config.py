@@ -91,7 +91,8 @@ class ExitMazeConfig(LevelsConfig):
             whole(f"env.{name}", getattr(self, name), 0, MAX_COPIES)
         if self.cues.decoy_place == "border" and self.reward.terminate_at_green:
             raise InputError(
-                "env.reward.terminate_at_green: a decoy on the border is a wall, which ends nothing"
+                "env.reward.terminate_at_green: a decoy on the border is a wall and cannot end an "
+                "episode"
             )
 
     @property

@@ -35,7 +35,7 @@ def picture(state: EnvState, pool: LevelPool, size: int, agent: bool = True) -> 
     walls = pool.levels.walls[state.level_index]
     board = walls.shape[0]
     if size < board:
-        raise InputError(f"size {size} of a picture is not at least that of its board, {board}")
+        raise InputError(f"size {size} of a picture is smaller than its board, {board}")
     exit_cell = pool.levels.exit_cell[state.level_index].astype(jnp.int32)
     gap = marked(exit_cell, board) & state.exit_present
     fill = jnp.where(walls[..., None], _rgb(_WALL), _rgb(_FLOOR))

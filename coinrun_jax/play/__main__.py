@@ -37,7 +37,9 @@ def main(arguments: list[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
     require_outputs(args.force, args.record, args.gif, inputs=[args.replay])
     if args.replay and args.record:
-        raise InputError("--record and --replay exclude each other: a replay plays nothing new")
+        raise InputError(
+            "--record and --replay are mutually exclusive: a replay has nothing new to record"
+        )
     if args.gif:
         _need_pillow()
     if args.art == "procgen":
@@ -59,7 +61,12 @@ def _parser() -> Parser:
     add("--replay", type=Path, metavar="FILE", help="show a recording instead of playing")
     add("--gif", type=Path, metavar="FILE", help="draw the episodes, or the recording")
     add("--terminal", action="store_true", help="play in the terminal, without a window")
-    add("--art", choices=ART, default="own", help="procgen: its own pictures, see coinrun_jax.art")
+    add(
+        "--art",
+        choices=ART,
+        default="own",
+        help="procgen: Procgen's own pictures; see coinrun_jax.art",
+    )
     add_force(parser)
     return parser
 
@@ -147,7 +154,7 @@ def _frames(episodes: list[Episode]) -> int:
 
 
 def _compiled(mode: str, size: int, art: str) -> Game:
-    _say("compiling: some seconds, longer the first time")
+    _say("compiling: a few seconds, longer the first time")
     enable_compilation_cache()
     game = Game(mode, art)
     with quiet_libraries():

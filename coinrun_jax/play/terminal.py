@@ -20,7 +20,7 @@ import numpy as np
 from coinrun_jax.play.screen import Command, Keys, ScreenError, action_of
 
 KEYS = "A D or arrows to go left and right, S stand, W or space jump, R again, N next, Q quit"
-PIPED = "standard input is no terminal: it gives one key a step, until it ends"
+PIPED = "standard input is not a terminal: one key is read per step until it ends"
 HALF_BLOCK = "▀"  # its foreground is the upper pixel, its background the lower one
 JUMP_STEPS = 3  # so that a jump pressed just before landing counts
 SMALLEST, LARGEST = 26, 256  # pixels

@@ -118,7 +118,10 @@ def _solve(args: Namespace, placement: CoinPlacement, env: CoinRun, seeds: range
     params = EnvParams.on_levels(levels).replace(placement=placement)
     for without in levels_without(params.pool, placement).values():
         named = ", ".join(str(seed) for seed in without)
-        print(f"no such place, so the coin stays at the end: {len(without)} levels, {named}")
+        print(
+            f"the placement finds no cell in {len(without)} levels, where the coin stays at the "
+            f"end: {named}"
+        )
     states = start_states(env, params, args.seed)
     began = time.perf_counter()
     proofs = solve(params, states, shorten=args.shorten)

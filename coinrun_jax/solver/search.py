@@ -95,7 +95,7 @@ _CHILD = 1024  # more than children per iteration: times in the table are multip
 def empty_search(settings: Settings, entities: int) -> Search:
     """A search with empty slots."""
     if settings.children >= _CHILD:
-        raise ValueError(f"{settings.children} children of an iteration, at most {_CHILD - 1}")
+        raise ValueError(f"{settings.children} children per iteration; at most {_CHILD - 1}")
     slots, size = settings.slots, settings.iterations * settings.children + 1
     return Search(
         nodes=Nodes(

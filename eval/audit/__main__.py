@@ -1,4 +1,4 @@
-"""What goes together with the goal, and so with the reward, in a training distribution.
+"""What is associated with the goal, and so with the reward, in a training distribution.
 
 python -m eval.audit --config FILE [--num-levels N] [--seed N] [--out DIR] [--force]
                      [--env.key value ...]
@@ -42,20 +42,20 @@ def _parse(arguments: list[str] | None) -> tuple[argparse.Namespace, TrainConfig
         allow_abbrev=False,
     )
     add = parser.add_argument
-    add("--config", type=Path, required=True, metavar="FILE", help="of training")
+    add("--config", type=Path, required=True, metavar="FILE", help="training config")
     add(
         "--num-levels",
         type=integer(FEWEST, MOST),
         default=10_000,
         metavar="N",
-        help="levels to look at (default: 10000)",
+        help="levels to examine (default: 10000)",
     )
     add(
         "--seed",
         type=integer(0, 2**32 - 1),
         default=0,
         metavar="N",
-        help="of levels, starts and resampling (default: 0)",
+        help="seed for levels, starts and resampling (default: 0)",
     )
     add("--out", type=folder, metavar="DIR", help=f"folder for {', '.join(FILES)}")
     add_force(parser)
@@ -105,9 +105,9 @@ def _print(audit: Audit) -> None:
             "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         )
     print(f"\n{THRESHOLDS}.")
-    print(f"tied: 0 independent, 1 fully. {goal}, other: mean over cells; of levels, Cramér's V.")
-    print(f"predicts: how often the property tells the {goal} from another cell, or its place")
-    print("(without the property). [95 % intervals over levels]\n")
+    print(f"tied: 0 independent, 1 fully. {goal}, other: mean over cells; for levels, Cramér's V.")
+    print(f"predicts: how often the property tells the {goal} from another cell, or gives away")
+    print("its place (without the property). [95 % intervals over levels]\n")
     for each in audit.findings:
         print(f"- {each.sentence}")
 

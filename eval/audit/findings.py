@@ -66,15 +66,15 @@ class Finding:
         goal, others = self.goal, self.others
         return {
             "confounded": f"it tells the {goal} from {others} of its level",
-            "partly": f"the {goal}'s cell differs in it from {others} of its level",
+            "partly": f"the {goal}'s cell differs in this from {others} of its level",
             "independent": f"the {goal}'s cell is like {others} of its level",
-            "constant": f"the {goal}'s cell never differs in it and {others} of these levels "
-            f"seldom do, so that training hardly tells it from the {goal}",
+            "constant": f"the {goal}'s cell never varies in this and {others} of these levels "
+            f"seldom do, so training hardly separates it from the {goal}",
         }[self.found.verdict]
 
     def _of_level(self) -> str:
         return {
-            "confounded": f"it tells where the {self.goal} is",
+            "confounded": f"it gives away where the {self.goal} is",
             "partly": f"it says something about where the {self.goal} is",
             "independent": f"it says no more about where the {self.goal} is than about "
             f"{self.others}",

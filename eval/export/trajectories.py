@@ -105,8 +105,8 @@ def require_room(num_episodes: int, most_steps: int) -> None:
     """
     if num_episodes > MOST_BYTES // most_steps:
         raise InputError(
-            f"the actions of {num_episodes:,} episodes do not fit; at most "
-            f"{MOST_BYTES // most_steps:,} do"
+            f"the actions of {num_episodes:,} episodes do not fit into memory; at most "
+            f"{MOST_BYTES // most_steps:,} episodes do"
         )
 
 

@@ -9,7 +9,7 @@ from coinrun_jax.testbed import Testbed
 from eval.figures.themes import WIDTH, band, bare, share_ticks, themed
 from eval.probes.answers import Probes
 
-TITLES = {"auc": "AUC on levels that the probe did not learn from; .5 is chance"}
+TITLES = {"auc": "AUC on levels held out from the probe; .5 is chance"}
 
 
 def draw_values(probes: Probes, testbed: Testbed, theme: str = "light") -> Figure | None:

@@ -1,4 +1,4 @@
-"""Look inside an agent at one moment: what it thinks with an object elsewhere, and why.
+"""Look inside an agent at one moment: what it would do with an object elsewhere, and why.
 
 python -m eval.microscope --run DIR --level SEED --out DIR [--step N] [--condition NAME]
                           [--seed N] [--export] [--plugins MODULE ...] [--force]
@@ -56,15 +56,19 @@ def _parse(arguments: list[str] | None) -> tuple[argparse.Namespace, Policy, Con
         "--step",
         type=integer(0, MOST_STEPS),
         metavar="N",
-        help="of the agent's episode (default: the first in which it sees the studied object)",
+        help="step of the agent's episode (default: the first at which it sees the studied object)",
     )
-    add("--condition", metavar="NAME", help="of the suite relocation (default: object moved)")
+    add(
+        "--condition",
+        metavar="NAME",
+        help="condition of the suite relocation (default: object moved)",
+    )
     add(
         "--seed",
         type=integer(0, 2**32 - 1),
         default=0,
         metavar="N",
-        help="of the object's place and of actions (default: 0)",
+        help="seed for the object's position and the actions (default: 0)",
     )
     add("--export", action="store_true", help=f"also write {TWINS}, all twins as arrays")
     add("--plugins", nargs="+", default=[], metavar="MODULE", help="modules to import first")

@@ -135,7 +135,10 @@ def _scale(scope: Scope, observation: np.ndarray, logits: np.ndarray) -> float:
         again = scope.network.apply(scope.weights, floats).logits[0]
         if np.allclose(again, logits, atol=_TOLERANCE * max(1.0, float(np.abs(logits).max()))):
             return scale
-    raise InputError("attribution: the network reads neither bytes nor shares of 255 as floats")
+    raise InputError(
+        "attribution: the network's output on floats, raw or divided by 255, does not match that "
+        "on bytes"
+    )
 
 
 def _targets(network: Network, weights: Any, action: int, observations: jax.Array) -> jax.Array:

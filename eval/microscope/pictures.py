@@ -145,7 +145,7 @@ def draw_fields(found: Findings, scene: Scene, theme: str = "light") -> Figure:
             whole = wide and name == AGENT
             _draw_field(figure, panels[name], scene, own[name], whole)
             noun = AGENT if name == AGENT else found.noun
-            panels[name].set_title(f"value and moves, {noun} there")
+            panels[name].set_title(f"value and moves by {noun} position")
     return figure
 
 

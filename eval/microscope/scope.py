@@ -162,10 +162,10 @@ def require_microscope(policy: Policy) -> None:
       InputError: if its network has a memory, or nothing can be changed in its testbed.
     """
     if policy.has_memory:
-        raise InputError("the microscope shows a network single states; this one has a memory")
+        raise InputError("the microscope needs a network without a memory; this one has one")
     testbed = testbed_of(policy.env_config)
     if not any((c.object, c.kind) == (testbed.studied, HIDDEN) for c in testbed.changes()):
-        raise InputError(f"{testbed.id} names nothing that the microscope could change")
+        raise InputError(f"{testbed.id} has nothing for the microscope to change")
 
 
 Seen = tuple[jax.Array, jax.Array, jax.Array, dict[str, jax.Array]]

@@ -137,7 +137,7 @@ def _film(
         f"{steps} step{'s' * (steps != 1)}: {_ending(evaluation, place)}."
     )
     if not condition.plain:
-        about += " Drawn as the level is, not as the agent sees it."
+        about += " Drawn as the level really is, not as the agent sees it."
     values = values_of(arena, place.condition, states)
     return Film(
         title=chosen.title,

@@ -181,7 +181,7 @@ def study(cell: Cell, runs: Path, out: Path, seeds: int, steps: int | None, leve
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; see `cli` for its exit status."""
     parser = Parser(prog="python -m results.exit_maze.run", description=__doc__)
-    parser.add_argument("cells", nargs="*", metavar="CELL", help="all that are lacking if left out")
+    parser.add_argument("cells", nargs="*", metavar="CELL", help="default: all that are missing")
     parser.add_argument("--list", action="store_true", help="print the cells' state")
     parser.add_argument("--seeds", type=integer(1, 1000), default=20)
     parser.add_argument("--steps", type=integer(1, 10**9), help="of each agent")

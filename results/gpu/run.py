@@ -110,7 +110,7 @@ def _is_evaluated(out: Path) -> bool:
 
 
 def run(name: str) -> bool:
-    """Run a step; False if one of its commands failed."""
+    """Run a step; returns False if one of its commands failed."""
     whole = True
     for words in STEPS[name][1]:
         print("$ python -m", *words, flush=True)

@@ -127,7 +127,7 @@ def study(name: str, training: Training, run_dir: Path, out: Path, measuring: Me
 def main(arguments: list[str] | None = None) -> int:
     """Entry point; see `coinrun_jax.cli` for its exit status."""
     parser = Parser(prog="python -m results.lifetime.run", description=__doc__.split("\n")[0])
-    parser.add_argument("names", nargs="*", metavar="RUN", help="all that are lacking if left out")
+    parser.add_argument("names", nargs="*", metavar="RUN", help="default: all that are missing")
     parser.add_argument("--list", action="store_true", help="print the runs' state")
     parser.add_argument("--jobs", type=integer(1, 1000), default=1, metavar="N")
     parser.add_argument("--levels", type=integer(8, 100_000), default=500, metavar="N")

@@ -331,7 +331,9 @@ def all_figures(results: Path = HERE) -> Iterator[tuple[str, Figure]]:
                 figure = make(folder, colours)
             except (LookupError, ValueError) as error:
                 why = f"{type(error).__name__}: {one_line(error)}"
-                raise InputError(f"the tables of {name} do not give its figure: {why}") from error
+                raise InputError(
+                    f"no figure can be drawn from the tables of {name}: {why}"
+                ) from error
             if figure is not None:
                 yield name, figure
 

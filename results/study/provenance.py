@@ -95,7 +95,9 @@ def evaluations(row: tables.Row) -> dict[str, str]:
     """
     entries = [entry.partition("@") for entry in row["experiments"].split()]
     if not all(name and commit for name, _, commit in entries):
-        raise InputError(f"experiments {shown(row['experiments'])} are not each NAME@COMMIT")
+        raise InputError(
+            f"experiments {shown(row['experiments'])} must all have the form NAME@COMMIT"
+        )
     return {name: commit for name, _, commit in entries}
 
 

@@ -47,7 +47,7 @@ def read(path: Path, columns: Sequence[str] = ("run",)) -> list[Row]:
     for line, row in enumerate(rows, start=2):
         for measure in MEASURES:
             if len({bool(row[name]) for name in _bounds(measure) if name in row}) > 1:
-                raise InputError(f"table {shortened(path)}, row {line}: {measure} is not whole")
+                raise InputError(f"table {shortened(path)}, row {line}: {measure} is incomplete")
     return _without_unused(rows)
 
 
@@ -89,7 +89,7 @@ def merge(old: Sequence[Row], new: Sequence[Row], configs: Mapping[str, TrainCon
     tables = [table for table in (_by_run(new), _by_run(old)) if table]
     shapes = {_shape(rows) for table in tables for run, rows in table.items() if run}
     if len(shapes) > 1:
-        raise InputError(f"runs were played in {len(shapes)} different ways: {shown(shapes)}")
+        raise InputError(f"runs were evaluated in {len(shapes)} different ways: {shown(shapes)}")
     own = {run: rows for table in reversed(tables) for run, rows in table.items() if run}
     if unknown := set(own) - set(configs):
         raise InputError(f"no experiment has {', '.join(map(shown, sorted(unknown)))}")

@@ -2,7 +2,7 @@
 
 python results/train/compare_rejax.py FILE.csv [--rounds N] [--force]
 
-Needs rejax 0.1.3 and distrax beside this project's packages. Both learners have the same
+Needs rejax 0.1.3 and distrax besides this project's packages. Both learners have the same
 environment, the same network (separate actor and critic of two hidden layers of 128, which
 is what rejax has), the same batch of 1,024 x 32 steps in 32 minibatches and 3 epochs. They
 take turns, one update at a time, and the fastest of each counts. Neither evaluates in between.

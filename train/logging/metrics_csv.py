@@ -53,7 +53,7 @@ def rows_of_updates(path: Path, columns: Sequence[str], done: int) -> list[dict[
     if text and header != list(columns):
         odd = ", ".join(sorted(set(header) ^ set(columns)))
         raise InputError(
-            f"{path} has other columns than this version writes ({shown(odd)}); {_ADVICE}"
+            f"{path} has different columns from those this version writes ({shown(odd)}); {_ADVICE}"
         )
     rows = read_rows(path)[:done] if text else []
     if [row["update"] for row in rows] != [str(update) for update in range(1, done + 1)]:

@@ -118,7 +118,7 @@ class WandbLogger:
         with self._lock:
             if not self.failed:
                 self.failed = True
-                print(f"warning: wandb is off from here on: {reason}", file=sys.stderr)
+                print(f"warning: wandb is disabled from now on: {reason}", file=sys.stderr)
 
     def _work(self) -> None:
         runs: list[Any] = []

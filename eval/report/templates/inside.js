@@ -115,7 +115,7 @@
       `Step ${moment.step}. Value estimate ${real.value.toFixed(2)}` +
       (without ? `, without the ${noun} ${without.value.toFixed(2)}.` : `. There is no ${noun}.`);
     part("inside-scale").textContent =
-      `Dark is a value of ${inside.low.toFixed(2)}, bright one of ${inside.high.toFixed(2)}.`;
+      `Dark: value ${inside.low.toFixed(2)}; bright: ${inside.high.toFixed(2)}.`;
     part("inside-actions").replaceChildren(
       ...actions(real, without).map(([title, numbers]) => row(title, numbers, 1)));
     const most = Math.max(...inside.moments.flatMap((each) => each.changed), 0);
