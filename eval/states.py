@@ -53,7 +53,7 @@ class Model(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """States as a network saw them; numpy, leading axis M."""
+    """States as seen by a network; numpy, leading axis M."""
 
     observations: np.ndarray
     output: Output

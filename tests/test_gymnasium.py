@@ -394,7 +394,7 @@ def test_human_window_is_gymnasiums(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"pool_size": 2**40}, "pool_size 1099511627776 is not within 1 ... 2097152"),
         ({"num_levels": 16.0}, "num_levels 16.0"),
         ({"start_level": [0]}, r"start_level \[0\]"),
-        ({"observation": ["rgb"]}, "observation .*symbolic, rgb"),
+        ({"observation": ["rgb"]}, "observation .*symbolic, symbolic_uint8, rgb"),
         ({"render_size": 5}, "render_size 5"),
         ({"render_size": 4097}, "render_size 4097 is not within 13 ... 4096"),
         ({"render_size": float("nan")}, "render_size nan"),

@@ -283,7 +283,7 @@ def test_runs_of_earlier_versions_go_on(plain, tmp_path):
         ({"keep_at": "log:x"}, "N of log:N"),
         ({"init": "nowhere"}, "no such folder"),
         ({"init": "nowhere@3"}, "no such folder"),
-        ({"init": "RUN@3"}, "there are 0, 2, 5"),
+        ({"init": "RUN@3"}, "kept updates: 0, 2, 5"),
         ({"init": "RUN@last"}, "'last' is not an update"),
         ({"init": "RUN", "network": {"width": 32}}, "network.width 8, this run 32"),
         ({"init": "RUN", "env": {"id": "ExitMaze-v1"}}, "the policy does not fit"),

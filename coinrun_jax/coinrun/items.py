@@ -103,12 +103,14 @@ def draw_items(
     """
     start = jnp.floor(coin.start_xy).astype(jnp.int32)
 
+    @jax.jit  # traced once for all pieces
     def draw(number: int, uniforms: jax.Array) -> tuple[jax.Array, jax.Array]:
         cell = draw_cell(uniforms, index, pool, items.placement, start)[0]
         # Not where a coin was taken away, either: the control must have the same items.
         there = (number < items.number) & ~jnp.all(cell == coin.coin_cell)
         return cell, jnp.where(there, jnp.int32(0), NEVER)
 
+    @jax.jit
     def some() -> tuple[jax.Array, jax.Array]:
         shape = (NUM_ITEMS, NUM_UNIFORMS - 1)
         uniforms = jax.random.uniform(jax.random.fold_in(key, 1), shape, jnp.float32)

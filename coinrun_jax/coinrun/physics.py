@@ -14,6 +14,7 @@ its results.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -202,16 +203,12 @@ def _number(flag: jax.Array, value: int) -> jax.Array:
 
 def _repeated(count: int, sub_step: Callable[[Any, Any], Any], start: Any) -> Any:
     """`jax.lax.fori_loop` over sub-steps 0 ... count - 1, unrolled on GPUs."""
+    sub_step = jax.jit(sub_step)  # traced once for both
 
-    def in_a_loop(carry: Any) -> Any:
-        return jax.lax.fori_loop(0, count, sub_step, carry)
+    def loop(carry: Any, unroll: bool = False) -> Any:
+        return jax.lax.fori_loop(0, count, sub_step, carry, unroll=unroll)
 
-    def written_out(carry: Any) -> Any:
-        for number in range(count):
-            carry = sub_step(jnp.int32(number), carry)
-        return carry
-
-    return jax.lax.platform_dependent(start, cuda=written_out, default=in_a_loop)
+    return jax.lax.platform_dependent(start, cuda=partial(loop, unroll=True), default=loop)
 
 
 def _count(progress: jax.Array, unit: int) -> jax.Array:

@@ -109,6 +109,7 @@ def observe(
       these, rounded, but velocities as 127 + 127 times their fraction.
     """
     cued = partial(_planes_and_scalars, pool=pool, cues=cues, item_look=item_look, dtype=dtype)
+    cued = jax.jit(cued)  # traced once
     plain = partial(_planes_and_scalars, pool=pool, cues=_PROCGEN, item_look=NO_ITEMS, dtype=dtype)
     # Procgen's own look has its own branch: traced cues make a step half as long again. On a GPU,
     # the host would have to wait to learn which branch to launch.
