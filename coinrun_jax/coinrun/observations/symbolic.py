@@ -108,8 +108,9 @@ def observe(
       of the running speed and of the jump speed, support 0 or 1. Or uint8 [SIZE]: 255 times
       these, rounded, but velocities as 127 + 127 times their fraction.
     """
-    cued = partial(_planes_and_scalars, pool=pool, cues=cues, item_look=item_look, dtype=dtype)
-    cued = jax.jit(cued)  # traced once
+    cued = jax.jit(  # traced once
+        partial(_planes_and_scalars, pool=pool, cues=cues, item_look=item_look, dtype=dtype)
+    )
     plain = partial(_planes_and_scalars, pool=pool, cues=_PROCGEN, item_look=NO_ITEMS, dtype=dtype)
     # Procgen's own look has its own branch: traced cues make a step half as long again. On a GPU,
     # the host would have to wait to learn which branch to launch.
