@@ -303,6 +303,7 @@ def _runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.thorough
 def test_all_of_it_works_on_pixels(tmp_path: Path) -> None:
     scope, found = moments("pixels")
     network = make_network(NetworkConfig("mlp", 8), (64, 64, 3), 15)
