@@ -44,6 +44,8 @@ DTYPES: dict[str, np.dtype] = {
     "symbolic_uint8": np.dtype(np.uint8),
 }
 """By the name of the observation."""
+_SCALE = np.array([255, 255, 127, 127, 255], np.float32)  # of scalars, as uint8
+_ZERO = np.array([0, 0, 127, 127, 0], np.float32)  # what stands for 0
 
 
 def _add_enemies(
@@ -167,24 +169,19 @@ def _planes_and_scalars(
     planes = [jnp.where(mirrored, each[::-1], each).astype(jnp.uint8) for each in seen]
     flat = jnp.stack(planes, 1).reshape(-1)
     flat = flat * np.uint8(255) if dtype == np.uint8 else flat.astype(dtype)
-    velocities = jnp.stack(
-        [
-            jnp.where(mirrored, -state.vx, state.vx) / RUN_SPEED,
-            state.vy / JUMP_SPEED,
-        ]
-    )
-    shares = jnp.stack(
+    scalars = jnp.stack(
         [
             jnp.where(mirrored, 1 - (state.x - column), state.x - column),
             state.y - row,
+            jnp.where(mirrored, -state.vx, state.vx) / RUN_SPEED,
+            state.vy / JUMP_SPEED,
             supported.astype(jnp.float32),
         ]
     )
     if dtype == np.uint8:
-        velocities = 127 + jnp.rint(127 * velocities)
-    shares = _of_type(shares, dtype)
-    scalars = [shares[:2], velocities.astype(dtype), shares[2:]]
-    return _add_enemies(jnp.concatenate([flat, *scalars]), state, pool, left, low, cues)
+        scalars = jnp.rint(_SCALE * scalars) + _ZERO
+    numbers = jnp.concatenate([flat, scalars.astype(dtype)])
+    return _add_enemies(numbers, state, pool, left, low, cues)
 
 
 def split(observation: jax.Array) -> tuple[jax.Array, jax.Array]:
